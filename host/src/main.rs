@@ -1,0 +1,3 @@
+//! The binary `host`.
+
+fn main() {}
