@@ -1,0 +1,111 @@
+//! What a plugin says of itself in a link section of its file, readable without running any of its code.
+//!
+//! The export macro writes [`Manifest`] at compile time: versions, licence and compiler come from the
+//! build, [`Declared`] is the author's `plugin.json`, and the schema is `config.schema.json` beside it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::capability::Capability;
+
+/// The JSON of the manifest section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Format of this record; 1.
+    pub format: u32,
+    /// Version of the plugin.
+    pub version: String,
+    /// The ABI that it needs.
+    pub abi: AbiFloor,
+    /// Version of the SDK that built it; empty for a plugin written without it.
+    #[serde(default)]
+    pub sdk: String,
+    /// The compiler, as it names itself; empty if unknown.
+    #[serde(default)]
+    pub rustc: String,
+    /// SPDX expression of its licence.
+    #[serde(default)]
+    pub license: String,
+    /// Where to read more.
+    #[serde(default)]
+    pub homepage: String,
+    /// Whether the library carries the layout of the leaf types.
+    #[serde(default)]
+    pub layout_check: bool,
+    /// The author's own part.
+    pub plugin: Declared,
+    /// JSON Schema of the backend's configuration.
+    #[serde(default)]
+    pub config_schema: Value,
+}
+
+/// Major, and the lowest minor that the plugin needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbiFloor {
+    /// Must equal the host's.
+    pub major: u32,
+    /// A floor: the host's may be higher.
+    pub minor: u32,
+}
+
+/// The part of a manifest that the author writes, in `plugin.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Declared {
+    /// The name by which run files call the plugin: lower-case letters, digits, `-` and `_`.
+    pub id: String,
+    /// What the backend can do.
+    #[serde(default)]
+    pub capabilities: Vec<Capability>,
+    /// Secrets that its requests need.
+    #[serde(default)]
+    pub secrets: Vec<SecretSlot>,
+    /// Environment variables whose values the host passes to `open`.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// Origins that its requests go to, beside those that the run file names: `scheme://host[:port]`.
+    #[serde(default)]
+    pub origins: Vec<String>,
+    /// Bounds that the host keeps.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Reply headers that the backend reads, in lower case. Others are not passed on.
+    #[serde(default)]
+    pub reply_headers: Vec<String>,
+}
+
+/// A secret that the host fills into header values; the plugin never sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretSlot {
+    /// Name of the slot in header parts.
+    pub slot: String,
+    /// Environment variables to look in, in this order.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// Files to look in after those, `~` being the user's home; the first line is the secret.
+    #[serde(default)]
+    pub files: Vec<String>,
+    /// Whether the backend works without it.
+    #[serde(default)]
+    pub optional: bool,
+    /// Where the secret may go: `scheme://host[:port]`, the host may begin with `*.`.
+    #[serde(default)]
+    pub origins: Vec<String>,
+}
+
+/// Bounds on what the host asks of one instance of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Most items in one session.
+    pub max_batch: u32,
+    /// Most sessions at once; 0 is no bound. For a blocking plugin, the size of its thread pool.
+    pub max_concurrency: u32,
+    /// Whether a step computes for long: it then runs on threads of its own.
+    pub blocking: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_batch: 1, max_concurrency: 0, blocking: false }
+    }
+}
