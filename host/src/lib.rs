@@ -1,1 +1,3 @@
 //! Library of the `host` binary.
+
+pub mod secret;

@@ -1,0 +1,219 @@
+//! The rule of secrets and origins: what a backend may reach, and which secret may go along.
+//! Pure: it is asked before a request is built, and knows no value of any secret.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plugin_api::manifest::Declared;
+use thiserror::Error;
+use url::Url;
+
+use super::{Origin, OriginError, OriginPattern};
+
+/// What one configured backend may reach. Built from its manifest and its table in the run file.
+#[derive(Clone, Debug, Default)]
+pub struct Grants {
+    /// Every origin that a request may go to.
+    reachable: Vec<OriginPattern>,
+    /// The origin of `base_url`.
+    base: Option<Origin>,
+    /// Slot to the origins that its manifest names.
+    slots: BTreeMap<String, Vec<OriginPattern>>,
+    /// Slots that the run file lets go to `base`.
+    granted: BTreeSet<String>,
+}
+
+/// Why the grants of a backend make no sense.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum GrantsError {
+    /// A manifest with an origin that cannot be read.
+    #[error("the manifest of plugin `{plugin}`: {source}")]
+    Manifest {
+        /// Id of the plugin.
+        plugin: String,
+        /// What is wrong with the origin.
+        source: OriginError,
+    },
+    /// `secrets = […]` names a slot that nobody declares.
+    #[error("`secrets` names the slot `{slot}`, which plugin `{plugin}` does not declare (it has: {})", list(known))]
+    UnknownSlot {
+        /// Id of the plugin.
+        plugin: String,
+        /// The name as typed.
+        slot: String,
+        /// The slots that exist.
+        known: Vec<String>,
+    },
+}
+
+/// Why a request, or a secret in it, may not go where it was meant to go.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Refusal {
+    /// The URL has no origin that the host would ever use.
+    #[error("forbidden origin: {0}")]
+    Origin(OriginError),
+    /// Nobody allowed this origin.
+    #[error("forbidden origin: {0} is named neither by the plugin nor by the run file; add it to `origins` of the backend if it is meant")]
+    Unlisted(Origin),
+    /// The plugin asks for a slot that it never declared.
+    #[error("the slot `{0}` is not declared in the plugin's manifest")]
+    UnknownSlot(String),
+    /// The secret would leave for a `base_url` that its owner did not name.
+    #[error("the secret `{slot}` is not for {origin}; if it is, say `secrets = [\"{slot}\"]` in the backend's table")]
+    NotGranted {
+        /// Name of the slot.
+        slot: String,
+        /// Where it would go.
+        origin: Origin,
+    },
+    /// The secret would leave for an origin that the run file cannot grant it for.
+    #[error("the secret `{slot}` is not for {origin}: only its own origins, and a granted `base_url`, may have it")]
+    NotForOrigin {
+        /// Name of the slot.
+        slot: String,
+        /// Where it would go.
+        origin: Origin,
+    },
+}
+
+impl Grants {
+    /// What `declared` and the run file allow together. `base` is the origin of `base_url`, `extra` the
+    /// backend's `origins`, `granted` its `secrets`.
+    ///
+    /// # Errors
+    /// If the manifest has an unreadable origin, or `granted` names an unknown slot.
+    pub fn new(declared: &Declared, base: Option<Origin>, extra: &[OriginPattern], granted: &[String]) -> Result<Self, GrantsError> {
+        let parse = |texts: &[String]| {
+            texts
+                .iter()
+                .map(|text| text.parse::<OriginPattern>())
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|source| GrantsError::Manifest { plugin: declared.id.clone(), source })
+        };
+        let mut reachable = parse(&declared.origins)?;
+        reachable.extend_from_slice(extra);
+        reachable.extend(base.clone().map(OriginPattern::from));
+        let slots = declared
+            .secrets
+            .iter()
+            .map(|slot| Ok((slot.slot.clone(), parse(&slot.origins)?)))
+            .collect::<Result<BTreeMap<_, _>, GrantsError>>()?;
+        if let Some(unknown) = granted.iter().find(|slot| !slots.contains_key(*slot)) {
+            return Err(GrantsError::UnknownSlot {
+                plugin: declared.id.clone(),
+                slot: unknown.clone(),
+                known: slots.into_keys().collect(),
+            });
+        }
+        Ok(Self { reachable, base, slots, granted: granted.iter().cloned().collect() })
+    }
+
+    /// Whether a request to `url` may be made at all.
+    ///
+    /// # Errors
+    /// Says which origin is not allowed, and how the run file would allow it.
+    pub fn request(&self, url: &Url) -> Result<(), Refusal> {
+        self.reach(url).map(drop)
+    }
+
+    /// Whether the secret of `slot` may go along in a request to `url`.
+    ///
+    /// # Errors
+    /// If the request itself is forbidden, or the secret is not for that origin.
+    pub fn secret(&self, slot: &str, url: &Url) -> Result<(), Refusal> {
+        let origin = self.reach(url)?;
+        let own = self.slots.get(slot).ok_or_else(|| Refusal::UnknownSlot(slot.to_owned()))?;
+        if own.iter().any(|pattern| pattern.matches(&origin)) {
+            return Ok(());
+        }
+        let slot = slot.to_owned();
+        match &self.base {
+            Some(base) if *base == origin && self.granted.contains(&slot) => Ok(()),
+            Some(base) if *base == origin => Err(Refusal::NotGranted { slot, origin }),
+            _ => Err(Refusal::NotForOrigin { slot, origin }),
+        }
+    }
+
+    fn reach(&self, url: &Url) -> Result<Origin, Refusal> {
+        let origin = Origin::of(url).map_err(Refusal::Origin)?;
+        if self.reachable.iter().any(|pattern| pattern.matches(&origin)) {
+            Ok(origin)
+        } else {
+            Err(Refusal::Unlisted(origin))
+        }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use plugin_api::manifest::SecretSlot;
+
+    use super::*;
+
+    fn declared() -> Declared {
+        Declared {
+            id: "acme".into(),
+            origins: vec!["https://api.acme.com".into(), "https://*.acme.net".into()],
+            secrets: vec![SecretSlot { slot: "api_key".into(), origins: vec!["https://api.acme.com".into()], ..SecretSlot::default() }],
+            ..Declared::default()
+        }
+    }
+
+    fn grants(base: &str, extra: &[&str], granted: &[&str]) -> Grants {
+        let base = (!base.is_empty()).then(|| Origin::of(&base.parse().unwrap()).unwrap());
+        let extra: Vec<_> = extra.iter().map(|text| text.parse().unwrap()).collect();
+        let granted: Vec<_> = granted.iter().map(|&text| text.to_owned()).collect();
+        Grants::new(&declared(), base, &extra, &granted).unwrap()
+    }
+
+    #[test]
+    fn a_request_goes_only_where_the_manifest_or_the_run_file_says() {
+        let table = [
+            (grants("", &[], &[]), "https://api.acme.com/v1", true),
+            (grants("", &[], &[]), "https://eu.acme.net/v1", true),
+            (grants("", &[], &[]), "https://elsewhere.org/", false),
+            (grants("", &[], &[]), "http://api.acme.com/v1", false),
+            (grants("", &["https://elsewhere.org"], &[]), "https://elsewhere.org/", true),
+            (grants("http://127.0.0.1:9", &[], &[]), "http://127.0.0.1:9/x", true),
+            (grants("http://127.0.0.1:9", &[], &[]), "http://127.0.0.1:10/x", false),
+            (grants("", &[], &[]), "https://u:p@api.acme.com/", false),
+        ];
+        for (grants, url, expected) in table {
+            assert_eq!(grants.request(&url.parse().unwrap()).is_ok(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_secret_goes_only_to_its_own_origins_or_a_granted_base_url() {
+        let proxy = "https://proxy.org";
+        let table = [
+            (grants("", &[], &[]), "api_key", "https://api.acme.com/v1", "ok"),
+            (grants("", &[], &[]), "api_key", "https://eu.acme.net/v1", "elsewhere"),
+            (grants(proxy, &[], &[]), "api_key", "https://proxy.org/v1", "ungranted"),
+            (grants(proxy, &[], &["api_key"]), "api_key", "https://proxy.org/v1", "ok"),
+            (grants(proxy, &["https://other.org"], &["api_key"]), "api_key", "https://other.org/", "elsewhere"),
+            (grants("", &[], &[]), "api_key", "https://nobody.org/", "unlisted"),
+            (grants("", &[], &[]), "other", "https://api.acme.com/", "unknown"),
+        ];
+        for (grants, slot, url, expected) in table {
+            let got = match grants.secret(slot, &url.parse().unwrap()) {
+                Ok(()) => "ok",
+                Err(Refusal::NotGranted { .. }) => "ungranted",
+                Err(Refusal::NotForOrigin { .. }) => "elsewhere",
+                Err(Refusal::Unlisted(_)) => "unlisted",
+                Err(Refusal::UnknownSlot(_)) => "unknown",
+                Err(Refusal::Origin(_)) => "origin",
+            };
+            assert_eq!(got, expected, "{slot} {url}");
+        }
+    }
+
+    #[test]
+    fn granting_an_unknown_slot_is_told() {
+        let error = Grants::new(&declared(), None, &[], &["apikey".into()]).unwrap_err();
+        assert_eq!(error.to_string(), "`secrets` names the slot `apikey`, which plugin `acme` does not declare (it has: api_key)");
+    }
+}

@@ -1,0 +1,14 @@
+//! Secrets and the origins that they may be sent to. Nothing here opens a socket or writes a log:
+//! it decides and hides, others ask before they send or print.
+
+mod grants;
+mod origin;
+mod redact;
+mod slot;
+mod value;
+
+pub use grants::{Grants, GrantsError, Refusal};
+pub use origin::{Origin, OriginError, OriginPattern};
+pub use redact::Redactor;
+pub use slot::{Lookup, SecretError, Secrets};
+pub use value::Secret;

@@ -1,0 +1,165 @@
+//! Takes secret values out of texts before they are written anywhere. The last line of defence: a
+//! server may echo a key in an error, quoted, escaped or encoded.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use zeroize::Zeroizing;
+
+use super::Secret;
+
+/// Values shorter than this are placeholders of local servers (`x`, `no`); replacing them would only
+/// make every text unreadable.
+const SHORTEST_SECRET: usize = 4;
+
+/// What may stand unencoded in a URL's query.
+const PERCENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Replaces every known secret by `[redacted:slot]`.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    /// Needle and replacement, longest needle first.
+    needles: Vec<(Zeroizing<String>, String)>,
+}
+
+impl Redactor {
+    /// A redactor of these slots and values, each in all the forms it is likely to be seen in: raw,
+    /// percent-encoded, JSON-escaped, base64 (also as a part of a longer base64 text).
+    pub fn new<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a Secret)>) -> Self {
+        let mut redactor = Self::default();
+        redactor.add(secrets);
+        redactor
+    }
+
+    /// Adds more secrets.
+    pub fn add<'a>(&mut self, secrets: impl IntoIterator<Item = (&'a str, &'a Secret)>) {
+        for (slot, secret) in secrets {
+            if secret.expose().len() < SHORTEST_SECRET {
+                continue;
+            }
+            for form in forms(secret.expose()) {
+                self.needles.push((form, format!("[redacted:{slot}]")));
+            }
+        }
+        self.needles.sort_by_key(|(needle, _)| std::cmp::Reverse(needle.len()));
+        self.needles.dedup();
+    }
+
+    /// `text` without secrets.
+    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut clean = Cow::Borrowed(text);
+        for (needle, replacement) in &self.needles {
+            if clean.contains(needle.as_str()) {
+                clean = Cow::Owned(clean.replace(needle.as_str(), replacement));
+            }
+        }
+        clean
+    }
+}
+
+impl std::fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Redactor({} forms)", self.needles.len())
+    }
+}
+
+fn forms(secret: &str) -> Vec<Zeroizing<String>> {
+    let percent = utf8_percent_encode(secret, PERCENT).to_string();
+    let mut forms = vec![secret.to_owned(), lower_hex(&percent), percent.replace("%20", "+"), percent];
+    if let Ok(quoted) = serde_json::to_string(secret) {
+        let escaped = quoted.trim_matches('"');
+        forms.push(escaped.replace('/', "\\/"));
+        forms.push(escaped.to_owned());
+        // An error that quotes a JSON text inside JSON.
+        forms.push(escaped.replace('\\', "\\\\").replace('"', "\\\""));
+    }
+    for offset in 0..3 {
+        forms.extend(base64_core(secret, offset));
+    }
+    forms.sort();
+    forms.dedup();
+    forms.into_iter().map(Zeroizing::new).collect()
+}
+
+/// The characters of a base64 text that depend on `secret` alone when it begins at byte `offset` (mod
+/// 3) of what was encoded, as in `Basic base64("user:secret")`. Both alphabets; nothing if too short to tell.
+fn base64_core(secret: &str, offset: usize) -> Vec<String> {
+    let mut bytes = Zeroizing::new(vec![0; offset]);
+    bytes.extend_from_slice(secret.as_bytes());
+    let first = (offset * 8).div_ceil(6);
+    let whole = bytes.len() * 8 / 6;
+    [STANDARD_NO_PAD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)]
+        .into_iter()
+        // The last character of a secret that ends the text holds bits of the secret only.
+        .flat_map(|text| {
+            let inner = text.get(first..whole).map(str::to_owned);
+            let to_end = text.get(first..).map(str::to_owned);
+            [to_end, inner]
+        })
+        .flatten()
+        .filter(|core| core.len() >= SHORTEST_SECRET)
+        .collect()
+}
+
+fn lower_hex(percent: &str) -> String {
+    let mut lower = String::with_capacity(percent.len());
+    let mut hex = 0;
+    for character in percent.chars() {
+        lower.push(if hex > 0 { character.to_ascii_lowercase() } else { character });
+        hex = if character == '%' { 2 } else { hex - i32::from(hex > 0) };
+    }
+    lower
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_found_in_every_form() {
+        let secret = Secret::new("sk-a/b+\"ü=Z9".into());
+        let redactor = Redactor::new([("key", &secret)]);
+        let forms = [
+            "sk-a/b+\"ü=Z9",
+            "sk-a%2Fb%2B%22%C3%BC%3DZ9",
+            "sk-a%2fb%2b%22%c3%bc%3dZ9",
+            r#"sk-a/b+\"ü=Z9"#,
+            r#"sk-a\/b+\"ü=Z9"#,
+            r#"sk-a/b+\\\"ü=Z9"#,
+        ];
+        for form in forms {
+            assert_eq!(redactor.redact(&format!("<{form}>")), "<[redacted:key]>", "{form}");
+        }
+    }
+
+    #[test]
+    fn base64_is_found_alone_and_inside_a_longer_text() {
+        let value = "sk-0123456789abcdef";
+        let redactor = Redactor::new([("key", &Secret::new(value.into()))]);
+        assert_eq!(redactor.redact(&STANDARD_NO_PAD.encode(value)), "[redacted:key]");
+        for user in ["", "u:", "me:", "you:"] {
+            for tail in ["", "!", "!!"] {
+                let text = STANDARD.encode(format!("{user}{value}{tail}"));
+                let clean = redactor.redact(&text).into_owned();
+                assert!(clean.contains("[redacted:key]") && clean.len() < 30, "{user} {tail} {clean}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_longer_secret_is_replaced_before_one_that_it_contains() {
+        let (short, long) = (Secret::new("abcd".into()), Secret::new("abcdefgh".into()));
+        let redactor = Redactor::new([("short", &short), ("long", &long)]);
+        assert_eq!(redactor.redact("abcd abcdefgh"), "[redacted:short] [redacted:long]");
+    }
+
+    #[test]
+    fn placeholders_are_left_alone() {
+        let redactor = Redactor::new([("key", &Secret::new("no".into()))]);
+        assert!(matches!(redactor.redact("no, not now"), Cow::Borrowed(_)));
+    }
+}

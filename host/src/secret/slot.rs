@@ -1,0 +1,186 @@
+//! Looks a plugin's secret slots up: environment variables in order, then the first line of files.
+//! Reads nothing else, and never says what it found.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use plugin_api::manifest::SecretSlot;
+use thiserror::Error;
+
+use super::Secret;
+
+/// Where slots are looked up. A value, so that tests need no real environment.
+pub struct Lookup<'a> {
+    /// The value of an environment variable.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// What `~` stands for.
+    pub home: Option<&'a Path>,
+}
+
+/// The secrets of one backend that were found, by slot.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets(BTreeMap<String, Secret>);
+
+/// Why a slot has no usable value. Never carries the value.
+#[derive(Debug, Error)]
+pub enum SecretError {
+    /// Nothing was found for a slot that the backend cannot work without.
+    #[error("the secret `{slot}` was not found; {}", hint(env, files))]
+    Missing {
+        /// Name of the slot.
+        slot: String,
+        /// Variables that were looked at.
+        env: Vec<String>,
+        /// Files that were looked at.
+        files: Vec<String>,
+    },
+    /// A value that no header can carry.
+    #[error("the secret `{slot}` from {place} contains a line break or another control character; a header cannot carry it")]
+    Unprintable {
+        /// Name of the slot.
+        slot: String,
+        /// `$NAME` or the file.
+        place: String,
+    },
+    /// A token file that exists and cannot be read.
+    #[error("the secret `{slot}`: cannot read {}: {source}", path.display())]
+    File {
+        /// Name of the slot.
+        slot: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl Secrets {
+    /// Looks every slot up. An empty variable, a missing file or an empty first line counts as not found.
+    ///
+    /// # Errors
+    /// If a slot that is not optional has no value, a value cannot go into a header, or a file that
+    /// exists cannot be read.
+    pub fn resolve(slots: &[SecretSlot], lookup: &Lookup<'_>) -> Result<Self, SecretError> {
+        let mut found = BTreeMap::new();
+        for slot in slots {
+            match find(slot, lookup)? {
+                Some(secret) => drop(found.insert(slot.slot.clone(), secret)),
+                None if slot.optional => {}
+                None => {
+                    return Err(SecretError::Missing {
+                        slot: slot.slot.clone(),
+                        env: slot.env.clone(),
+                        files: slot.files.clone(),
+                    });
+                }
+            }
+        }
+        Ok(Self(found))
+    }
+
+    /// The secret of a slot, if it is present.
+    pub fn get(&self, slot: &str) -> Option<&Secret> {
+        self.0.get(slot)
+    }
+
+    /// Names of the slots that are present, in order: what `open` is told.
+    pub fn present(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Slots with their values, for the redactor.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Secret)> {
+        self.0.iter().map(|(slot, secret)| (slot.as_str(), secret))
+    }
+}
+
+fn find(slot: &SecretSlot, lookup: &Lookup<'_>) -> Result<Option<Secret>, SecretError> {
+    for name in &slot.env {
+        if let Some(value) = (lookup.variable)(name) {
+            let value = Secret::new(value);
+            if let Some(secret) = usable(slot, value.expose(), || format!("${name}"))? {
+                return Ok(Some(secret));
+            }
+        }
+    }
+    for file in &slot.files {
+        let Some(path) = expand(file, lookup.home) else { continue };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => Secret::new(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(SecretError::File { slot: slot.slot.clone(), path, source }),
+        };
+        let line = text.expose().lines().next().unwrap_or_default();
+        if let Some(secret) = usable(slot, line, || path.display().to_string())? {
+            return Ok(Some(secret));
+        }
+    }
+    Ok(None)
+}
+
+/// White space around a value is a slip of copying, never part of a token.
+fn usable(slot: &SecretSlot, value: &str, place: impl Fn() -> String) -> Result<Option<Secret>, SecretError> {
+    let value = value.trim();
+    if value.is_empty() {
+        return Ok(None);
+    }
+    if value.chars().any(char::is_control) {
+        return Err(SecretError::Unprintable { slot: slot.slot.clone(), place: place() });
+    }
+    Ok(Some(Secret::new(value.to_owned())))
+}
+
+fn expand(file: &str, home: Option<&Path>) -> Option<PathBuf> {
+    match file.strip_prefix("~/") {
+        Some(rest) => home.map(|home| home.join(rest)),
+        None => Some(PathBuf::from(file)),
+    }
+}
+
+fn hint(env: &[String], files: &[String]) -> String {
+    let variables = env.iter().map(|name| format!("${name}")).collect::<Vec<_>>().join(" or ");
+    match (env.is_empty(), files.is_empty()) {
+        (true, true) => "its slot names no place to look in".into(),
+        (false, true) => format!("set {variables}"),
+        (true, false) => format!("write it into {}", files.join(" or ")),
+        (false, false) => format!("set {variables}, or write it into {}", files.join(" or ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(env: &[&str], files: &[&str], optional: bool) -> SecretSlot {
+        let own = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        SecretSlot { slot: "key".into(), env: own(env), files: own(files), optional, origins: vec![] }
+    }
+
+    #[test]
+    fn variables_come_before_files_and_empty_ones_do_not_count() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("token"), "from-file\nsecond line\n").unwrap();
+        std::fs::write(home.path().join("empty"), "\n").unwrap();
+        let variable = |name: &str| match name {
+            "A" => Some("from-a\n".to_owned()),
+            "EMPTY" => Some(String::new()),
+            "BROKEN" => Some("a\nb".to_owned()),
+            _ => None,
+        };
+        let lookup = Lookup { variable: &variable, home: Some(home.path()) };
+        let table = [
+            (slot(&["NONE", "A"], &["~/token"], false), "from-a"),
+            (slot(&["EMPTY"], &["~/nothing", "~/empty", "~/token"], false), "from-file"),
+            (slot(&["NONE"], &[], true), "-"),
+            (slot(&["NONE", "EMPTY"], &["~/nothing"], false), "the secret `key` was not found; set $NONE or $EMPTY, or write it into ~/nothing"),
+            (slot(&["BROKEN"], &[], true), "the secret `key` from $BROKEN contains a line break or another control character; a header cannot carry it"),
+        ];
+        for (slot, expected) in table {
+            let got = match Secrets::resolve(&[slot], &lookup) {
+                Ok(secrets) => secrets.get("key").map_or("-".to_owned(), |secret| secret.expose().to_owned()),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(got, expected);
+        }
+    }
+}
