@@ -1,1 +1,5 @@
 //! Library of the `host` binary.
+
+pub mod score;
+pub mod stats;
+pub mod task;
