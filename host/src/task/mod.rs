@@ -2,5 +2,8 @@
 //! task names; knows nothing of backends, requests or how replies arrive.
 
 pub mod boundary;
+pub mod data;
 pub mod raw;
+pub mod records;
+pub mod sample;
 pub mod template;
