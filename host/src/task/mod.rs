@@ -2,7 +2,11 @@
 //! task names; knows nothing of backends, requests or how replies arrive.
 
 pub mod boundary;
+pub mod choices;
 pub mod data;
+pub mod few_shot;
+pub mod generation;
+pub mod prompt;
 pub mod raw;
 pub mod records;
 pub mod sample;
