@@ -1,3 +1,8 @@
 //! Library of the `host` binary.
 
+pub mod plugin;
+pub mod score;
 pub mod secret;
+pub mod stats;
+pub mod task;
+pub mod transport;

@@ -92,7 +92,11 @@ impl Pushed {
                 call: http.call.0,
                 method: http.method.into_owned(),
                 url: http.url.into_owned(),
-                headers: http.headers.into_iter().map(|(name, value)| (name.into_owned(), owned(value))).collect(),
+                headers: http
+                    .headers
+                    .into_iter()
+                    .map(|(name, value)| (name.into_owned(), owned(value)))
+                    .collect(),
                 body,
                 stream: http.stream,
                 timeout_ms: http.timeout_ms,
@@ -154,7 +158,8 @@ mod tests {
         ] {
             assert!(matches!(read(head, body), Pushed::Breach(_)), "{head}");
         }
-        let Pushed::Fail(None, error) = read(r#"{"fail":{"kind":"tired","message":"no"}}"#, b"") else {
+        let Pushed::Fail(None, error) = read(r#"{"fail":{"kind":"tired","message":"no"}}"#, b"")
+        else {
             panic!("a fail action");
         };
         assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Other, "no"));

@@ -1,11 +1,6 @@
 //! The functions that the host lends to plugins. Any thread of a plugin may call them at any time.
 
-use std::{
-    ffi::c_void,
-    panic::catch_unwind,
-    ptr,
-    sync::OnceLock,
-};
+use std::{ffi::c_void, panic::catch_unwind, ptr, sync::OnceLock};
 
 use plugin_api::abi::{Bytes, Host};
 

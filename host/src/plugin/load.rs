@@ -23,10 +23,7 @@ use plugin_api::abi::{
 };
 use rustix::fs::{MemfdFlags, SealFlags};
 
-use super::{
-    action::Pushed,
-    host_table,
-};
+use super::{action::Pushed, host_table};
 
 /// Why a library cannot be used, or a backend of it not opened.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +122,9 @@ impl Loaded {
         // SAFETY: `entry` points at a static of at least the eight bytes of its magic number.
         let magic = unsafe { ptr::addr_of!((*entry).magic).read_unaligned() };
         if magic != MAGIC {
-            return Err(entry_error("its entry does not begin with the magic number of this contract"));
+            return Err(entry_error(
+                "its entry does not begin with the magic number of this contract",
+            ));
         }
         // SAFETY: the magic number says that this is an `Entry`; its first fields never change.
         let entry = unsafe { &*entry };
@@ -176,7 +175,9 @@ impl Loaded {
         let text = || String::from_utf8_lossy(err.as_slice()).into_owned();
         match status {
             STATUS_OK if !backend.is_null() => Ok(Backend { plugin: self.plugin, backend }),
-            STATUS_OK => Err(OpenError::Failed("it reports success but gives no backend".to_owned())),
+            STATUS_OK => {
+                Err(OpenError::Failed("it reports success but gives no backend".to_owned()))
+            }
             STATUS_PANICKED => Err(OpenError::Panicked(text())),
             _ => Err(OpenError::Failed(text())),
         }
@@ -221,9 +222,8 @@ impl Backend {
         let mut session = ptr::null_mut();
         let mut err = Buf::empty();
         // SAFETY: the backend is open as long as `self` lives, and both places are valid for the call.
-        let status = unsafe {
-            (self.plugin.begin)(self.backend, token, &raw mut session, &raw mut err)
-        };
+        let status =
+            unsafe { (self.plugin.begin)(self.backend, token, &raw mut session, &raw mut err) };
         if status == STATUS_OK && !session.is_null() {
             return Ok(Session { backend: std::sync::Arc::clone(self), session, panicked: false });
         }
@@ -266,11 +266,8 @@ impl Session {
         if self.panicked {
             return Status::Panicked;
         }
-        let sink = abi::Sink {
-            size: size_of::<abi::Sink>(),
-            ctx: ptr::from_mut(pushed).cast(),
-            push,
-        };
+        let sink =
+            abi::Sink { size: size_of::<abi::Sink>(), ctx: ptr::from_mut(pushed).cast(), push };
         // SAFETY: the session has not ended, `&mut self` makes the call the only one, and message and sink
         // live until it returns.
         let status = unsafe {
@@ -306,10 +303,8 @@ pub(super) unsafe extern "C" fn on_log(_ctx: *mut c_void, level: u32, text: Byte
 
 /// The bytes in a file of their own that nobody can change any more.
 fn private_copy(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let fd = rustix::fs::memfd_create(
-        "host-plugin",
-        MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
-    )?;
+    let fd =
+        rustix::fs::memfd_create("host-plugin", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = File::from(fd);
     file.write_all(bytes)?;
     rustix::fs::fcntl_add_seals(

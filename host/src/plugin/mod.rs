@@ -1,0 +1,9 @@
+//! Plugins: found, inspected without running them, loaded, and driven through their sessions.
+
+pub mod action;
+pub mod host_table;
+pub mod instance;
+pub mod load;
+pub mod pool;
+pub mod session;
+pub mod wake;

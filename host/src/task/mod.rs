@@ -1,0 +1,13 @@
+//! Tasks: data sets, prompts, few-shot examples and answers. Pure but for reading the data files a
+//! task names; knows nothing of backends, requests or how replies arrive.
+
+pub mod boundary;
+pub mod choices;
+pub mod data;
+pub mod few_shot;
+pub mod generation;
+pub mod prompt;
+pub mod raw;
+pub mod records;
+pub mod sample;
+pub mod template;
