@@ -1,3 +1,6 @@
 //! Library of the `host` binary.
 
+pub mod asset;
+pub mod config;
+pub mod plugin;
 pub mod secret;
