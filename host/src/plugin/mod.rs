@@ -1,0 +1,3 @@
+//! Plugin files: found, inspected without running their code, trusted, loaded and driven.
+
+pub mod inspect;
