@@ -1,5 +1,7 @@
 //! Library of the `host` binary.
 
+pub mod asset;
+pub mod config;
 pub mod plugin;
 pub mod score;
 pub mod secret;

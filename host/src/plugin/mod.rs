@@ -1,7 +1,8 @@
-//! Plugins: found, inspected without running them, loaded, and driven through their sessions.
+//! Plugins: found, inspected without running their code, loaded, and driven through their sessions.
 
 pub mod action;
 pub mod host_table;
+pub mod inspect;
 pub mod instance;
 pub mod load;
 pub mod pool;

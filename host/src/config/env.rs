@@ -1,0 +1,109 @@
+//! `${NAME}`, `${NAME:-default}`, `${NAME:?message}` and `$$` in the strings of a file. A lone `$`
+//! stays as it is, and the result is always a string, so that a value never changes its type.
+
+use serde_json::Value;
+
+use super::error::Problem;
+use super::node::{Content, Node};
+
+/// The value of an environment variable, if it is set.
+pub type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// Expands every string below `node`; `problems` gets one entry a reference that cannot be.
+pub(crate) fn expand(node: &mut Node, variables: &Variables<'_>, problems: &mut Vec<Problem>) {
+    walk(node, String::new(), variables, problems);
+}
+
+fn walk(node: &mut Node, key: String, variables: &Variables<'_>, problems: &mut Vec<Problem>) {
+    let below = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+    match &mut node.content {
+        Content::Scalar(Value::String(text)) if text.contains('$') => match substitute(text, variables) {
+            Ok(expanded) => *text = expanded,
+            Err(message) => problems.push(Problem::new(&node.place, key, message)),
+        },
+        Content::Scalar(_) => {}
+        Content::Array(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                let name = item.name().map_or_else(|| index.to_string(), str::to_owned);
+                walk(item, below(&name), variables, problems);
+            }
+        }
+        Content::Table(table) => {
+            for (name, entry) in table {
+                walk(entry, below(name), variables, problems);
+            }
+        }
+    }
+}
+
+/// As in a shell, `:-` and `:?` also count an empty variable as unset.
+fn substitute(text: &str, variables: &Variables<'_>) -> Result<String, String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix('{') {
+            let (reference, after) = after.split_once('}').ok_or("`${` without a closing `}`; write `$$` for a dollar")?;
+            out.push_str(&reference_value(reference, variables)?);
+            rest = after;
+        } else {
+            out.push('$');
+        }
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+fn reference_value(reference: &str, variables: &Variables<'_>) -> Result<String, String> {
+    let (name, rest) = reference.split_once(':').map_or((reference, None), |(name, rest)| (name, Some(rest)));
+    let legal = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
+    if name.is_empty() || !legal {
+        return Err(format!("`${{{reference}}}` does not name a variable; write `$$` for a dollar"));
+    }
+    let value = variables(name);
+    match rest {
+        None => value.ok_or_else(|| format!("the environment variable {name} is not set; set it, or give a default: `${{{name}:-…}}`")),
+        Some(rest) => match (value.filter(|value| !value.is_empty()), rest.split_at_checked(1)) {
+            (Some(value), Some(("-" | "?", _))) => Ok(value),
+            (None, Some(("-", default))) => Ok(default.to_owned()),
+            (None, Some(("?", message))) => Err(format!("the environment variable {name} is not set: {message}")),
+            _ => Err(format!("`${{{reference}}}` is none of `${{NAME}}`, `${{NAME:-default}}`, `${{NAME:?message}}`")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_expand_as_in_a_shell() {
+        let variables = |name: &str| match name {
+            "A" => Some("1".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        };
+        let table = [
+            ("${A}", "1"),
+            ("x${A}y${A}", "x1y1"),
+            ("${B:-two}", "two"),
+            ("${EMPTY:-two}", "two"),
+            ("<${EMPTY}>", "<>"),
+            ("${B:-}", ""),
+            ("cost: $5, $$5, $${A}", "cost: $5, $5, ${A}"),
+            ("ends in $", "ends in $"),
+            ("${B}", "the environment variable B is not set; set it, or give a default: `${B:-…}`"),
+            ("${B:?say where}", "the environment variable B is not set: say where"),
+            ("${A:+x}", "`${A:+x}` is none of `${NAME}`, `${NAME:-default}`, `${NAME:?message}`"),
+            ("${A", "`${` without a closing `}`; write `$$` for a dollar"),
+            ("${}", "`${}` does not name a variable; write `$$` for a dollar"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(substitute(text, &variables).unwrap_or_else(|e| e), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Run files: from what was typed to what is meant. Nothing here opens a socket, loads a plugin or
+//! reads a data set.
+
+mod backend;
+mod canonical;
+mod check;
+mod env;
+mod error;
+mod load;
+mod node;
+mod overrides;
+mod raw;
+mod resolve;
+mod resolved;
+mod schema;
+mod suggest;
+mod task;
+
+pub use backend::CheckedBackend;
+pub use canonical::{canonical_json, digest};
+pub use env::Variables;
+pub use error::{ConfigError, Place, Problem};
+pub use load::{Overrides, RunFile, load};
+pub use raw::{Isolation, Store};
+pub use resolved::{BackendConfig, Engine, GroupConfig, MaxUnscored, RunConfig, TaskConfig};
+pub use schema::run_schema;
+pub use suggest::nearest;

@@ -1,0 +1,235 @@
+//! Typed -> meant. The tree fits the schema when it comes here; what is left is what a schema cannot
+//! say: durations, URLs, digests, unique ids, and names that must exist.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+
+use super::check::join;
+use super::error::{ConfigError, Problem};
+use super::nearest;
+use super::node::Node;
+use super::raw::{RawAsset, RawBackend, RawEngine, RawRun, RawSource};
+use super::resolved::{BackendConfig, Engine, GroupConfig, MaxUnscored, RunConfig, TaskConfig};
+use super::task::{self, RUN_KEYS, RawTask};
+use crate::asset::{Asset, Sha256, Source};
+use crate::secret::{Origin, OriginPattern};
+
+/// Problems so far, and the tree that they are located in.
+struct Resolver<'a> {
+    root: &'a Node,
+    run_dir: &'a Path,
+    problems: Vec<Problem>,
+}
+
+/// What the tree means. `stem` names the run if the file does not; `base_dirs` has one folder a task.
+pub(crate) fn resolve(root: &Node, stem: &str, run_dir: &Path, base_dirs: Vec<PathBuf>) -> Result<RunConfig, ConfigError> {
+    let mut resolver = Resolver { root, run_dir, problems: Vec::new() };
+    let config = resolver.run(stem, base_dirs);
+    match config {
+        Some(config) if resolver.problems.is_empty() => Ok(config),
+        _ => Err(ConfigError::Invalid(resolver.problems)),
+    }
+}
+
+impl Resolver<'_> {
+    fn run(&mut self, stem: &str, base_dirs: Vec<PathBuf>) -> Option<RunConfig> {
+        let mut value = self.root.to_value();
+        if let Some(map) = value.as_object_mut() {
+            map.remove("task");
+        }
+        let raw: RawRun = self.read(value, &[])?;
+        let engine = self.engine(&raw.run);
+        let backends: Vec<_> = (0..).zip(raw.backend).map(|(index, raw)| self.backend(index, raw, engine.concurrency)).collect();
+        let known: Vec<_> = backends.iter().map(|backend| backend.id.clone()).collect();
+        self.unique("backend", &known);
+
+        let nodes = self.root.get("task").map(Node::items).unwrap_or_default();
+        let tasks: Vec<_> = (0..).zip(nodes).zip(base_dirs).filter_map(|((index, node), dir)| self.task(index, node, dir, &known, raw.max_samples)).collect();
+        let ids: Vec<_> = tasks.iter().map(|task| task.id.clone()).collect();
+        self.unique("task", &ids);
+
+        let groups: Vec<_> = raw.group.into_iter().map(|raw| GroupConfig { id: raw.id, tasks: raw.tasks, metric: raw.metric }).collect();
+        self.groups(&groups, &ids);
+        Some(RunConfig {
+            name: raw.name.unwrap_or_else(|| stem.to_owned()),
+            out: raw.out.unwrap_or_else(|| "runs".into()),
+            max_samples: raw.max_samples,
+            seed: raw.seed.unwrap_or(1234),
+            run: engine,
+            backends,
+            tasks,
+            groups,
+        })
+    }
+
+    fn engine(&mut self, raw: &RawEngine) -> Engine {
+        let mut duration = |key: &str, text: &Option<String>, default: Duration| match text.as_deref().map(humantime::parse_duration) {
+            None => default,
+            Some(Ok(duration)) if !duration.is_zero() => duration,
+            Some(_) => {
+                self.wrong::<()>(&["run", key], "expected a duration longer than nothing, such as \"120s\", \"2m\" or \"500ms\"");
+                default
+            }
+        };
+        let (attempt_timeout, idle_timeout) = (
+            duration("attempt_timeout", &raw.attempt_timeout, Duration::from_secs(120)),
+            duration("idle_timeout", &raw.idle_timeout, Duration::from_secs(60)),
+        );
+        let (connect_timeout, sample_timeout) = (
+            duration("connect_timeout", &raw.connect_timeout, Duration::from_secs(10)),
+            duration("sample_timeout", &raw.sample_timeout, Duration::from_secs(15 * 60)),
+        );
+        let max_unscored = match &raw.max_unscored {
+            None => MaxUnscored::Count(0),
+            Some(number) => match (number.as_u64(), number.as_f64()) {
+                (Some(count), _) => MaxUnscored::Count(count),
+                (None, Some(share)) if (0.0..=1.0).contains(&share) => MaxUnscored::Share(share),
+                _ => {
+                    self.wrong::<()>(&["run", "max_unscored"], "expected a count (5) or a share from 0.0 to 1.0 (0.01)");
+                    MaxUnscored::Count(0)
+                }
+            },
+        };
+        Engine {
+            concurrency: raw.concurrency.unwrap_or(32),
+            max_retries: raw.max_retries.unwrap_or(5),
+            attempt_timeout,
+            idle_timeout,
+            connect_timeout,
+            sample_timeout,
+            max_unscored,
+            store: raw.store,
+        }
+    }
+
+    fn backend(&mut self, index: usize, raw: RawBackend, concurrency: u32) -> BackendConfig {
+        let position = index.to_string();
+        let at = ["backend", position.as_str()];
+        let base_url = raw.base_url.and_then(|text| match Url::parse(&text) {
+            Ok(url) => match Origin::of(&url) {
+                Ok(_) => Some(url),
+                Err(error) => self.wrong(&[&at[..], &["base_url"]].concat(), &error.to_string()),
+            },
+            Err(error) => self.wrong(&[&at[..], &["base_url"]].concat(), &format!("expected a URL such as http://127.0.0.1:8080: {error}")),
+        });
+        let origins = (0..).zip(&raw.origins).filter_map(|(number, text): (usize, _)| match text.parse::<OriginPattern>() {
+            Ok(origin) => Some(origin),
+            Err(error) => self.wrong(&[&at[..], &["origins", &number.to_string()]].concat(), &error.to_string()),
+        });
+        let origins = origins.collect();
+        let assets = raw.asset.into_iter().filter_map(|(name, raw)| {
+            let asset = self.asset(&[&at[..], &["asset", &name]].concat(), raw)?;
+            Some((name, asset))
+        });
+        let assets = assets.collect();
+        if base_url.is_none() && !raw.secrets.is_empty() {
+            self.wrong::<()>(&[&at[..], &["secrets"]].concat(), "lets secrets go to the origin of `base_url`, but there is no `base_url`");
+        }
+        BackendConfig {
+            id: raw.id.unwrap_or_else(|| raw.plugin.clone()),
+            plugin: raw.plugin,
+            model: raw.model,
+            base_url,
+            origins,
+            secrets: raw.secrets,
+            concurrency: raw.concurrency.unwrap_or(concurrency),
+            isolation: raw.isolation,
+            allow_unchecked_layout: raw.allow_unchecked_layout,
+            config: raw.config,
+            assets,
+        }
+    }
+
+    fn asset(&mut self, at: &[&str], raw: RawAsset) -> Option<Asset> {
+        let plain = !raw.name.is_empty() && Path::new(&raw.name).file_name().is_some_and(|name| name == raw.name.as_str());
+        if !plain {
+            return self.wrong(&[at, &["name"]].concat(), "expected the name of a file, without a folder");
+        }
+        let sha256: Sha256 = match raw.sha256.parse() {
+            Ok(sha256) => sha256,
+            Err(error) => return self.wrong(&[at, &["sha256"]].concat(), &error.to_string()),
+        };
+        let mut sources = Vec::new();
+        for (number, source) in (0_usize..).zip(raw.sources) {
+            sources.push(match source {
+                RawSource { path: Some(path), wheel: None, version: None, member: None } => Source::Path(self.run_dir.join(path)),
+                RawSource { path: None, wheel: Some(name), version: Some(version), member: Some(member) } => Source::Wheel { name, version, member },
+                _ => return self.wrong(&[at, &["sources", &number.to_string()]].concat(), "expected either `path`, or all of `wheel`, `version` and `member`"),
+            });
+        }
+        Some(Asset { name: raw.name, sha256, sources })
+    }
+
+    fn task(&mut self, index: usize, node: &Node, base_dir: PathBuf, known: &[String], run_cap: Option<u64>) -> Option<TaskConfig> {
+        let name = node.name().map_or_else(|| index.to_string(), str::to_owned);
+        let backends = task::backends(node, &join("task", &name), known, &mut self.problems);
+        let mut value = node.to_value();
+        let map = value.as_object_mut()?;
+        let own_cap = map.get("max_samples").and_then(Value::as_u64);
+        for key in RUN_KEYS {
+            map.remove(key);
+        }
+        let position = index.to_string();
+        let task: RawTask = self.read(value, &["task", &position])?;
+        let Some(id) = node.get_str("id").map(str::to_owned) else {
+            return self.wrong(&["task", &position, "id"], "is required and missing");
+        };
+        let max_samples = match (own_cap, run_cap) {
+            (Some(own), Some(run)) => Some(own.min(run)),
+            (own, run) => own.or(run),
+        };
+        Some(TaskConfig { id, max_samples, backends, task, base_dir })
+    }
+
+    fn groups(&mut self, groups: &[GroupConfig], tasks: &[String]) {
+        let mut ids = tasks.to_vec();
+        for (index, group) in groups.iter().enumerate() {
+            let position = index.to_string();
+            if ids.contains(&group.id) {
+                self.wrong::<()>(&["group", &position, "id"], &format!("`{}` names another group or a task too", group.id));
+            }
+            ids.push(group.id.clone());
+            for (number, task) in group.tasks.iter().enumerate().filter(|(_, task)| !tasks.contains(task)) {
+                let near = nearest(task, tasks.iter().map(String::as_str));
+                self.wrong::<()>(&["group", &position, "tasks", &number.to_string()], &format!("there is no task `{task}`"));
+                if let (Some(problem), Some(near)) = (self.problems.last_mut(), near) {
+                    problem.hint = Some(format!("did you mean `{near}`?"));
+                }
+            }
+        }
+    }
+
+    fn unique(&mut self, what: &str, ids: &[String]) {
+        let mut seen = BTreeSet::new();
+        for (index, id) in ids.iter().enumerate() {
+            if !seen.insert(id) {
+                self.wrong::<()>(&[what, &index.to_string()], &format!("there are two called `{id}`; give one of them another `id`"));
+            }
+        }
+    }
+
+    /// A value as its typed type. The schema was checked, so this fails only where the two disagree.
+    fn read<T: DeserializeOwned>(&mut self, value: Value, at: &[&str]) -> Option<T> {
+        match serde_path_to_error::deserialize(value) {
+            Ok(read) => Some(read),
+            Err(error) => {
+                let mut path = at.to_vec();
+                let segments: Vec<_> = error.path().iter().map(ToString::to_string).collect();
+                path.extend(segments.iter().map(|segment| segment.trim_matches(['[', ']'])).filter(|segment| *segment != "."));
+                self.wrong(&path, &error.inner().to_string())
+            }
+        }
+    }
+
+    fn wrong<T>(&mut self, path: &[&str], message: &str) -> Option<T> {
+        let path: Vec<_> = path.iter().map(|&segment| segment.to_owned()).collect();
+        let (place, key) = self.root.locate(&path);
+        self.problems.push(Problem::new(&place, key, message));
+        None
+    }
+}

@@ -1,0 +1,138 @@
+//! A run as it is meant: defaults filled in, texts parsed, names known to exist. Only these types travel.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::raw::{Isolation, Store};
+use super::task::RawTask;
+use crate::asset::Asset;
+use crate::secret::OriginPattern;
+
+/// A run file as meant. Serialises to what [`super::digest`] names: nothing in it depends on the folder it lies in.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunConfig {
+    /// Name of the run.
+    pub name: String,
+    /// Parent folder of run directories, relative to the current directory.
+    pub out: PathBuf,
+    /// Most samples of each task.
+    pub max_samples: Option<u64>,
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+    /// Settings of the engine.
+    pub run: Engine,
+    /// In the order of the file; ids are unique.
+    pub backends: Vec<BackendConfig>,
+    /// In the order of the file; ids are unique.
+    pub tasks: Vec<TaskConfig>,
+    /// In the order of the file; ids are unique among groups and tasks.
+    pub groups: Vec<GroupConfig>,
+}
+
+/// Settings of the engine.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Engine {
+    /// Most requests in flight at a backend; at least 1.
+    pub concurrency: u32,
+    /// Most retries of a sample after its first attempt.
+    pub max_retries: u32,
+    /// Longest time of one attempt.
+    #[serde(rename = "attempt_timeout_ms", serialize_with = "milliseconds")]
+    pub attempt_timeout: Duration,
+    /// Longest silence of a streamed reply.
+    #[serde(rename = "idle_timeout_ms", serialize_with = "milliseconds")]
+    pub idle_timeout: Duration,
+    /// Longest time to connect.
+    #[serde(rename = "connect_timeout_ms", serialize_with = "milliseconds")]
+    pub connect_timeout: Duration,
+    /// Longest time over all attempts of a sample.
+    #[serde(rename = "sample_timeout_ms", serialize_with = "milliseconds")]
+    pub sample_timeout: Duration,
+    /// How many unscored samples do not make the run fail.
+    pub max_unscored: MaxUnscored,
+    /// What a finished sample stores.
+    pub store: Store,
+}
+
+/// How many unscored samples do not make the run fail.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxUnscored {
+    /// This many.
+    Count(u64),
+    /// This share of all samples, 0 to 1.
+    Share(f64),
+}
+
+/// A backend. `config` is not checked yet: that needs the plugin's manifest.
+#[derive(Clone, Debug, Serialize)]
+pub struct BackendConfig {
+    /// Name in results.
+    pub id: String,
+    /// Id of the plugin.
+    pub plugin: String,
+    /// The model as results name it.
+    pub model: Option<String>,
+    /// Where the server is; its origin is one that the host uses.
+    pub base_url: Option<Url>,
+    /// Further origins that requests may go to.
+    pub origins: Vec<OriginPattern>,
+    /// Slots that may be sent to the origin of `base_url`.
+    pub secrets: Vec<String>,
+    /// Most requests in flight; at least 1.
+    pub concurrency: u32,
+    /// Where the plugin runs, if the run file says.
+    pub isolation: Option<Isolation>,
+    /// Load the plugin although it carries no layout check.
+    pub allow_unchecked_layout: bool,
+    /// The plugin's own configuration as typed; `RunFile::check_backend` makes it what `open` is given.
+    pub config: Map<String, Value>,
+    /// Files that the plugin is given by path.
+    pub assets: BTreeMap<String, Asset>,
+}
+
+/// A task and the backends that it runs on.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskConfig {
+    /// Name in results.
+    pub id: String,
+    /// Most samples; the smaller of the run's and the task's.
+    pub max_samples: Option<u64>,
+    /// Ids of backends, in their order in the file.
+    pub backends: Vec<String>,
+    /// The task as typed, file and overrides merged.
+    pub task: RawTask,
+    /// What the paths in `task` are relative to.
+    #[serde(skip)]
+    pub base_dir: PathBuf,
+}
+
+/// Tasks that are reported together.
+#[derive(Clone, Debug, Serialize)]
+pub struct GroupConfig {
+    /// Name in results.
+    pub id: String,
+    /// Ids of its tasks; each exists.
+    pub tasks: Vec<String>,
+    /// The metric that is averaged.
+    pub metric: Option<String>,
+}
+
+impl MaxUnscored {
+    /// Whether a run with this many unscored samples out of `total` is still good.
+    pub fn allows(self, unscored: u64, total: u64) -> bool {
+        match self {
+            Self::Count(count) => unscored <= count,
+            Self::Share(share) => unscored as f64 <= share * total as f64,
+        }
+    }
+}
+
+fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}

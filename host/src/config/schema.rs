@@ -1,0 +1,124 @@
+//! The JSON Schema of a run file: of the typed types, with the keys that a `[[task]]` has beside the
+//! task's own. Checks and editors use the same one.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+use serde_json::{Map, Value, json};
+
+use super::raw::RawRun;
+use super::task::RawTask;
+
+/// The schema that `host schema` prints. A task's own keys are all optional in it, since a task file may have them.
+pub fn run_schema() -> Value {
+    let mut schema = checked_schema();
+    if let Some(task) = schema.pointer_mut("/properties/task/items").and_then(Value::as_object_mut) {
+        task.remove("required");
+    }
+    schema
+}
+
+/// The schema that a run file must fit once its task files are merged into it.
+pub(crate) fn checked_schema() -> Value {
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let mut root = object(RawRun::json_schema(&mut generator));
+    let mut task = object(RawTask::json_schema(&mut generator));
+    add_property(&mut task, "file", json!({"type": "string", "description": "A task file, relative to the run file; keys beside it override the file's."}));
+    add_property(&mut task, "backends", json!({"type": "array", "items": {"type": "string"}, "description": "Ids of the backends that it runs on; all by default."}));
+    add_property(&mut task, "max_samples", json!({"type": "integer", "minimum": 0, "description": "Most samples of this task."}));
+    let tasks = json!({"type": "array", "items": task, "description": "The tasks that are run."});
+    add_property(&mut root, "task", tasks);
+    root.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
+    root.insert("title".into(), "run file".into());
+    root.insert("$defs".into(), Value::Object(generator.take_definitions(true)));
+    let mut schema = Value::Object(root);
+    close(&mut schema);
+    schema
+}
+
+/// Refuses unknown keys in every object that lists its keys and does not say otherwise. Left open:
+/// what is composed (`allOf`, or a `$ref` beside other keys), because a part of it does not list the keys of the whole.
+pub(crate) fn close(schema: &mut Value) {
+    let mut composed = Vec::new();
+    composed_definitions(schema, false, &mut composed);
+    close_below(schema);
+    for name in composed {
+        if let Some(definition) = schema.pointer_mut(&name).and_then(Value::as_object_mut) {
+            definition.remove("additionalProperties");
+        }
+    }
+}
+
+fn close_below(schema: &mut Value) {
+    let Some(map) = schema.as_object_mut() else { return };
+    let says = ["additionalProperties", "patternProperties", "unevaluatedProperties", "allOf", "anyOf", "oneOf", "$ref"];
+    if map.contains_key("properties") && !says.iter().any(|key| map.contains_key(*key)) {
+        map.insert("additionalProperties".into(), Value::Bool(false));
+    }
+    for (keyword, value) in map.iter_mut() {
+        match (keyword.as_str(), value) {
+            ("properties" | "patternProperties" | "$defs" | "definitions", Value::Object(schemas)) => {
+                schemas.values_mut().for_each(close_below);
+            }
+            ("anyOf" | "oneOf" | "prefixItems", Value::Array(schemas)) => schemas.iter_mut().for_each(close_below),
+            ("items" | "additionalProperties", schema) => close_below(schema),
+            _ => {}
+        }
+    }
+}
+
+/// Pointers of the definitions that are used as a part of a larger object and were open.
+fn composed_definitions(schema: &Value, inside_all_of: bool, found: &mut Vec<String>) {
+    match schema {
+        Value::Object(map) => {
+            let part = inside_all_of || map.contains_key("properties");
+            if let (true, Some(reference)) = (part, map.get("$ref").and_then(Value::as_str)) {
+                found.extend(reference.strip_prefix('#').map(str::to_owned));
+            }
+            for (key, value) in map {
+                let composed = key == "allOf" || (map.contains_key("properties") && matches!(key.as_str(), "anyOf" | "oneOf"));
+                composed_definitions(value, composed, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| composed_definitions(item, inside_all_of, found)),
+        _ => {}
+    }
+}
+
+fn object(schema: Schema) -> Map<String, Value> {
+    match schema.to_value() {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn add_property(map: &mut Map<String, Value>, name: &str, schema: Value) {
+    if let Value::Object(properties) = map.entry("properties").or_insert_with(|| json!({})) {
+        properties.insert(name.to_owned(), schema);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_closed_where_it_lists_its_keys() {
+        let schema = run_schema();
+        assert_eq!(schema["additionalProperties"], false);
+        assert!(schema["properties"]["task"]["items"]["properties"]["file"].is_object());
+        assert!(jsonschema::validator_for(&schema).is_ok());
+    }
+
+    #[test]
+    fn composed_objects_stay_open() {
+        let mut schema = json!({
+            "properties": {"a": {"$ref": "#/$defs/A"}, "b": {"properties": {"tag": {}}, "$ref": "#/$defs/B"}},
+            "$defs": {"A": {"properties": {"x": {}}}, "B": {"properties": {"y": {}}}},
+        });
+        close(&mut schema);
+        assert_eq!(schema["additionalProperties"], false);
+        assert_eq!(schema["$defs"]["A"]["additionalProperties"], false);
+        assert!(schema["$defs"]["B"].get("additionalProperties").is_none());
+        assert!(schema["properties"]["b"].get("additionalProperties").is_none());
+    }
+}

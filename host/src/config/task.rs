@@ -1,0 +1,78 @@
+//! The tasks of a run file: `file = "…"` is read and overridden key by key, and each task keeps the
+//! folder that its own paths are relative to. What a task means is the business of `task`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::env::{self, Variables};
+use super::error::{ConfigError, Problem};
+use super::node::{self, Content, Node};
+
+/// A task as typed. `task::raw::RawTask` takes this place; its schema is all that is used here.
+pub(crate) type RawTask = serde_json::Map<String, Value>;
+
+/// Keys of a `[[task]]` table that belong to the run and not to the task.
+pub(crate) const RUN_KEYS: [&str; 3] = ["file", "backends", "max_samples"];
+
+/// Replaces the `file` of every task by what the file says, and gives every task an id. Returns the
+/// folder of each.
+///
+/// # Errors
+/// If a task file cannot be read or is not TOML. Unset variables go to `problems`.
+pub(crate) fn merge_files(root: &mut Node, run_dir: &Path, variables: &Variables<'_>, problems: &mut Vec<Problem>) -> Result<Vec<PathBuf>, ConfigError> {
+    let Some(Content::Array(tasks)) = root.as_table_mut().and_then(|table| table.get_mut("task")).map(|node| &mut node.content) else {
+        return Ok(Vec::new());
+    };
+    tasks.iter_mut().map(|task| merge_file(task, run_dir, variables, problems)).collect()
+}
+
+fn merge_file(task: &mut Node, run_dir: &Path, variables: &Variables<'_>, problems: &mut Vec<Problem>) -> Result<PathBuf, ConfigError> {
+    let Some(file) = task.get_str("file").map(str::to_owned) else {
+        return Ok(run_dir.to_owned());
+    };
+    let path = run_dir.join(file);
+    let mut merged = node::read(&path).map_err(|error| at_task(error, task))?;
+    env::expand(&mut merged, variables, problems);
+    let place = task.place.clone();
+    for key in RUN_KEYS {
+        if let Some(entry) = merged.get(key).filter(|_| key != "max_samples") {
+            problems.push(Problem::new(&entry.place, key, format!("`{key}` belongs into the [[task]] table of the run file")));
+        }
+    }
+    if let (Some(table), Some(stem)) = (merged.as_table_mut(), path.file_stem().and_then(|stem| stem.to_str())) {
+        table.entry("id".into()).or_insert_with(|| Node::string(stem, &place));
+    }
+    merged.merge(std::mem::replace(task, Node::table(&place)));
+    *task = merged;
+    Ok(path.parent().unwrap_or(run_dir).to_owned())
+}
+
+/// An unreadable task file is told at the line that names it.
+fn at_task(error: ConfigError, task: &Node) -> ConfigError {
+    match error {
+        ConfigError::Read { path, source } => {
+            let place = task.get("file").map_or(&task.place, |node| &node.place);
+            let message = format!("cannot read {}: {source}", path.display());
+            ConfigError::Invalid(vec![Problem::new(place, "task.file", message).hint("the path is relative to the run file")])
+        }
+        invalid => invalid,
+    }
+}
+
+/// What `backends` of a task names, or all of them; unknown names become problems.
+pub(crate) fn backends(task: &Node, key: &str, known: &[String], problems: &mut Vec<Problem>) -> Vec<String> {
+    let Some(node) = task.get("backends") else { return known.to_vec() };
+    let mut chosen = BTreeSet::new();
+    for item in node.items() {
+        if let Content::Scalar(Value::String(name)) = &item.content {
+            if !known.contains(name) {
+                let hint = super::nearest(name, known.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
+                problems.push(Problem::new(&item.place, format!("{key}.backends"), format!("there is no backend `{name}`")).maybe_hint(hint));
+            }
+            chosen.insert(name.as_str());
+        }
+    }
+    known.iter().filter(|name| chosen.contains(name.as_str())).cloned().collect()
+}
