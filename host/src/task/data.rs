@@ -97,6 +97,12 @@ impl DataError {
 }
 
 impl DataSet {
+    /// The files that samples are read from.
+    #[must_use]
+    pub fn files(&self) -> Vec<&Path> {
+        std::iter::once(self.path.as_path()).chain(self.labels.as_deref()).collect()
+    }
+
     /// Opens the files.
     ///
     /// # Errors
