@@ -29,8 +29,15 @@ pub fn move_trailing_space<'a>(context: &'a str, continuation: &str) -> (&'a str
 /// Joins two texts with one space when neither has whitespace at the seam and neither is empty.
 #[must_use]
 pub fn join_with_space(left: &str, right: &str) -> String {
-    let seam_is_bare = !left.is_empty() && !right.is_empty() && !ends_in_space(left) && !right.starts_with(is_space);
-    if seam_is_bare { format!("{left} {right}") } else { format!("{left}{right}") }
+    let seam_is_bare = !left.is_empty()
+        && !right.is_empty()
+        && !ends_in_space(left)
+        && !right.starts_with(is_space);
+    if seam_is_bare {
+        format!("{left} {right}")
+    } else {
+        format!("{left}{right}")
+    }
 }
 
 #[cfg(test)]
@@ -45,7 +52,13 @@ mod tests {
 
     #[test]
     fn the_text_stays_the_same() {
-        for (context, continuation) in [("", "a"), (" \n", "b"), ("x", " y"), ("x \u{1f}\u{3000}", ""), ("é ", "é")] {
+        for (context, continuation) in [
+            ("", "a"),
+            (" \n", "b"),
+            ("x", " y"),
+            ("x \u{1f}\u{3000}", ""),
+            ("é ", "é"),
+        ] {
             let (left, right) = move_trailing_space(context, continuation);
             assert_eq!(format!("{left}{right}"), format!("{context}{continuation}"));
             assert!(!ends_in_space(left));
@@ -54,7 +67,13 @@ mod tests {
 
     #[test]
     fn one_space_at_a_bare_seam() {
-        let table = [("a", "b", "a b"), ("a ", "b", "a b"), ("a", "\nb", "a\nb"), ("", "b", "b"), ("a", "", "a")];
+        let table = [
+            ("a", "b", "a b"),
+            ("a ", "b", "a b"),
+            ("a", "\nb", "a\nb"),
+            ("", "b", "b"),
+            ("a", "", "a"),
+        ];
         for (left, right, joined) in table {
             assert_eq!(join_with_space(left, right), joined);
         }

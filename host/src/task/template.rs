@@ -36,12 +36,20 @@ impl TemplateError {
             message.push_str(&format!(": {inner}"));
             cause = inner.source();
         }
-        Self { template: template.to_owned(), line: error.line(), message }
+        Self {
+            template: template.to_owned(),
+            line: error.line(),
+            message,
+        }
     }
 
     fn undefined(template: &str, expression: &str) -> Self {
         let message = format!("`{expression}` is not defined");
-        Self { template: template.to_owned(), line: None, message }
+        Self {
+            template: template.to_owned(),
+            line: None,
+            message,
+        }
     }
 }
 
@@ -85,7 +93,9 @@ impl Templates {
     ///
     /// # Errors
     /// [`TemplateError`] with the line of the first mistake.
-    pub fn compile<'a>(sources: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, TemplateError> {
+    pub fn compile<'a>(
+        sources: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
@@ -94,7 +104,8 @@ impl Templates {
             .build()
             .map_err(|error| TemplateError::new("syntax", &error))?;
         environment.set_syntax(syntax);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         // Python prints True, False and None, and prompts that were written for it count on that.
         environment.set_formatter(|out, state, value| {
             if value.kind() == minijinja::value::ValueKind::Bool {
@@ -110,7 +121,9 @@ impl Templates {
                 .add_template_owned(key.to_owned(), source.to_owned())
                 .map_err(|error| TemplateError::new(key, &error))?;
         }
-        Ok(Self { environment: Arc::new(environment) })
+        Ok(Self {
+            environment: Arc::new(environment),
+        })
     }
 
     /// Renders the template of a key.
@@ -119,7 +132,11 @@ impl Templates {
     /// [`TemplateError`] with the line, for example when a name is not defined.
     pub fn render(&self, key: &str, context: &Context) -> Result<String, TemplateError> {
         let explain = |error: minijinja::Error| TemplateError::new(key, &error);
-        self.environment.get_template(key).map_err(explain)?.render(context.value()).map_err(explain)
+        self.environment
+            .get_template(key)
+            .map_err(explain)?
+            .render(context.value())
+            .map_err(explain)
     }
 
     /// Checks that an expression, such as `choices.text`, can be compiled.
@@ -165,7 +182,9 @@ impl Templates {
 #[must_use]
 pub fn sole_expression(template: &str) -> Option<&str> {
     let inner = template.trim().strip_prefix("{{")?.strip_suffix("}}")?;
-    let plain = !["{{", "}}", "{%", "{#"].iter().any(|mark| inner.contains(mark));
+    let plain = !["{{", "}}", "{%", "{#"]
+        .iter()
+        .any(|mark| inner.contains(mark));
     plain.then(|| inner.trim_matches('-').trim())
 }
 
@@ -214,16 +233,30 @@ mod tests {
         let templates = Templates::compile([]).unwrap();
         let record = serde_json::json!({"choices": {"text": ["a", "b"]}, "label": 1});
         let context = Context::new(record.as_object().unwrap());
-        let list = templates.evaluate("field", "choices.text", &context).unwrap();
+        let list = templates
+            .evaluate("field", "choices.text", &context)
+            .unwrap();
         assert_eq!(list, serde_json::json!(["a", "b"]));
-        assert_eq!(templates.evaluate("target", "label", &context).unwrap(), serde_json::json!(1));
-        assert!(templates.evaluate("field", "choices.label", &context).is_err());
+        assert_eq!(
+            templates.evaluate("target", "label", &context).unwrap(),
+            serde_json::json!(1)
+        );
+        assert!(
+            templates
+                .evaluate("field", "choices.label", &context)
+                .is_err()
+        );
         assert!(templates.evaluate("field", "nothing", &context).is_err());
     }
 
     #[test]
     fn sole_expressions_are_told_from_templates() {
-        let table = [("{{ label }}", Some("label")), (" {{- a.b -}} ", Some("a.b")), ("{{a}}{{b}}", None), ("x{{a}}", None)];
+        let table = [
+            ("{{ label }}", Some("label")),
+            (" {{- a.b -}} ", Some("a.b")),
+            ("{{a}}{{b}}", None),
+            ("x{{a}}", None),
+        ];
         for (template, expected) in table {
             assert_eq!(sole_expression(template), expected);
         }
