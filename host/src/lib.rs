@@ -6,5 +6,6 @@ pub mod plugin;
 pub mod score;
 pub mod secret;
 pub mod stats;
+pub mod store;
 pub mod task;
 pub mod transport;

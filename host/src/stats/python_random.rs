@@ -48,8 +48,9 @@ impl PythonRandom {
         state[0] = 19_650_218;
         for i in 1..N {
             let previous = state[i - 1];
-            state[i] =
-                1_812_433_253u32.wrapping_mul(previous ^ (previous >> 30)).wrapping_add(i as u32);
+            state[i] = 1_812_433_253u32
+                .wrapping_mul(previous ^ (previous >> 30))
+                .wrapping_add(i as u32);
         }
         let (mut i, mut j) = (1, 0);
         for _ in 0..N.max(key.len()) {

@@ -93,7 +93,10 @@ impl DataError {
     /// belong together, or ids that repeat, spoil the whole set.
     #[must_use]
     pub fn spoils_one_record(&self) -> bool {
-        matches!(self, Self::Record(RecordError::BadRecord { .. }) | Self::NoId { .. })
+        matches!(
+            self,
+            Self::Record(RecordError::BadRecord { .. }) | Self::NoId { .. }
+        )
     }
 }
 
