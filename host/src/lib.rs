@@ -3,4 +3,5 @@
 pub mod asset;
 pub mod config;
 pub mod plugin;
+pub mod printer;
 pub mod secret;
