@@ -4,4 +4,8 @@ pub mod asset;
 pub mod config;
 pub mod plugin;
 pub mod printer;
+pub mod score;
 pub mod secret;
+pub mod stats;
+pub mod task;
+pub mod transport;

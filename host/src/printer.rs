@@ -53,12 +53,31 @@ impl Printer {
     pub fn new(mode: Mode) -> Self {
         let stderr_is_terminal = io::stderr().is_terminal();
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { color: stderr_is_terminal && !no_color, ..Self::with_streams(mode, Box::new(io::stdout()), Box::new(io::stderr()), stderr_is_terminal) }
+        Self {
+            color: stderr_is_terminal && !no_color,
+            ..Self::with_streams(
+                mode,
+                Box::new(io::stdout()),
+                Box::new(io::stderr()),
+                stderr_is_terminal,
+            )
+        }
     }
 
     /// A printer to other streams, without colours; for tests.
-    pub fn with_streams(mode: Mode, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>, stderr_is_terminal: bool) -> Self {
-        let streams = Streams { out, err, redactor: Redactor::default(), out_closed: false, status_shown: false };
+    pub fn with_streams(
+        mode: Mode,
+        out: Box<dyn Write + Send>,
+        err: Box<dyn Write + Send>,
+        stderr_is_terminal: bool,
+    ) -> Self {
+        let streams = Streams {
+            out,
+            err,
+            redactor: Redactor::default(),
+            out_closed: false,
+            status_shown: false,
+        };
         Self { mode, color: false, stderr_is_terminal, streams: Arc::new(Mutex::new(streams)) }
     }
 
@@ -224,7 +243,8 @@ mod tests {
 
     fn printed(mode: Mode, terminal: bool) -> (String, String) {
         let (out, err) = (Shared::default(), Shared::default());
-        let printer = Printer::with_streams(mode, Box::new(out.clone()), Box::new(err.clone()), terminal);
+        let printer =
+            Printer::with_streams(mode, Box::new(out.clone()), Box::new(err.clone()), terminal);
         printer.hide([("key", &Secret::new("sk-123456".into()))]);
         printer.status("working");
         printer.data("table sk-123456\n");
@@ -255,7 +275,8 @@ mod tests {
     #[test]
     fn a_reader_that_goes_away_is_no_error() {
         let err = Shared::default();
-        let printer = Printer::with_streams(Mode::Default, Box::new(Closed), Box::new(err.clone()), false);
+        let printer =
+            Printer::with_streams(Mode::Default, Box::new(Closed), Box::new(err.clone()), false);
         printer.data("a\n");
         printer.data("b\n");
         assert!(printer.stdout_closed());

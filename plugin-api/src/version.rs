@@ -8,3 +8,19 @@ pub const RUSTC_VERSION: &str = env!("PLUGIN_API_RUSTC");
 
 /// The lowest ABI minor that a plugin built with this SDK needs.
 pub const ABI_MINOR_NEEDED: u32 = 1;
+
+/// The ABI that a plugin built with this SDK needs, as its manifest says it.
+pub const ABI_FLOOR_JSON: &str = "{\"major\":0,\"minor\":1}";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{abi, manifest::AbiFloor};
+
+    #[test]
+    fn the_manifest_states_the_floor_that_the_entry_states() {
+        let floor: AbiFloor = serde_json::from_str(ABI_FLOOR_JSON).unwrap();
+        assert_eq!(floor, AbiFloor { major: abi::ABI_MAJOR, minor: ABI_MINOR_NEEDED });
+        const { assert!(ABI_MINOR_NEEDED <= abi::ABI_MINOR) };
+    }
+}

@@ -13,7 +13,11 @@ use super::Sha256;
 pub fn cache_dir(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let path = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     path("HOST_CACHE_DIR")
-        .or_else(|| path("XDG_CACHE_HOME").filter(|path| path.is_absolute()).map(|path| path.join("host/assets")))
+        .or_else(|| {
+            path("XDG_CACHE_HOME")
+                .filter(|path| path.is_absolute())
+                .map(|path| path.join("host/assets"))
+        })
         .or_else(|| path("HOME").map(|home| home.join(".cache/host/assets")))
 }
 
@@ -29,7 +33,12 @@ pub(super) fn digest(path: &Path, seen: &mut dyn FnMut(u64, u64)) -> io::Result<
 
 /// Copies `reader` to `target` by way of a temporary file in the same folder, if it hashes to
 /// `expected`. Otherwise nothing is kept and the digest that was found is returned.
-pub(super) fn store(reader: &mut dyn Read, target: &Path, expected: Sha256, seen: &mut dyn FnMut(u64)) -> io::Result<Result<(), Sha256>> {
+pub(super) fn store(
+    reader: &mut dyn Read,
+    target: &Path,
+    expected: Sha256,
+    seen: &mut dyn FnMut(u64),
+) -> io::Result<Result<(), Sha256>> {
     let folder = target.parent().unwrap_or(Path::new("."));
     let mut temporary = tempfile::Builder::new().prefix(".fetching-").tempfile_in(folder)?;
     let found = {
@@ -66,12 +75,20 @@ mod tests {
     fn the_folder_follows_the_environment() {
         let table = [
             (&[("HOST_CACHE_DIR", "/c"), ("XDG_CACHE_HOME", "/x"), ("HOME", "/h")][..], Some("/c")),
-            (&[("HOST_CACHE_DIR", ""), ("XDG_CACHE_HOME", "/x"), ("HOME", "/h")], Some("/x/host/assets")),
+            (
+                &[("HOST_CACHE_DIR", ""), ("XDG_CACHE_HOME", "/x"), ("HOME", "/h")],
+                Some("/x/host/assets"),
+            ),
             (&[("XDG_CACHE_HOME", "relative"), ("HOME", "/h")], Some("/h/.cache/host/assets")),
             (&[], None),
         ];
         for (variables, expected) in table {
-            let variable = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+            let variable = |name: &str| {
+                variables
+                    .iter()
+                    .find(|(key, _)| *key == name)
+                    .map(|(_, value)| OsString::from(value))
+            };
             assert_eq!(cache_dir(&variable).as_deref(), expected.map(Path::new));
         }
     }

@@ -57,7 +57,9 @@ pub enum Attempt {
         expected: Sha256,
     },
     /// No installer of Python packages.
-    #[error("the wheel {wheel}: no Python installer was found (looked for uv, pip, pip3 and python3 -m pip)")]
+    #[error(
+        "the wheel {wheel}: no Python installer was found (looked for uv, pip, pip3 and python3 -m pip)"
+    )]
     NoInstaller {
         /// `name==version`.
         wheel: String,

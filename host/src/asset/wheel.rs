@@ -22,21 +22,62 @@ struct Installer {
 
 /// In this order. `uv` has no download command of its own, so it runs pip in a throw-away environment.
 const INSTALLERS: [Installer; 4] = [
-    Installer { program: "uv", arguments: &["tool", "run", "pip", "download", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--dest", "DEST"] },
+    Installer {
+        program: "uv",
+        arguments: &[
+            "tool",
+            "run",
+            "pip",
+            "download",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--disable-pip-version-check",
+            "--dest",
+            "DEST",
+        ],
+    },
     Installer { program: "pip", arguments: PIP },
     Installer { program: "pip3", arguments: PIP },
-    Installer { program: "python3", arguments: &["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--dest", "DEST"] },
+    Installer {
+        program: "python3",
+        arguments: &[
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--disable-pip-version-check",
+            "--dest",
+            "DEST",
+        ],
+    },
 ];
 
-const PIP: &[&str] = &["download", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--dest", "DEST"];
+const PIP: &[&str] = &[
+    "download",
+    "--no-deps",
+    "--only-binary=:all:",
+    "--disable-pip-version-check",
+    "--dest",
+    "DEST",
+];
 
 /// Downloads the wheel into `dir`. `programs` is the `PATH` to find installers in (`None`: the process's own).
-pub(super) fn download(name: &str, version: &str, dir: &Path, programs: Option<&str>) -> Result<PathBuf, Attempt> {
+pub(super) fn download(
+    name: &str,
+    version: &str,
+    dir: &Path,
+    programs: Option<&str>,
+) -> Result<PathBuf, Attempt> {
     let wheel = format!("{name}=={version}");
     let mut failures = Vec::new();
     for installer in &INSTALLERS {
         let mut command = Command::new(installer.program);
-        command.args(installer.arguments.iter().map(|&argument| if argument == "DEST" { dir.as_os_str() } else { argument.as_ref() }));
+        command.args(
+            installer.arguments.iter().map(|&argument| {
+                if argument == "DEST" { dir.as_os_str() } else { argument.as_ref() }
+            }),
+        );
         command.arg(&wheel).stdin(Stdio::null());
         if let Some(path) = programs {
             command.env("PATH", path);
@@ -59,21 +100,34 @@ pub(super) fn download(name: &str, version: &str, dir: &Path, programs: Option<&
             failures.push(format!("{} {said}", installer.program));
         }
     }
-    if failures.is_empty() { Err(Attempt::NoInstaller { wheel }) } else { Err(Attempt::Installer { wheel, output: failures.join("\n") }) }
+    if failures.is_empty() {
+        Err(Attempt::NoInstaller { wheel })
+    } else {
+        Err(Attempt::Installer { wheel, output: failures.join("\n") })
+    }
 }
 
 /// Opens `member` of a wheel and hands its size and its contents to `take`.
-pub(super) fn member<T>(file: &Path, member: &str, take: impl FnOnce(u64, &mut dyn io::Read) -> T) -> Result<T, String> {
+pub(super) fn member<T>(
+    file: &Path,
+    member: &str,
+    take: impl FnOnce(u64, &mut dyn io::Read) -> T,
+) -> Result<T, String> {
     let archive = File::open(file).map_err(|error| error.to_string())?;
-    let mut archive = ZipArchive::new(io::BufReader::new(archive)).map_err(|error| format!("not a wheel: {error}"))?;
-    let mut entry = archive.by_name(member).map_err(|error| format!("no member `{member}`: {error}"))?;
+    let mut archive = ZipArchive::new(io::BufReader::new(archive))
+        .map_err(|error| format!("not a wheel: {error}"))?;
+    let mut entry =
+        archive.by_name(member).map_err(|error| format!("no member `{member}`: {error}"))?;
     let size = entry.size();
     Ok(take(size, &mut entry))
 }
 
 fn find_wheel(dir: &Path) -> Option<PathBuf> {
     let entries = std::fs::read_dir(dir).ok()?;
-    entries.filter_map(Result::ok).map(|entry| entry.path()).find(|path| path.extension().is_some_and(|extension| extension == "whl"))
+    entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
 }
 
 fn last_lines(stdout: &[u8], stderr: &[u8]) -> String {

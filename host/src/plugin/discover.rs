@@ -148,9 +148,20 @@ pub struct Discovery {
 ///
 /// # Errors
 /// If one that the user named is no folder.
-pub fn search_path(flags: &[PathBuf], variable: Option<&OsStr>, executable: Option<&Path>) -> Result<Vec<SearchDirectory>, SearchError> {
-    let listed: Vec<PathBuf> = variable.map(|list| std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect()).unwrap_or_default();
-    let named = flags.iter().map(|path| (path, "--plugin-dir")).chain(listed.iter().map(|path| (path, "HOST_PLUGIN_DIR")));
+pub fn search_path(
+    flags: &[PathBuf],
+    variable: Option<&OsStr>,
+    executable: Option<&Path>,
+) -> Result<Vec<SearchDirectory>, SearchError> {
+    let listed: Vec<PathBuf> = variable
+        .map(|list| {
+            std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect()
+        })
+        .unwrap_or_default();
+    let named = flags
+        .iter()
+        .map(|path| (path, "--plugin-dir"))
+        .chain(listed.iter().map(|path| (path, "HOST_PLUGIN_DIR")));
     let beside = executable.and_then(Path::parent);
     let mut directories = Vec::new();
     for (path, from) in named {
@@ -160,12 +171,15 @@ pub fn search_path(flags: &[PathBuf], variable: Option<&OsStr>, executable: Opti
             return Err(wrong("not a directory".into()));
         }
         // Naming the executable's folder takes no trust from what is installed there.
-        let installed = beside.is_some_and(|beside| std::fs::canonicalize(beside).ok() == std::fs::canonicalize(path).ok());
+        let installed = beside.is_some_and(|beside| {
+            std::fs::canonicalize(beside).ok() == std::fs::canonicalize(path).ok()
+        });
         let provenance = if installed { Provenance::Installed } else { Provenance::Directory };
         directories.push(SearchDirectory { path: path.clone(), provenance });
     }
     if let Some(parent) = beside {
-        directories.push(SearchDirectory { path: parent.to_owned(), provenance: Provenance::Installed });
+        directories
+            .push(SearchDirectory { path: parent.to_owned(), provenance: Provenance::Installed });
     }
     Ok(directories)
 }
@@ -185,24 +199,45 @@ pub fn discover(directories: &[SearchDirectory]) -> Discovery {
 /// The first path of every file that was met, by device and inode.
 type Seen = BTreeMap<(u64, u64), PathBuf>;
 
-fn search(directory: &SearchDirectory, accounts: &Accounts, seen: &mut Seen, discovery: &mut Discovery) {
+fn search(
+    directory: &SearchDirectory,
+    accounts: &Accounts,
+    seen: &mut Seen,
+    discovery: &mut Discovery,
+) {
     let installed = directory.provenance == Provenance::Installed;
     let root = match std::fs::canonicalize(&directory.path) {
         Ok(root) => root,
-        Err(error) => return discovery.refused.push(Refused { path: directory.path.clone(), reason: error.into() }),
+        Err(error) => {
+            return discovery
+                .refused
+                .push(Refused { path: directory.path.clone(), reason: error.into() });
+        }
     };
     let directory_refusal = || accounts.check(&root).err();
     if let (false, Some(reason)) = (installed, directory_refusal()) {
-        return discovery.refused.push(Refused { path: directory.path.clone(), reason: reason.into() });
+        return discovery
+            .refused
+            .push(Refused { path: directory.path.clone(), reason: reason.into() });
     }
     let names = match library_names(&root) {
         Ok(names) => names,
-        Err(error) => return discovery.refused.push(Refused { path: directory.path.clone(), reason: error.into() }),
+        Err(error) => {
+            return discovery
+                .refused
+                .push(Refused { path: directory.path.clone(), reason: error.into() });
+        }
     };
     for name in names {
         let path = directory.path.join(name);
         let (identity, checked) = examine(&path, &root, accounts);
-        if let (true, Err(Refusal::Inspect(inspect::Refusal::NotElf | inspect::Refusal::NoManifest | inspect::Refusal::Empty))) = (installed, &checked) {
+        if let (
+            true,
+            Err(Refusal::Inspect(
+                inspect::Refusal::NotElf | inspect::Refusal::NoManifest | inspect::Refusal::Empty,
+            )),
+        ) = (installed, &checked)
+        {
             continue; // Other programs keep their libraries there.
         }
         if let Some(first) = identity.and_then(|identity| seen.get(&identity)) {
@@ -218,7 +253,13 @@ fn search(directory: &SearchDirectory, accounts: &Accounts, seen: &mut Seen, dis
         };
         match checked {
             Ok((inspection, len, identity)) => {
-                discovery.plugins.push(Candidate { path, provenance: directory.provenance, inspection, len, identity });
+                discovery.plugins.push(Candidate {
+                    path,
+                    provenance: directory.provenance,
+                    inspection,
+                    len,
+                    identity,
+                });
             }
             Err(reason) => discovery.refused.push(Refused { path, reason }),
         }
@@ -240,7 +281,11 @@ fn library_names(root: &Path) -> std::io::Result<BTreeSet<std::ffi::OsString>> {
 type Examined = (Inspection, u64, (u64, u64));
 
 /// The file's identity, if it could be had, and what came of looking into it.
-fn examine(path: &Path, root: &Path, accounts: &Accounts) -> (Option<(u64, u64)>, Result<Examined, Refusal>) {
+fn examine(
+    path: &Path,
+    root: &Path,
+    accounts: &Accounts,
+) -> (Option<(u64, u64)>, Result<Examined, Refusal>) {
     let file = match open(path, root) {
         Ok(file) => file,
         Err(reason) => return (None, Err(reason)),
@@ -277,7 +322,8 @@ fn open(path: &Path, root: &Path) -> Result<File, Refusal> {
     if !std::fs::metadata(&target)?.is_file() {
         return Err(Refusal::NotAFile);
     }
-    let flags = i32::try_from((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits()).unwrap_or_default();
+    let flags = i32::try_from((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits())
+        .unwrap_or_default();
     Ok(OpenOptions::new().read(true).custom_flags(flags).open(target)?)
 }
 
@@ -285,15 +331,25 @@ fn open(path: &Path, root: &Path) -> Result<File, Refusal> {
 fn refuse_duplicates(discovery: &mut Discovery) {
     let mut by_id: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for plugin in &discovery.plugins {
-        by_id.entry(plugin.inspection.manifest.plugin.id.clone()).or_default().push(plugin.path.clone());
+        by_id
+            .entry(plugin.inspection.manifest.plugin.id.clone())
+            .or_default()
+            .push(plugin.path.clone());
     }
-    let (kept, duplicates): (Vec<_>, Vec<_>) =
-        std::mem::take(&mut discovery.plugins).into_iter().partition(|plugin| by_id.get(plugin.id()).is_none_or(|paths| paths.len() == 1));
+    let (kept, duplicates): (Vec<_>, Vec<_>) = std::mem::take(&mut discovery.plugins)
+        .into_iter()
+        .partition(|plugin| by_id.get(plugin.id()).is_none_or(|paths| paths.len() == 1));
     discovery.plugins = kept;
     for plugin in duplicates {
         let id = plugin.id().to_owned();
-        let other = by_id.get(&id).and_then(|paths| paths.iter().find(|path| **path != plugin.path)).cloned().unwrap_or_default();
-        discovery.refused.push(Refused { path: plugin.path, reason: Refusal::DuplicateId { id, other } });
+        let other = by_id
+            .get(&id)
+            .and_then(|paths| paths.iter().find(|path| **path != plugin.path))
+            .cloned()
+            .unwrap_or_default();
+        discovery
+            .refused
+            .push(Refused { path: plugin.path, reason: Refusal::DuplicateId { id, other } });
     }
 }
 
@@ -309,7 +365,8 @@ impl Candidate {
     /// If the file cannot be read any more, or is another one than was discovered.
     pub fn read_verified(&self) -> Result<VerifiedBytes, Refusal> {
         let root = self.path.parent().unwrap_or(Path::new("."));
-        let root = std::fs::canonicalize(if root.as_os_str().is_empty() { Path::new(".") } else { root })?;
+        let root =
+            std::fs::canonicalize(if root.as_os_str().is_empty() { Path::new(".") } else { root })?;
         let accounts = Accounts::of_system();
         accounts.check(&root)?;
         let file = open(&self.path, &root)?;

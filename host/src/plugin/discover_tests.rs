@@ -27,9 +27,16 @@ fn directory(path: &Path, provenance: Provenance) -> SearchDirectory {
 /// Found ids, refusals and second names, one a line, in order.
 fn summary(discovery: &Discovery) -> Vec<String> {
     let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
-    let found = discovery.plugins.iter().map(|plugin| format!("{} {:?}", plugin.id(), plugin.provenance));
-    let refused = discovery.refused.iter().map(|refused| format!("{}: {}", name(&refused.path), refused.reason));
-    let twice = discovery.seen_twice.iter().map(|twice| format!("{} is {}", name(&twice.path), name(&twice.first)));
+    let found =
+        discovery.plugins.iter().map(|plugin| format!("{} {:?}", plugin.id(), plugin.provenance));
+    let refused = discovery
+        .refused
+        .iter()
+        .map(|refused| format!("{}: {}", name(&refused.path), refused.reason));
+    let twice = discovery
+        .seen_twice
+        .iter()
+        .map(|twice| format!("{} is {}", name(&twice.path), name(&twice.first)));
     found.chain(refused).chain(twice).collect()
 }
 
@@ -56,10 +63,16 @@ fn bad_files_are_refused_with_a_reason_and_good_ones_are_found() {
         "alpha Directory".to_owned(),
         "b.so: not an ELF file".into(),
         "c.so: not a regular file".into(),
-        format!("f.so: a link that leads out of its folder, to {}", std::fs::canonicalize(elsewhere).unwrap().display()),
+        format!(
+            "f.so: a link that leads out of its folder, to {}",
+            std::fs::canonicalize(elsewhere).unwrap().display()
+        ),
         "g.so: it is writable by everybody; `chmod o-w` it".into(),
         "h.so: cannot read it: No such file or directory (os error 2)".into(),
-        format!("i.so: {} bytes; the most that a plugin may have is {MAX_PLUGIN_BYTES}", MAX_PLUGIN_BYTES + 1),
+        format!(
+            "i.so: {} bytes; the most that a plugin may have is {MAX_PLUGIN_BYTES}",
+            MAX_PLUGIN_BYTES + 1
+        ),
         "d.so is a.so".into(),
         "e.so is a.so".into(),
     ];
@@ -71,7 +84,10 @@ fn two_files_with_one_id_are_both_refused() {
     let (one, two) = (folder(), folder());
     let Some(first) = plugin(one.path(), "a", "same") else { return };
     let second = plugin(two.path(), "b", "same").unwrap();
-    let found = discover(&[directory(one.path(), Provenance::Directory), directory(two.path(), Provenance::Installed)]);
+    let found = discover(&[
+        directory(one.path(), Provenance::Directory),
+        directory(two.path(), Provenance::Installed),
+    ]);
     let expected = [
         format!("a.so: has the id `same`, as {} has; remove one of them", second.display()),
         format!("b.so: has the id `same`, as {} has; remove one of them", first.display()),
@@ -97,7 +113,12 @@ fn a_folder_that_everybody_may_write_is_refused() {
     for provenance in [Provenance::Directory, Provenance::Installed] {
         let found = discover(&[directory(dir.path(), provenance)]);
         assert!(found.plugins.is_empty());
-        assert!(found.refused[0].reason.to_string().ends_with("is writable by everybody; `chmod o-w` it"));
+        assert!(
+            found.refused[0]
+                .reason
+                .to_string()
+                .ends_with("is writable by everybody; `chmod o-w` it")
+        );
     }
 }
 
@@ -111,9 +132,15 @@ fn the_bytes_that_are_loaded_are_those_that_were_inspected() {
     assert_eq!(read.sha256, Sha256::of(&read.bytes));
 
     plugin(dir.path(), "a", "beta").unwrap();
-    assert_eq!(candidate.read_verified().unwrap_err().to_string(), "changed since it was discovered");
+    assert_eq!(
+        candidate.read_verified().unwrap_err().to_string(),
+        "changed since it was discovered"
+    );
     std::fs::write(&path, &read.bytes[..1000]).unwrap();
-    assert!(matches!(candidate.read_verified(), Err(Refusal::Inspect(inspect::Refusal::Truncated { .. }))));
+    assert!(matches!(
+        candidate.read_verified(),
+        Err(Refusal::Inspect(inspect::Refusal::Truncated { .. }))
+    ));
 }
 
 #[test]
@@ -121,10 +148,25 @@ fn a_named_folder_must_exist() {
     let dir = folder();
     let missing = dir.path().join("missing");
     let error = search_path(std::slice::from_ref(&missing), None, None).unwrap_err().to_string();
-    assert_eq!(error, format!("cannot search {} (from --plugin-dir): No such file or directory (os error 2)", missing.display()));
+    assert_eq!(
+        error,
+        format!(
+            "cannot search {} (from --plugin-dir): No such file or directory (os error 2)",
+            missing.display()
+        )
+    );
     let other = folder();
     let list = std::env::join_paths([other.path(), dir.path()]).unwrap();
-    let found = search_path(&[other.path().into()], Some(&list), Some(&dir.path().join("host"))).unwrap();
+    let found =
+        search_path(&[other.path().into()], Some(&list), Some(&dir.path().join("host"))).unwrap();
     let provenances: Vec<_> = found.iter().map(|directory| directory.provenance).collect();
-    assert_eq!(provenances, [Provenance::Directory, Provenance::Directory, Provenance::Installed, Provenance::Installed]);
+    assert_eq!(
+        provenances,
+        [
+            Provenance::Directory,
+            Provenance::Directory,
+            Provenance::Installed,
+            Provenance::Installed
+        ]
+    );
 }

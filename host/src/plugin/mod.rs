@@ -1,4 +1,11 @@
-//! Plugin files: found, inspected without running their code, trusted, loaded and driven.
+//! Plugins: found, inspected without running their code, loaded, and driven through their sessions.
 
+pub mod action;
 pub mod discover;
+pub mod host_table;
 pub mod inspect;
+pub mod instance;
+pub mod load;
+pub mod pool;
+pub mod session;
+pub mod wake;

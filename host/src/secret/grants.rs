@@ -34,7 +34,10 @@ pub enum GrantsError {
         source: OriginError,
     },
     /// `secrets = […]` names a slot that nobody declares.
-    #[error("`secrets` names the slot `{slot}`, which plugin `{plugin}` does not declare (it has: {})", list(known))]
+    #[error(
+        "`secrets` names the slot `{slot}`, which plugin `{plugin}` does not declare (it has: {})",
+        list(known)
+    )]
     UnknownSlot {
         /// Id of the plugin.
         plugin: String,
@@ -52,13 +55,17 @@ pub enum Refusal {
     #[error("forbidden origin: {0}")]
     Origin(OriginError),
     /// Nobody allowed this origin.
-    #[error("forbidden origin: {0} is named neither by the plugin nor by the run file; add it to `origins` of the backend if it is meant")]
+    #[error(
+        "forbidden origin: {0} is named neither by the plugin nor by the run file; add it to `origins` of the backend if it is meant"
+    )]
     Unlisted(Origin),
     /// The plugin asks for a slot that it never declared.
     #[error("the slot `{0}` is not declared in the plugin's manifest")]
     UnknownSlot(String),
     /// The secret would leave for a `base_url` that its owner did not name.
-    #[error("the secret `{slot}` is not for {origin}; if it is, say `secrets = [\"{slot}\"]` in the backend's table")]
+    #[error(
+        "the secret `{slot}` is not for {origin}; if it is, say `secrets = [\"{slot}\"]` in the backend's table"
+    )]
     NotGranted {
         /// Name of the slot.
         slot: String,
@@ -66,7 +73,9 @@ pub enum Refusal {
         origin: Origin,
     },
     /// The secret would leave for an origin that the run file cannot grant it for.
-    #[error("the secret `{slot}` is not for {origin}: only its own origins, and a granted `base_url`, may have it")]
+    #[error(
+        "the secret `{slot}` is not for {origin}: only its own origins, and a granted `base_url`, may have it"
+    )]
     NotForOrigin {
         /// Name of the slot.
         slot: String,
@@ -81,7 +90,12 @@ impl Grants {
     ///
     /// # Errors
     /// If the manifest has an unreadable origin, or `granted` names an unknown slot.
-    pub fn new(declared: &Declared, base: Option<Origin>, extra: &[OriginPattern], granted: &[String]) -> Result<Self, GrantsError> {
+    pub fn new(
+        declared: &Declared,
+        base: Option<Origin>,
+        extra: &[OriginPattern],
+        granted: &[String],
+    ) -> Result<Self, GrantsError> {
         let parse = |texts: &[String]| {
             texts
                 .iter()
@@ -157,7 +171,11 @@ mod tests {
         Declared {
             id: "acme".into(),
             origins: vec!["https://api.acme.com".into(), "https://*.acme.net".into()],
-            secrets: vec![SecretSlot { slot: "api_key".into(), origins: vec!["https://api.acme.com".into()], ..SecretSlot::default() }],
+            secrets: vec![SecretSlot {
+                slot: "api_key".into(),
+                origins: vec!["https://api.acme.com".into()],
+                ..SecretSlot::default()
+            }],
             ..Declared::default()
         }
     }
@@ -194,7 +212,12 @@ mod tests {
             (grants("", &[], &[]), "api_key", "https://eu.acme.net/v1", "elsewhere"),
             (grants(proxy, &[], &[]), "api_key", "https://proxy.org/v1", "ungranted"),
             (grants(proxy, &[], &["api_key"]), "api_key", "https://proxy.org/v1", "ok"),
-            (grants(proxy, &["https://other.org"], &["api_key"]), "api_key", "https://other.org/", "elsewhere"),
+            (
+                grants(proxy, &["https://other.org"], &["api_key"]),
+                "api_key",
+                "https://other.org/",
+                "elsewhere",
+            ),
             (grants("", &[], &[]), "api_key", "https://nobody.org/", "unlisted"),
             (grants("", &[], &[]), "other", "https://api.acme.com/", "unknown"),
         ];
@@ -214,6 +237,9 @@ mod tests {
     #[test]
     fn granting_an_unknown_slot_is_told() {
         let error = Grants::new(&declared(), None, &[], &["apikey".into()]).unwrap_err();
-        assert_eq!(error.to_string(), "`secrets` names the slot `apikey`, which plugin `acme` does not declare (it has: api_key)");
+        assert_eq!(
+            error.to_string(),
+            "`secrets` names the slot `apikey`, which plugin `acme` does not declare (it has: api_key)"
+        );
     }
 }

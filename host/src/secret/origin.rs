@@ -41,7 +41,9 @@ pub enum OriginError {
     #[error("`{0}` is neither https nor http")]
     Scheme(String),
     /// Plain http to another machine.
-    #[error("`{0}` would go unencrypted to another machine; http is for loopback only, write https")]
+    #[error(
+        "`{0}` would go unencrypted to another machine; http is for loopback only, write https"
+    )]
     Unencrypted(String),
     /// A user or password in the URL.
     #[error("a URL of `{0}` carries a user or a password; declare a secret slot in its place")]
@@ -50,7 +52,9 @@ pub enum OriginError {
     #[error("`{0}` has a path, a query or a fragment; an origin ends after the port")]
     Path(String),
     /// `*.` before an address, a single label or on plain http.
-    #[error("`{0}`: `*.` stands before a domain of at least two labels, as in `https://*.example.com`")]
+    #[error(
+        "`{0}`: `*.` stands before a domain of at least two labels, as in `https://*.example.com`"
+    )]
     Wildcard(String),
 }
 
@@ -176,18 +180,43 @@ mod tests {
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
             ("http://[::1]", "http://[::1]"),
             ("http://localhost:80", "http://localhost"),
-            ("http://10.0.0.5:8080", "`http://10.0.0.5:8080` would go unencrypted to another machine; http is for loopback only, write https"),
-            ("http://localhost.evil.com", "`http://localhost.evil.com` would go unencrypted to another machine; http is for loopback only, write https"),
-            ("https://me:pw@example.com", "a URL of `example.com` carries a user or a password; declare a secret slot in its place"),
-            ("https://example.com/v1", "`https://example.com/v1` has a path, a query or a fragment; an origin ends after the port"),
-            ("https://*.com", "`https://*.com`: `*.` stands before a domain of at least two labels, as in `https://*.example.com`"),
-            ("https://*.1.2.3.4", "`https://*.1.2.3.4`: `*.` stands before a domain of at least two labels, as in `https://*.example.com`"),
-            ("https://a.*.example.com", "`https://a.*.example.com`: `*.` stands before a domain of at least two labels, as in `https://*.example.com`"),
-            ("example.com", "`example.com` is not an origin; write `https://host` or `https://host:port`"),
+            (
+                "http://10.0.0.5:8080",
+                "`http://10.0.0.5:8080` would go unencrypted to another machine; http is for loopback only, write https",
+            ),
+            (
+                "http://localhost.evil.com",
+                "`http://localhost.evil.com` would go unencrypted to another machine; http is for loopback only, write https",
+            ),
+            (
+                "https://me:pw@example.com",
+                "a URL of `example.com` carries a user or a password; declare a secret slot in its place",
+            ),
+            (
+                "https://example.com/v1",
+                "`https://example.com/v1` has a path, a query or a fragment; an origin ends after the port",
+            ),
+            (
+                "https://*.com",
+                "`https://*.com`: `*.` stands before a domain of at least two labels, as in `https://*.example.com`",
+            ),
+            (
+                "https://*.1.2.3.4",
+                "`https://*.1.2.3.4`: `*.` stands before a domain of at least two labels, as in `https://*.example.com`",
+            ),
+            (
+                "https://a.*.example.com",
+                "`https://a.*.example.com`: `*.` stands before a domain of at least two labels, as in `https://*.example.com`",
+            ),
+            (
+                "example.com",
+                "`example.com` is not an origin; write `https://host` or `https://host:port`",
+            ),
             ("file:///etc/passwd", "`file` is neither https nor http"),
         ];
         for (text, expected) in table {
-            let got = text.parse::<OriginPattern>().map_or_else(|e| e.to_string(), |p| p.to_string());
+            let got =
+                text.parse::<OriginPattern>().map_or_else(|e| e.to_string(), |p| p.to_string());
             assert_eq!(got, expected, "{text}");
         }
     }

@@ -67,7 +67,8 @@ impl std::fmt::Debug for Redactor {
 
 fn forms(secret: &str) -> Vec<Zeroizing<String>> {
     let percent = utf8_percent_encode(secret, PERCENT).to_string();
-    let mut forms = vec![secret.to_owned(), lower_hex(&percent), percent.replace("%20", "+"), percent];
+    let mut forms =
+        vec![secret.to_owned(), lower_hex(&percent), percent.replace("%20", "+"), percent];
     if let Ok(quoted) = serde_json::to_string(secret) {
         let escaped = quoted.trim_matches('"');
         forms.push(escaped.replace('/', "\\/"));
@@ -145,7 +146,10 @@ mod tests {
             for tail in ["", "!", "!!"] {
                 let text = STANDARD.encode(format!("{user}{value}{tail}"));
                 let clean = redactor.redact(&text).into_owned();
-                assert!(clean.contains("[redacted:key]") && clean.len() < 30, "{user} {tail} {clean}");
+                assert!(
+                    clean.contains("[redacted:key]") && clean.len() < 30,
+                    "{user} {tail} {clean}"
+                );
             }
         }
     }

@@ -35,7 +35,9 @@ pub enum SecretError {
         files: Vec<String>,
     },
     /// A value that no header can carry.
-    #[error("the secret `{slot}` from {place} contains a line break or another control character; a header cannot carry it")]
+    #[error(
+        "the secret `{slot}` from {place} contains a line break or another control character; a header cannot carry it"
+    )]
     Unprintable {
         /// Name of the slot.
         slot: String,
@@ -119,7 +121,11 @@ fn find(slot: &SecretSlot, lookup: &Lookup<'_>) -> Result<Option<Secret>, Secret
 }
 
 /// White space around a value is a slip of copying, never part of a token.
-fn usable(slot: &SecretSlot, value: &str, place: impl Fn() -> String) -> Result<Option<Secret>, SecretError> {
+fn usable(
+    slot: &SecretSlot,
+    value: &str,
+    place: impl Fn() -> String,
+) -> Result<Option<Secret>, SecretError> {
     let value = value.trim();
     if value.is_empty() {
         return Ok(None);
@@ -153,7 +159,13 @@ mod tests {
 
     fn slot(env: &[&str], files: &[&str], optional: bool) -> SecretSlot {
         let own = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
-        SecretSlot { slot: "key".into(), env: own(env), files: own(files), optional, origins: vec![] }
+        SecretSlot {
+            slot: "key".into(),
+            env: own(env),
+            files: own(files),
+            optional,
+            origins: vec![],
+        }
     }
 
     #[test]
@@ -172,12 +184,20 @@ mod tests {
             (slot(&["NONE", "A"], &["~/token"], false), "from-a"),
             (slot(&["EMPTY"], &["~/nothing", "~/empty", "~/token"], false), "from-file"),
             (slot(&["NONE"], &[], true), "-"),
-            (slot(&["NONE", "EMPTY"], &["~/nothing"], false), "the secret `key` was not found; set $NONE or $EMPTY, or write it into ~/nothing"),
-            (slot(&["BROKEN"], &[], true), "the secret `key` from $BROKEN contains a line break or another control character; a header cannot carry it"),
+            (
+                slot(&["NONE", "EMPTY"], &["~/nothing"], false),
+                "the secret `key` was not found; set $NONE or $EMPTY, or write it into ~/nothing",
+            ),
+            (
+                slot(&["BROKEN"], &[], true),
+                "the secret `key` from $BROKEN contains a line break or another control character; a header cannot carry it",
+            ),
         ];
         for (slot, expected) in table {
             let got = match Secrets::resolve(&[slot], &lookup) {
-                Ok(secrets) => secrets.get("key").map_or("-".to_owned(), |secret| secret.expose().to_owned()),
+                Ok(secrets) => {
+                    secrets.get("key").map_or("-".to_owned(), |secret| secret.expose().to_owned())
+                }
                 Err(error) => error.to_string(),
             };
             assert_eq!(got, expected);

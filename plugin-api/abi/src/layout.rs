@@ -36,11 +36,13 @@ pub struct Layout(LibHeader);
 
 impl Layout {
     /// The layout of this build of the leaf types.
-    pub const THIS: Self = {
+    pub const fn of_this_build() -> Self {
         // SAFETY: the constructor is never called: the host reads the description alone. It returns no
         // module at all, so there is no pointer whose type could be wrong.
-        Self(unsafe { LibHeader::from_constructor::<LeafTypesRef>(no_module, CheckTypeLayout::Yes) })
-    };
+        Self(unsafe {
+            LibHeader::from_constructor::<LeafTypesRef>(no_module, CheckTypeLayout::Yes)
+        })
+    }
 }
 
 extern "C" fn no_module() -> abi_stable::library::RootModuleResult {

@@ -13,7 +13,7 @@ pub mod layout;
 
 pub use leaf::{Buf, Bytes, MessageRef};
 pub use pool::{buffer, recycle};
-pub use tables::{Backend, Entry, Host, Plugin, Session, Sink};
+pub use tables::{Backend, Entry, Host, HostRef, Plugin, Session, Sink};
 
 /// First field of every [`Entry`]: `HOSTPLUG` read as a big-endian number.
 pub const MAGIC: u64 = u64::from_be_bytes(*b"HOSTPLUG");

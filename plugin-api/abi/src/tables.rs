@@ -72,10 +72,15 @@ pub struct Plugin {
     /// Releases a backend; comes after every `end` of its sessions.
     pub close: unsafe extern "C" fn(backend: *mut Backend),
     /// Makes a session. `token` is the host's name for it, never used again.
-    pub begin:
-        unsafe extern "C" fn(backend: *mut Backend, token: u64, out: *mut *mut Session, err: *mut Buf) -> i32,
+    pub begin: unsafe extern "C" fn(
+        backend: *mut Backend,
+        token: u64,
+        out: *mut *mut Session,
+        err: *mut Buf,
+    ) -> i32,
     /// Gives a session one event and takes its actions. Serial for one session, on any thread.
-    pub step: unsafe extern "C" fn(session: *mut Session, event: MessageRef, sink: *const Sink) -> i32,
+    pub step:
+        unsafe extern "C" fn(session: *mut Session, event: MessageRef, sink: *const Sink) -> i32,
     /// Releases a session and cancels what is outstanding; exactly once, never during `step`.
     pub end: unsafe extern "C" fn(session: *mut Session),
     /// A further table by id, or null.
@@ -100,4 +105,37 @@ pub struct Entry {
     pub manifest: Bytes,
     /// The plugin's functions. Runs no other code of the plugin.
     pub plugin: unsafe extern "C" fn() -> *const Plugin,
+}
+
+/// The host's table, safe to call. It lives as long as the process.
+#[derive(Clone, Copy, Debug)]
+pub struct HostRef(&'static Host);
+
+impl HostRef {
+    /// Takes the pointer that `open` got; none if it is null.
+    ///
+    /// # Safety
+    /// `host` must be null or point to a table of the contract that is never freed or changed.
+    pub unsafe fn new(host: *const Host) -> Option<Self> {
+        // SAFETY: the caller promises a valid table for the process's life, or null.
+        unsafe { host.as_ref() }.map(Self)
+    }
+
+    /// Wakes a session.
+    pub fn wake(self, token: u64) {
+        // SAFETY: the table is valid by construction; any thread may call, any token is accepted.
+        unsafe { (self.0.wake)(self.0.ctx, token) }
+    }
+
+    /// Whether the host no longer wants a session's answer.
+    pub fn cancelled(self, token: u64) -> bool {
+        // SAFETY: as for `wake`.
+        unsafe { (self.0.cancelled)(self.0.ctx, token) != 0 }
+    }
+
+    /// Writes a line to the host's log. Levels: 1 error, 2 warning, 3 info, 4 debug, 5 trace.
+    pub fn log(self, level: u32, text: &str) {
+        // SAFETY: as for `wake`; the text is borrowed for the call only.
+        unsafe { (self.0.log)(self.0.ctx, level, Bytes::new(text.as_bytes())) }
+    }
 }

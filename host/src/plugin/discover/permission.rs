@@ -17,7 +17,9 @@ pub enum PermissionRefusal {
         what: String,
     },
     /// A group may write that others may be in.
-    #[error("{what} is writable by the group {group}, which is not its owner's private one; `chmod g-w` it")]
+    #[error(
+        "{what} is writable by the group {group}, which is not its owner's private one; `chmod g-w` it"
+    )]
     Group {
         /// "it" or the folder.
         what: String,
@@ -58,7 +60,11 @@ impl Accounts {
     /// group is private if it has the number of the user.
     pub(super) fn of_system() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        Self { user: rustix::process::geteuid().as_raw(), passwd: read("/etc/passwd"), group: read("/etc/group") }
+        Self {
+            user: rustix::process::geteuid().as_raw(),
+            passwd: read("/etc/passwd"),
+            group: read("/etc/group"),
+        }
     }
 
     /// Checks a folder.
@@ -75,7 +81,13 @@ impl Accounts {
         self.judge("it", metadata.mode(), metadata.uid(), metadata.gid())
     }
 
-    fn judge(&self, what: &str, mode: u32, owner: u32, group: u32) -> Result<(), PermissionRefusal> {
+    fn judge(
+        &self,
+        what: &str,
+        mode: u32,
+        owner: u32,
+        group: u32,
+    ) -> Result<(), PermissionRefusal> {
         let what = what.to_owned();
         if owner != self.user && owner != 0 {
             return Err(PermissionRefusal::Owner { what, owner });
@@ -95,12 +107,14 @@ impl Accounts {
         let users = || self.passwd.lines().filter_map(User::parse);
         let Some(user) = users().find(|user| user.id == owner) else { return owner == group };
         let others = users().any(|other| other.id != owner && other.group == group);
-        let listed = self.group.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| {
-            matches!(fields.as_slice(), [_, _, id, ..] if id.parse() == Ok(group))
-        });
+        let listed =
+            self.group.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(
+                |fields| matches!(fields.as_slice(), [_, _, id, ..] if id.parse() == Ok(group)),
+            );
         let alone = match listed.as_deref() {
             Some([name, _, _, members, ..]) => {
-                *name == user.name && members.split(',').all(|member| member.is_empty() || member == user.name)
+                *name == user.name
+                    && members.split(',').all(|member| member.is_empty() || member == user.name)
             }
             Some(_) => false,
             None => owner == group,
@@ -161,7 +175,11 @@ mod tests {
 
     #[test]
     fn somebody_elses_primary_group_is_not_private() {
-        let accounts = Accounts { user: 1, passwd: "a:x:1:7::/:\nb:x:2:7::/:\n".into(), group: "a:x:7:\n".into() };
+        let accounts = Accounts {
+            user: 1,
+            passwd: "a:x:1:7::/:\nb:x:2:7::/:\n".into(),
+            group: "a:x:7:\n".into(),
+        };
         assert!(accounts.judge("it", 0o775, 1, 7).is_err());
     }
 }

@@ -1,0 +1,167 @@
+//! What a plugin pushed, read on receipt: typed and owned, or a breach of the contract.
+
+use plugin_api::{
+    Answer, Error, ErrorKind,
+    abi::Buf,
+    message::{Action, HeaderPart, HeaderValue, Limits, Str},
+};
+
+/// One action of a step.
+#[derive(Debug)]
+pub enum Pushed {
+    /// Send a request.
+    Http(HttpCall),
+    /// Tell when this time is over.
+    Wait {
+        /// The plugin's number for it.
+        call: u64,
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Forget a call or wait.
+    Cancel(u64),
+    /// More text of an item.
+    Delta {
+        /// The item.
+        item: u32,
+        /// The text.
+        text: String,
+    },
+    /// What a server said of its limits.
+    Limits(Limits),
+    /// An outside thread will wake the session.
+    Park,
+    /// Step again soon.
+    Again,
+    /// An item's answer.
+    Done(u32, Answer),
+    /// An item's failure, or that of all which are not answered.
+    Fail(Option<u32>, Error),
+    /// Not an action of this contract.
+    Breach(String),
+}
+
+/// A request as the plugin wants it sent; secrets are still names.
+#[derive(Debug)]
+pub struct HttpCall {
+    /// The plugin's number for it.
+    pub call: u64,
+    /// HTTP method.
+    pub method: String,
+    /// Absolute URL.
+    pub url: String,
+    /// Names in lower case, and values.
+    pub headers: Vec<(String, Value)>,
+    /// The body, in the plugin's own memory.
+    pub body: Buf,
+    /// Whether the reply is wanted in chunks.
+    pub stream: bool,
+    /// Milliseconds for this call; 0 leaves it to the host.
+    pub timeout_ms: u64,
+    /// Reply headers wanted beside those of the manifest.
+    pub reply_headers: Vec<String>,
+}
+
+/// A header value.
+#[derive(Debug)]
+pub enum Value {
+    /// As it stands.
+    Text(String),
+    /// Parts in order.
+    Parts(Vec<Part>),
+}
+
+/// A part of a header value.
+#[derive(Debug)]
+pub enum Part {
+    /// As it stands.
+    Text(String),
+    /// The secret of this slot.
+    Secret(String),
+}
+
+impl Pushed {
+    /// Reads an action. Whatever cannot be read is a [`Pushed::Breach`] that says why.
+    pub fn read(head: &[u8], body: Buf) -> Self {
+        let action: Action<'_> = match serde_json::from_slice(head) {
+            Ok(action) => action,
+            Err(error) => return Self::Breach(format!("an action cannot be read: {error}")),
+        };
+        match action {
+            Action::Http(http) => Self::Http(HttpCall {
+                call: http.call.0,
+                method: http.method.into_owned(),
+                url: http.url.into_owned(),
+                headers: http
+                    .headers
+                    .into_iter()
+                    .map(|(name, value)| (name.into_owned(), owned(value)))
+                    .collect(),
+                body,
+                stream: http.stream,
+                timeout_ms: http.timeout_ms,
+                reply_headers: http.reply_headers.into_iter().map(Str::into_owned).collect(),
+            }),
+            Action::Wait(wait) => Self::Wait { call: wait.call.0, ms: wait.ms },
+            Action::Cancel(cancel) => Self::Cancel(cancel.call.0),
+            Action::Delta(delta) => match std::str::from_utf8(body.as_slice()) {
+                Ok(text) => Self::Delta { item: delta.item, text: text.to_owned() },
+                Err(_) => Self::Breach("the text of a delta is not UTF-8".to_owned()),
+            },
+            Action::Limits(limits) => Self::Limits(limits),
+            Action::Park {} => Self::Park,
+            Action::Again {} => Self::Again,
+            Action::Done(done) => match Answer::resolve(done.answer, body.as_slice()) {
+                Ok(answer) => Self::Done(done.item, answer),
+                Err(error) => Self::Breach(error.to_string()),
+            },
+            Action::Fail(fail) => Self::Fail(fail.item, fail.into()),
+        }
+    }
+}
+
+fn owned(value: HeaderValue<'_>) -> Value {
+    match value {
+        HeaderValue::Text(text) => Value::Text(text.into_owned()),
+        HeaderValue::Parts(parts) => Value::Parts(
+            parts
+                .into_iter()
+                .map(|part| match part {
+                    HeaderPart::Text(text) => Part::Text(text.into_owned()),
+                    HeaderPart::Secret(slot) => Part::Secret(slot.into_owned()),
+                })
+                .collect(),
+        ),
+    }
+}
+
+/// A breach of the contract as a failure of the session.
+pub fn protocol(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Protocol, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(head: &str, body: &[u8]) -> Pushed {
+        Pushed::read(head.as_bytes(), Buf::from(body.to_vec()))
+    }
+
+    #[test]
+    fn what_breaks_the_contract_is_told_apart_from_what_fails() {
+        for (head, body) in [
+            ("not json", &b""[..]),
+            (r#"{"dance":{}}"#, b""),
+            (r#"{"delta":{"item":0}}"#, b"\xff"),
+            (r#"{"done":{"item":0,"answer":{"rendered":[0,9]}}}"#, b"short"),
+        ] {
+            assert!(matches!(read(head, body), Pushed::Breach(_)), "{head}");
+        }
+        let Pushed::Fail(None, error) = read(r#"{"fail":{"kind":"tired","message":"no"}}"#, b"")
+        else {
+            panic!("a fail action");
+        };
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Other, "no"));
+    }
+}

@@ -1,0 +1,100 @@
+//! One configured backend, ready for sessions: the plugin's side, its threads, and what it may reach.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use plugin_api::{manifest::Limits, message::OpenHead};
+use serde_json::Value;
+
+use super::{
+    load::{Backend, Loaded, OpenError, Session},
+    pool::Pool,
+};
+use crate::transport::{Access, Transport};
+
+static LAST_INSTANCE: AtomicU64 = AtomicU64::new(0);
+
+/// A configured backend.
+pub struct Instance {
+    backend: Arc<Backend>,
+    pool: Option<Pool>,
+    transport: Transport,
+    access: Access,
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instance").field("pool", &self.pool).finish_non_exhaustive()
+    }
+}
+
+/// What `open` passes to the plugin.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// The backend's configuration.
+    pub config: Value,
+    /// Values of the environment variables that the manifest names.
+    pub env: BTreeMap<String, String>,
+    /// Paths of the assets.
+    pub assets: BTreeMap<String, String>,
+}
+
+impl Instance {
+    /// Opens a backend of a loaded library.
+    ///
+    /// # Errors
+    /// The plugin's own words, or that it panicked; that the system gives no threads for one that computes.
+    pub fn open(
+        loaded: Loaded,
+        name: &str,
+        setup: Setup,
+        limits: Limits,
+        transport: Transport,
+        access: Access,
+    ) -> Result<Arc<Self>, OpenError> {
+        let head = OpenHead {
+            config: setup.config,
+            secrets: access.secrets.present().map(str::to_owned).collect(),
+            env: setup.env,
+            assets: setup.assets,
+        };
+        let head =
+            serde_json::to_vec(&head).map_err(|error| OpenError::Failed(error.to_string()))?;
+        let pool = limits.blocking.then(|| Pool::new(name, threads(limits))).transpose();
+        let pool =
+            pool.map_err(|error| OpenError::Failed(format!("no threads for it: {error}")))?;
+        let backend =
+            loaded.open_backend(&head, LAST_INSTANCE.fetch_add(1, Ordering::Relaxed) + 1)?;
+        Ok(Arc::new(Self { backend: Arc::new(backend), pool, transport, access }))
+    }
+
+    /// Begins a session.
+    ///
+    /// # Errors
+    /// The plugin's own words.
+    pub(super) fn begin(&self, token: u64) -> Result<Session, String> {
+        self.backend.begin(token)
+    }
+
+    pub(super) fn pool(&self) -> Option<&Pool> {
+        self.pool.as_ref()
+    }
+
+    pub(super) fn network(&self) -> (&Transport, &Access) {
+        (&self.transport, &self.access)
+    }
+}
+
+/// Threads of a plugin that computes: what it asks for, else one a core.
+pub fn threads(limits: Limits) -> usize {
+    match limits.max_concurrency {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        bound => bound as usize,
+    }
+}

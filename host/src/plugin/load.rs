@@ -1,0 +1,320 @@
+//! Opens plugin libraries and calls their functions: the one place of the host that trusts foreign code.
+//!
+//! By the time a library gets here its bytes have been inspected without running any of it. They are
+//! loaded from a sealed memfd, so that what runs is what was inspected, and never unloaded: a library may
+//! have threads and thread-local destructors that outlive any use of it.
+
+#![allow(unsafe_code, reason = "calling foreign code is what this module is for")]
+
+use std::{
+    ffi::c_void,
+    fs::File,
+    io::{self, Write},
+    os::fd::{AsRawFd, OwnedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    ptr,
+};
+
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use plugin_api::abi::{
+    self, Buf, Bytes, ENTRY_SYMBOL, LAYOUT_SYMBOL, MAGIC, MessageRef, STATUS_FAILED, STATUS_OK,
+    STATUS_PANICKED, layout,
+};
+use rustix::fs::{MemfdFlags, SealFlags};
+
+use super::{action::Pushed, host_table};
+
+/// Why a library cannot be used, or a backend of it not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The private copy could not be made.
+    #[error("{path}: cannot make a private copy to load: {source}")]
+    Copy {
+        /// The plugin's file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The dynamic linker refuses it.
+    #[error("{path}: cannot be loaded: {message}")]
+    Open {
+        /// The plugin's file.
+        path: PathBuf,
+        /// What the dynamic linker says.
+        message: String,
+    },
+    /// The entry is not one of this contract.
+    #[error("{path}: {message}")]
+    Entry {
+        /// The plugin's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The leaf types are laid out differently.
+    #[error(
+        "{path}: built against other leaf types than this host's: {message}; rebuild the plugin with this host's plugin-api"
+    )]
+    Layout {
+        /// The plugin's file.
+        path: PathBuf,
+        /// What differs.
+        message: String,
+    },
+    /// There is no layout to compare.
+    #[error(
+        "{path}: carries no layout check, so a mis-built library could not be told; if you trust it, set allow_unchecked_layout = true in its [[backend]]"
+    )]
+    NoLayout {
+        /// The plugin's file.
+        path: PathBuf,
+    },
+}
+
+/// A loaded library: its functions, for the rest of the process.
+#[derive(Clone, Copy)]
+pub struct Loaded {
+    plugin: &'static abi::Plugin,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded").finish_non_exhaustive()
+    }
+}
+
+impl Loaded {
+    /// Loads a library from `bytes`, which were read from `path` and inspected.
+    ///
+    /// `manifest` is the JSON that the inspection found; the entry must name the same bytes.
+    ///
+    /// # Errors
+    /// See [`LoadError`]. Code of the library may have run by then (its initialisers).
+    pub fn open(
+        path: &Path,
+        bytes: &[u8],
+        manifest: &[u8],
+        allow_unchecked_layout: bool,
+    ) -> Result<Self, LoadError> {
+        let entry_error =
+            |message: &str| LoadError::Entry { path: path.to_owned(), message: message.to_owned() };
+        let open_error = |error: &libloading::Error| LoadError::Open {
+            path: path.to_owned(),
+            message: describe(error),
+        };
+        let copy = private_copy(bytes)
+            .map_err(|source| LoadError::Copy { path: path.to_owned(), source })?;
+        let address = format!("/proc/self/fd/{}", copy.as_raw_fd());
+        // SAFETY: loading runs the library's initialisers. The caller has inspected these very bytes, and
+        // the seals keep them as they were; beyond that the user trusts the plugin.
+        let library = unsafe { Library::open(Some(&address), RTLD_NOW | RTLD_LOCAL) }
+            .map_err(|error| open_error(&error))?;
+        // SAFETY: a symbol of this name is a static `Entry` by contract; its first field is checked before
+        // any other is read, and the library is never unloaded.
+        let entry = unsafe { library.get::<*const abi::Entry>(ENTRY_SYMBOL.as_bytes()) }
+            .map_err(|error| open_error(&error))?;
+        let entry = *entry;
+        // SAFETY: likewise for the layout, which is read only through `abi_stable`'s own header check.
+        let header = unsafe { library.get(LAYOUT_SYMBOL.as_bytes()) }.ok().map(|symbol| *symbol);
+        std::mem::forget(library);
+
+        // SAFETY: `entry` points at a static of at least the eight bytes of its magic number.
+        let magic = unsafe { ptr::addr_of!((*entry).magic).read_unaligned() };
+        if magic != MAGIC {
+            return Err(entry_error(
+                "its entry does not begin with the magic number of this contract",
+            ));
+        }
+        // SAFETY: the magic number says that this is an `Entry`; its first fields never change.
+        let entry = unsafe { &*entry };
+        if entry.size < size_of::<abi::Entry>() {
+            return Err(entry_error("its entry is shorter than that of ABI 0.1"));
+        }
+        if (entry.abi_major, entry.abi_minor) != (abi::ABI_MAJOR, abi::ABI_MINOR) {
+            return Err(entry_error("its entry states another ABI than its manifest"));
+        }
+        // SAFETY: the manifest is a static of the library.
+        if unsafe { entry.manifest.as_slice() } != manifest {
+            return Err(entry_error("its entry names another manifest than its file"));
+        }
+        match header {
+            // SAFETY: the symbol is a static layout of a library that is never unloaded.
+            Some(header) => unsafe { layout::check(header) }
+                .map_err(|message| LoadError::Layout { path: path.to_owned(), message })?,
+            None if allow_unchecked_layout => {}
+            None => return Err(LoadError::NoLayout { path: path.to_owned() }),
+        }
+        // SAFETY: the entry was checked; `plugin` only returns the address of a static table.
+        let plugin = unsafe { (entry.plugin)().as_ref() };
+        let plugin = plugin.ok_or_else(|| entry_error("its entry gives no table of functions"))?;
+        if plugin.size < size_of::<abi::Plugin>() {
+            return Err(entry_error("its table of functions is shorter than that of ABI 0.1"));
+        }
+        Ok(Self { plugin })
+    }
+
+    /// Opens a backend. `head` is the JSON of an `OpenHead`.
+    ///
+    /// # Errors
+    /// The plugin's own words, or that it panicked.
+    pub fn open_backend(self, head: &[u8], instance: u64) -> Result<Backend, OpenError> {
+        let mut backend = ptr::null_mut();
+        let mut err = Buf::empty();
+        // SAFETY: the table was checked; all pointers are valid for the call, and the host's table for the
+        // life of the process.
+        let status = unsafe {
+            (self.plugin.open)(
+                MessageRef::new(head, &[]),
+                host_table::get(),
+                instance,
+                &raw mut backend,
+                &raw mut err,
+            )
+        };
+        let text = || String::from_utf8_lossy(err.as_slice()).into_owned();
+        match status {
+            STATUS_OK if !backend.is_null() => Ok(Backend { plugin: self.plugin, backend }),
+            STATUS_OK => {
+                Err(OpenError::Failed("it reports success but gives no backend".to_owned()))
+            }
+            STATUS_PANICKED => Err(OpenError::Panicked(text())),
+            _ => Err(OpenError::Failed(text())),
+        }
+    }
+}
+
+/// Why a backend did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The plugin refuses the configuration.
+    #[error("{0}")]
+    Failed(String),
+    /// The plugin panicked.
+    #[error("{0}")]
+    Panicked(String),
+}
+
+/// One configured backend of a plugin; closed when dropped.
+pub struct Backend {
+    plugin: &'static abi::Plugin,
+    backend: *mut abi::Backend,
+}
+
+// SAFETY: the contract lets `begin` run on any thread, concurrently.
+unsafe impl Send for Backend {}
+// SAFETY: as above.
+unsafe impl Sync for Backend {}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from `open`; every `Session` borrows an `Arc` of this, so all have ended.
+        unsafe { (self.plugin.close)(self.backend) }
+    }
+}
+
+impl Backend {
+    /// Begins a session under `token`, which must never have been used before.
+    ///
+    /// # Errors
+    /// The plugin's own words.
+    pub fn begin(self: &std::sync::Arc<Self>, token: u64) -> Result<Session, String> {
+        let mut session = ptr::null_mut();
+        let mut err = Buf::empty();
+        // SAFETY: the backend is open as long as `self` lives, and both places are valid for the call.
+        let status =
+            unsafe { (self.plugin.begin)(self.backend, token, &raw mut session, &raw mut err) };
+        if status == STATUS_OK && !session.is_null() {
+            return Ok(Session { backend: std::sync::Arc::clone(self), session, panicked: false });
+        }
+        let text = String::from_utf8_lossy(err.as_slice()).into_owned();
+        Err(if text.is_empty() { "the plugin began no session".to_owned() } else { text })
+    }
+}
+
+/// How a step went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// As it should.
+    Ok,
+    /// The plugin says that it failed.
+    Failed,
+    /// The plugin panicked; the session takes no more steps.
+    Panicked,
+}
+
+/// One session; ended when dropped.
+pub struct Session {
+    backend: std::sync::Arc<Backend>,
+    session: *mut abi::Session,
+    panicked: bool,
+}
+
+// SAFETY: calls for one session may move between threads; `&mut self` keeps them serial.
+unsafe impl Send for Session {}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from `begin`, and this is the only `end`; `step` cannot be running.
+        unsafe { (self.backend.plugin.end)(self.session) }
+    }
+}
+
+impl Session {
+    /// Gives the session one event; what it pushes is appended to `pushed`.
+    pub fn step(&mut self, head: &[u8], body: &[u8], pushed: &mut Vec<Pushed>) -> Status {
+        if self.panicked {
+            return Status::Panicked;
+        }
+        let sink =
+            abi::Sink { size: size_of::<abi::Sink>(), ctx: ptr::from_mut(pushed).cast(), push };
+        // SAFETY: the session has not ended, `&mut self` makes the call the only one, and message and sink
+        // live until it returns.
+        let status = unsafe {
+            (self.backend.plugin.step)(self.session, MessageRef::new(head, body), &raw const sink)
+        };
+        match status {
+            STATUS_OK => Status::Ok,
+            STATUS_PANICKED => {
+                self.panicked = true;
+                Status::Panicked
+            }
+            _ => Status::Failed,
+        }
+    }
+}
+
+/// The sink's function: takes one action down.
+unsafe extern "C" fn push(ctx: *mut c_void, head: Bytes, body: Buf) -> i32 {
+    let taken = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: `ctx` is the vector that `step` borrows mutably for the length of its call, and the
+        // contract has `push` called only inside it, on the same thread; `head` lives for this call.
+        let (pushed, head) = unsafe { (&mut *ctx.cast::<Vec<Pushed>>(), head.as_slice()) };
+        pushed.push(Pushed::read(head, body));
+    }));
+    if taken.is_ok() { STATUS_OK } else { STATUS_FAILED }
+}
+
+/// The host table's `log`.
+pub(super) unsafe extern "C" fn on_log(_ctx: *mut c_void, level: u32, text: Bytes) {
+    // SAFETY: the contract has the text live for this call.
+    host_table::log(level, unsafe { text.as_slice() });
+}
+
+/// The bytes in a file of their own that nobody can change any more.
+fn private_copy(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let fd =
+        rustix::fs::memfd_create("host-plugin", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut file = File::from(fd);
+    file.write_all(bytes)?;
+    rustix::fs::fcntl_add_seals(
+        &file,
+        SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
+    )?;
+    Ok(file.into())
+}
+
+/// The dynamic linker's own words, which `libloading` keeps one level down.
+fn describe(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}

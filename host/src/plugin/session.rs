@@ -1,0 +1,399 @@
+//! Drives one session of a plugin to its end: gives events, does what the actions ask.
+//!
+//! The plugin's code runs only inside a step. Between steps this module owns everything that the session
+//! waits for: its calls, its timers, its wakes. Dropping the future of [`drive`] cancels all of them and
+//! ends the session.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use futures_util::{
+    StreamExt,
+    future::{AbortHandle, Abortable, BoxFuture},
+    stream::FuturesUnordered,
+};
+use plugin_api::{
+    Answer, Error, ErrorKind, Request,
+    abi::{buffer, recycle},
+    message::{CallRef, Decimal, Event, Limits, ReplyHead, Start, Str},
+};
+
+use super::{
+    action::{HttpCall, Pushed, protocol},
+    instance::Instance,
+    load::{self, Status},
+    wake::Registration,
+};
+use crate::transport::{self, Body, Response};
+
+/// What a session is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The host's name for the sample and attempt.
+    pub request_id: &'a str,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// Time until the caller drops the session; zero if it never does.
+    pub deadline: Duration,
+    /// The items.
+    pub requests: &'a [Request<'a>],
+}
+
+/// What a session gave.
+#[derive(Debug)]
+pub struct Outcome {
+    /// One result an item, in their order.
+    pub items: Vec<Result<Answer, Error>>,
+    /// How long the last server that answered asked to wait.
+    pub retry_after: Option<Duration>,
+    /// From the start event to the first text of a stream.
+    pub first_delta: Option<Duration>,
+    /// What the server last said of its limits.
+    pub limits: Option<Limits>,
+}
+
+/// Something that a session waits for has happened.
+enum Happened {
+    Reply(u64, Result<Response, transport::TransportError>, bool),
+    Whole(u64, u16, Vec<(String, String)>, Result<bytes::Bytes, transport::TransportError>),
+    Chunk(u64, Result<Option<bytes::Bytes>, transport::TransportError>, Body),
+    Elapsed(u64),
+}
+
+type Waiting = FuturesUnordered<Abortable<BoxFuture<'static, Happened>>>;
+
+/// Runs a session until every item is answered.
+pub async fn drive(instance: &Arc<Instance>, job: Job<'_>) -> Outcome {
+    let mut drive = Drive::new(instance, job.requests.len());
+    drive.run(job).await;
+    drive.outcome()
+}
+
+struct Drive<'i> {
+    instance: &'i Arc<Instance>,
+    registration: Registration,
+    /// None while a step runs on another thread, or once the session is over.
+    session: Option<load::Session>,
+    waiting: Waiting,
+    open: Vec<(u64, AbortHandle)>,
+    parked: bool,
+    again: bool,
+    pushed: Vec<Pushed>,
+    items: Vec<Option<Result<Answer, Error>>>,
+    retry_after: Option<Duration>,
+    started: tokio::time::Instant,
+    first_delta: Option<Duration>,
+    limits: Option<Limits>,
+}
+
+impl<'i> Drive<'i> {
+    fn new(instance: &'i Arc<Instance>, items: usize) -> Self {
+        Self {
+            instance,
+            registration: Registration::new(),
+            session: None,
+            waiting: FuturesUnordered::new(),
+            open: Vec::new(),
+            parked: false,
+            again: false,
+            pushed: Vec::new(),
+            items: (0..items).map(|_| None).collect(),
+            retry_after: None,
+            started: tokio::time::Instant::now(),
+            first_delta: None,
+            limits: None,
+        }
+    }
+
+    async fn run(&mut self, job: Job<'_>) {
+        match self.instance.begin(self.registration.token()) {
+            Ok(session) => self.session = Some(session),
+            Err(message) => return self.fail_rest(&Error::new(ErrorKind::Other, message)),
+        }
+        let mut body = buffer();
+        let requests = job.requests.iter().map(|request| request.put(&mut body)).collect();
+        let start = Start {
+            request_id: job.request_id.into(),
+            attempt: job.attempt,
+            deadline_ms: u64::try_from(job.deadline.as_millis()).unwrap_or(u64::MAX),
+            requests,
+        };
+        self.step(&Event::Start(start), &body).await;
+        recycle(body);
+        while !self.finished() {
+            if self.again {
+                self.turn_for_others().await;
+            } else if self.waiting.is_empty() && !self.parked {
+                self.fail_rest(&protocol("the session waits for nothing and has not answered"));
+            } else {
+                self.next().await;
+            }
+        }
+    }
+
+    /// Lets others run, then steps: with what has happened meanwhile, or just so.
+    async fn turn_for_others(&mut self) {
+        self.again = false;
+        tokio::task::yield_now().await;
+        let happened = {
+            let next = futures_util::future::poll_immediate(self.waiting.next());
+            next.await.flatten()
+        };
+        match happened {
+            Some(Ok(happened)) => {
+                // The turn that was asked for is still due.
+                self.again = true;
+                self.happened(happened).await;
+            }
+            _ => self.step(&Event::Resumed {}, &[]).await,
+        }
+    }
+
+    /// Waits for whatever comes first.
+    async fn next(&mut self) {
+        let happened = tokio::select! {
+            biased;
+            () = self.registration.woken(), if self.parked => None,
+            Some(happened) = self.waiting.next() => Some(happened),
+        };
+        match happened {
+            None => {
+                self.parked = false;
+                self.step(&Event::Woken {}, &[]).await;
+            }
+            Some(Ok(happened)) => self.happened(happened).await,
+            // A call that was cancelled.
+            Some(Err(_)) => {}
+        }
+    }
+
+    async fn happened(&mut self, happened: Happened) {
+        match happened {
+            Happened::Elapsed(call) => {
+                if self.close(call) {
+                    self.step(&Event::Elapsed(call_ref(call)), &[]).await;
+                }
+            }
+            Happened::Reply(call, Err(error), _) => self.broke(call, &error).await,
+            Happened::Reply(call, Ok(response), stream) => {
+                self.replied(call, response, stream).await
+            }
+            Happened::Whole(call, status, headers, Ok(body)) => {
+                if self.close(call) {
+                    self.reply(call, status, &headers, &body).await;
+                }
+            }
+            Happened::Whole(call, _, _, Err(error)) | Happened::Chunk(call, Err(error), _) => {
+                self.broke(call, &error).await;
+            }
+            Happened::Chunk(call, Ok(Some(bytes)), body) => {
+                // Read on only once the plugin has taken this: that is the back-pressure.
+                self.step(&Event::Chunk(call_ref(call)), &bytes).await;
+                if self.is_open(call) {
+                    self.read_chunk(call, body);
+                }
+            }
+            Happened::Chunk(call, Ok(None), _) => {
+                if self.close(call) {
+                    self.step(&Event::End(call_ref(call)), &[]).await;
+                }
+            }
+        }
+    }
+
+    async fn replied(&mut self, call: u64, response: Response, stream: bool) {
+        if response.retry_after.is_some() {
+            self.retry_after = response.retry_after;
+        }
+        let Response { status, headers, body, .. } = response;
+        if stream {
+            self.reply(call, status, &headers, &[]).await;
+            if self.is_open(call) {
+                self.read_chunk(call, body);
+            }
+        } else {
+            let whole =
+                Box::pin(async move { Happened::Whole(call, status, headers, body.whole().await) });
+            self.wait_for(call, whole);
+        }
+    }
+
+    async fn reply(&mut self, call: u64, status: u16, headers: &[(String, String)], body: &[u8]) {
+        let headers =
+            headers.iter().map(|(name, value)| (Str::from(&**name), Str::from(&**value))).collect();
+        self.step(&Event::Reply(ReplyHead { call: Decimal(call), status, headers }), body).await;
+    }
+
+    async fn broke(&mut self, call: u64, error: &transport::TransportError) {
+        if self.close(call) {
+            let event = plugin_api::message::TransportError {
+                call: Decimal(call),
+                kind: error.kind,
+                message: Str::from(&*error.message),
+            };
+            self.step(&Event::TransportError(event), &[]).await;
+        }
+    }
+
+    /// One step, and what follows from it.
+    async fn step(&mut self, event: &Event<'_>, body: &[u8]) {
+        let Some(mut session) = self.session.take() else { return };
+        let mut head = buffer();
+        if let Err(error) = serde_json::to_writer(&mut head, event) {
+            return self.fail_rest(&protocol(format!("the event has no JSON form: {error}")));
+        }
+        let mut pushed = mem::take(&mut self.pushed);
+        let status = match self.instance.pool() {
+            None => {
+                let status = session.step(&head, body, &mut pushed);
+                recycle(head);
+                self.session = Some(session);
+                status
+            }
+            Some(pool) => {
+                let body = body.to_vec();
+                let stepped = pool
+                    .run(move || {
+                        let status = session.step(&head, &body, &mut pushed);
+                        (session, pushed, status)
+                    })
+                    .await;
+                let Some((session, now_pushed, status)) = stepped else {
+                    return self
+                        .fail_rest(&Error::new(ErrorKind::Other, "the plugin's threads are gone"));
+                };
+                pushed = now_pushed;
+                self.session = Some(session);
+                status
+            }
+        };
+        for action in pushed.drain(..) {
+            self.act(action);
+        }
+        self.pushed = pushed;
+        match status {
+            Status::Ok => {}
+            Status::Failed => self.fail_rest(&Error::new(
+                ErrorKind::Other,
+                "the plugin's step failed without a reason",
+            )),
+            Status::Panicked => {
+                self.fail_rest(&Error::new(ErrorKind::Panic, "the plugin panicked"))
+            }
+        }
+    }
+
+    fn act(&mut self, action: Pushed) {
+        match action {
+            Pushed::Http(call) => self.call(call),
+            Pushed::Wait { call, ms } => {
+                let wait = async move {
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                    Happened::Elapsed(call)
+                };
+                self.open_call(call, Box::pin(wait));
+            }
+            Pushed::Cancel(call) => {
+                if let Some(index) = self.open.iter().position(|(open, _)| *open == call) {
+                    self.open.swap_remove(index).1.abort();
+                }
+            }
+            Pushed::Delta { .. } => {
+                let started = self.started;
+                self.first_delta.get_or_insert_with(|| started.elapsed());
+            }
+            Pushed::Limits(limits) => self.limits = Some(limits),
+            Pushed::Park => self.parked = true,
+            Pushed::Again => self.again = true,
+            Pushed::Done(item, answer) => self.answer(item, Ok(answer)),
+            Pushed::Fail(Some(item), error) => self.answer(item, Err(error)),
+            Pushed::Fail(None, error) => self.fail_rest(&error),
+            Pushed::Breach(message) => self.fail_rest(&protocol(message)),
+        }
+    }
+
+    fn call(&mut self, http: HttpCall) {
+        let (instance, call, stream) = (Arc::clone(self.instance), http.call, http.stream);
+        let send = async move {
+            let (transport, access) = instance.network();
+            Happened::Reply(call, transport.send(http, access).await, stream)
+        };
+        self.open_call(call, Box::pin(send));
+    }
+
+    fn open_call(&mut self, call: u64, future: BoxFuture<'static, Happened>) {
+        if self.is_open(call) {
+            return self.fail_rest(&protocol(format!("the call number {call} is still in use")));
+        }
+        let (handle, registration) = AbortHandle::new_pair();
+        self.open.push((call, handle));
+        self.waiting.push(Abortable::new(future, registration));
+    }
+
+    /// Goes on waiting for a call that is open.
+    fn wait_for(&mut self, call: u64, future: BoxFuture<'static, Happened>) {
+        if let Some((_, handle)) = self.open.iter_mut().find(|(open, _)| *open == call) {
+            let (fresh, registration) = AbortHandle::new_pair();
+            *handle = fresh;
+            self.waiting.push(Abortable::new(future, registration));
+        }
+    }
+
+    fn read_chunk(&mut self, call: u64, mut body: Body) {
+        let read = async move {
+            let chunk = body.chunk().await;
+            Happened::Chunk(call, chunk, body)
+        };
+        self.wait_for(call, Box::pin(read));
+    }
+
+    fn is_open(&self, call: u64) -> bool {
+        self.open.iter().any(|(open, _)| *open == call)
+    }
+
+    /// Takes a call off the list. False for a late event of a cancelled one, which the plugin must not see.
+    fn close(&mut self, call: u64) -> bool {
+        let index = self.open.iter().position(|(open, _)| *open == call);
+        index.map(|index| self.open.swap_remove(index)).is_some()
+    }
+
+    fn answer(&mut self, item: u32, result: Result<Answer, Error>) {
+        match self.items.get_mut(item as usize) {
+            Some(slot @ None) => *slot = Some(result),
+            Some(Some(_)) => self.breach(item, "was answered twice"),
+            None => self.breach(item, "does not exist"),
+        }
+    }
+
+    /// An answer that makes no sense casts doubt on the whole session, whatever it answered before.
+    fn breach(&mut self, item: u32, what: &str) {
+        let error = protocol(format!("the item {item} {what}"));
+        for slot in &mut self.items {
+            *slot = Some(Err(error.clone()));
+        }
+        self.session = None;
+    }
+
+    fn fail_rest(&mut self, error: &Error) {
+        for slot in self.items.iter_mut().filter(|slot| slot.is_none()) {
+            *slot = Some(Err(error.clone()));
+        }
+    }
+
+    fn finished(&self) -> bool {
+        self.items.iter().all(Option::is_some)
+    }
+
+    fn outcome(self) -> Outcome {
+        let lost = || Err(protocol("the session ended without an answer"));
+        Outcome {
+            items: self.items.into_iter().map(|item| item.unwrap_or_else(lost)).collect(),
+            retry_after: self.retry_after,
+            first_delta: self.first_delta,
+            limits: self.limits,
+        }
+    }
+}
+
+fn call_ref(call: u64) -> CallRef {
+    CallRef { call: Decimal(call) }
+}

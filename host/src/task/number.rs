@@ -1,0 +1,138 @@
+//! Finds the last number in a text and writes it in one way only.
+//!
+//! Knows ASCII digits, groups of thousands, fractions and exponents; no fractions like 1/2 and no
+//! number words.
+
+/// The last number of a text: no commas, no plus, no needless zeros, no exponent; `-0` is `0`.
+#[must_use]
+pub fn last_number(text: &str) -> Option<String> {
+    let text: Vec<char> = text.chars().collect();
+    let mut last = None;
+    let mut at = 0;
+    while at < text.len() {
+        match Number::parse(&text, at) {
+            Some((number, end)) => {
+                last = number.canonical().or(last);
+                at = end;
+            }
+            None => at += 1,
+        }
+    }
+    last
+}
+
+/// A number whose value is 0.digits × 10^point.
+struct Number {
+    negative: bool,
+    digits: String,
+    point: i64,
+}
+
+/// Larger exponents than this are no numbers anybody answers with.
+const EXPONENT_LIMIT: i64 = 400;
+
+impl Number {
+    /// The number whose first digit (or point) stands at `start`, and where it ends.
+    fn parse(text: &[char], start: usize) -> Option<(Self, usize)> {
+        let digit = |i: usize| text.get(i).is_some_and(char::is_ascii_digit);
+        let mut at = start;
+        let mut digits = String::new();
+        if digit(at) {
+            while digit(at) {
+                digits.push(text[at]);
+                at += 1;
+            }
+            // A comma belongs to the number only where it parts thousands.
+            if digits.len() <= 3 {
+                while text.get(at) == Some(&',') && (1..=3).all(|i| digit(at + i)) && !digit(at + 4) {
+                    digits.extend(&text[at + 1..at + 4]);
+                    at += 4;
+                }
+            }
+        } else if !(text.get(at) == Some(&'.') && digit(at + 1)) {
+            return None;
+        }
+        let mut point = digits.len() as i64;
+        if text.get(at) == Some(&'.') && digit(at + 1) {
+            at += 1;
+            while digit(at) {
+                digits.push(text[at]);
+                at += 1;
+            }
+        }
+        if matches!(text.get(at), Some('e' | 'E')) {
+            let signed = matches!(text.get(at + 1), Some('+' | '-'));
+            let first = at + 1 + usize::from(signed);
+            let end = (first..).find(|i| !digit(*i)).unwrap_or(first);
+            let exponent: String = text[first.min(text.len())..end.min(text.len())].iter().collect();
+            if let Ok(exponent) = exponent.parse::<i64>() {
+                point = point.saturating_add(if text[at + 1] == '-' { -exponent } else { exponent });
+                at = end;
+            }
+        }
+        // A minus after a digit, a letter or a bracket is a dash or a difference.
+        let minus = start > 0 && matches!(text[start - 1], '-' | '\u{2212}');
+        let before = start.checked_sub(2).map(|i| text[i]);
+        let negative = minus && !before.is_some_and(|c| c.is_alphanumeric() || c == ')');
+        Some((Self { negative, digits, point }, at))
+    }
+
+    fn canonical(&self) -> Option<String> {
+        if self.point.abs() > EXPONENT_LIMIT {
+            return None;
+        }
+        let leading = self.digits.len() - self.digits.trim_start_matches('0').len();
+        let digits = self.digits.trim_matches('0');
+        if digits.is_empty() {
+            return Some("0".to_owned());
+        }
+        let point = self.point - leading as i64;
+        let count = digits.len() as i64;
+        let zeros = |n: i64| "0".repeat(n.max(0) as usize);
+        let body = if point <= 0 {
+            format!("0.{}{digits}", zeros(-point))
+        } else if point >= count {
+            format!("{digits}{}", zeros(point - count))
+        } else {
+            let (whole, fraction) = digits.split_at(point as usize);
+            format!("{whole}.{fraction}")
+        };
+        Some(if self.negative { format!("-{body}") } else { body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_number_is_found_and_written_one_way() {
+        let table = [
+            ("so 3 + 4 = 7.", Some("7")),
+            ("#### 1,234", Some("1234")),
+            ("$ 12,345,678.50 in all", Some("12345678.5")),
+            ("1,2", Some("2")),
+            ("1234,567", Some("567")),
+            ("-5", Some("-5")),
+            ("\u{2212}5.0", Some("-5")),
+            ("10-12", Some("12")),
+            ("x = -3", Some("-3")),
+            ("007", Some("7")),
+            (".5", Some("0.5")),
+            ("0.050", Some("0.05")),
+            ("3.0", Some("3")),
+            ("1.5e3 m", Some("1500")),
+            ("2E-2", Some("0.02")),
+            ("-0", Some("0")),
+            ("100", Some("100")),
+            ("it costs 18 dollars", Some("18")),
+            ("5e", Some("5")),
+            ("1e99999999999999999999", Some("99999999999999999999")),
+            ("none", None),
+            ("", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(last_number(text).as_deref(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! A sample and its identity.
+//!
+//! A resumed run and a comparison pair samples by id and check that they are the same by digest, so
+//! both must not depend on how the record was written: key order, spaces, file format.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::raw::Record;
+
+/// What identifies a sample in its task: the value of the data set's `id_field`, else the zero-based
+/// index of the record.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SampleId(pub String);
+
+impl fmt::Display for SampleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// BLAKE3 of a record in canonical JSON, 32 bytes; 64 hexadecimal digits when written.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from(self.0).to_hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let hex = String::deserialize(deserializer)?;
+        let hash = blake3::Hash::from_hex(&hex).map_err(serde::de::Error::custom)?;
+        Ok(Self(*hash.as_bytes()))
+    }
+}
+
+impl Digest {
+    /// The digest of a record.
+    #[must_use]
+    pub fn of(record: &Record) -> Self {
+        let mut canonical = String::new();
+        write_object(record, &mut canonical);
+        Self(*blake3::hash(canonical.as_bytes()).as_bytes())
+    }
+}
+
+/// A record as it was read, with its identity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// What identifies it in its task.
+    pub id: SampleId,
+    /// Zero-based position of the record in its file, skipped records counted.
+    pub index: u64,
+    /// The record, with the label of a label file as its field `label`.
+    pub record: Record,
+    /// Digest of `record`.
+    pub digest: Digest,
+}
+
+/// Canonical JSON: keys sorted by their bytes, no whitespace.
+fn write_object(record: &Record, out: &mut String) {
+    let mut fields: Vec<(&String, &Value)> = record.iter().collect();
+    fields.sort_unstable_by_key(|(name, _)| *name);
+    out.push('{');
+    for (i, (name, value)) in fields.into_iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        out.push_str(&Value::String(name.clone()).to_string());
+        out.push(':');
+        write_value(value, out);
+    }
+    out.push('}');
+}
+
+fn write_value(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(record) => write_object(record, out),
+        Value::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write_value(item, out);
+            }
+            out.push(']');
+        }
+        plain => out.push_str(&plain.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(json: &str) -> Record {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn canonical_json_is_sorted_and_tight() {
+        let mut out = String::new();
+        write_object(&record(r#"{"b": [1, {"z":null, "a":"é\n"}], "a": 1.50}"#), &mut out);
+        assert_eq!(out, r#"{"a":1.5,"b":[1,{"a":"é\n","z":null}]}"#);
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_content() {
+        assert_eq!(
+            Digest::of(&record(r#"{"a":1,"b":2}"#)),
+            Digest::of(&record(r#"{ "b":2, "a":1 }"#))
+        );
+        assert_ne!(Digest::of(&record(r#"{"a":1}"#)), Digest::of(&record(r#"{"a":"1"}"#)));
+    }
+
+    #[test]
+    fn a_digest_is_read_back_as_it_was_written() {
+        let digest = Digest::of(&record("{}"));
+        let written = serde_json::to_string(&digest).unwrap();
+        assert_eq!(written.len(), 66);
+        assert_eq!(serde_json::from_str::<Digest>(&written).unwrap(), digest);
+    }
+}

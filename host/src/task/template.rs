@@ -1,0 +1,243 @@
+//! Jinja templates over the fields of a record.
+//!
+//! Knows text and JSON only, not what a template is for. Nothing is trimmed: a template's spaces
+//! and line ends are part of the prompt. Names that do not exist are errors, since a prompt with a
+//! hole in it would be scored as if it were whole.
+
+use std::sync::Arc;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
+
+use super::raw::Record;
+
+/// A template that cannot be compiled or rendered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("template `{template}`{}: {message}", .line.map(|line| format!(", line {line}")).unwrap_or_default())]
+pub struct TemplateError {
+    /// The key of the task file that holds the template.
+    pub template: String,
+    /// Line in the template, from 1.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl TemplateError {
+    fn new(template: &str, error: &minijinja::Error) -> Self {
+        let mut message = match (error.kind(), error.detail()) {
+            (ErrorKind::UndefinedError, None) => "a name in it is not defined".to_owned(),
+            (kind, None) => kind.to_string(),
+            (kind, Some(detail)) => format!("{kind}: {detail}"),
+        };
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            message.push_str(&format!(": {inner}"));
+            cause = inner.source();
+        }
+        Self { template: template.to_owned(), line: error.line(), message }
+    }
+
+    fn undefined(template: &str, expression: &str) -> Self {
+        let message = format!("`{expression}` is not defined");
+        Self { template: template.to_owned(), line: None, message }
+    }
+}
+
+/// The names that a template sees: the record's fields, and `doc` for the whole record.
+#[derive(Clone, Debug)]
+pub struct Context(Vec<(String, Value)>);
+
+impl Context {
+    /// The names for one record.
+    #[must_use]
+    pub fn new(record: &Record) -> Self {
+        let mut names: Vec<(String, Value)> = record
+            .iter()
+            .filter(|(name, _)| *name != "doc")
+            .map(|(name, value)| (name.clone(), Value::from(Serde(value))))
+            .collect();
+        names.push(("doc".to_owned(), Value::from(Serde(record))));
+        Self(names)
+    }
+
+    /// Adds a name unless the record has a field of that name.
+    pub fn add(&mut self, name: &str, value: Value) {
+        if !self.0.iter().any(|(known, _)| known == name) {
+            self.0.push((name.to_owned(), value));
+        }
+    }
+
+    fn value(&self) -> Value {
+        Value::from_pairs(self.0.iter().cloned())
+    }
+}
+
+/// Compiled templates of a task, by the key that holds them.
+#[derive(Clone, Debug)]
+pub struct Templates {
+    environment: Arc<Environment<'static>>,
+}
+
+impl Templates {
+    /// Compiles templates, given as (key, source).
+    ///
+    /// # Errors
+    /// [`TemplateError`] with the line of the first mistake.
+    pub fn compile<'a>(
+        sources: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, TemplateError> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        let syntax = SyntaxConfig::builder()
+            .keep_trailing_newline(true)
+            .build()
+            .map_err(|error| TemplateError::new("syntax", &error))?;
+        environment.set_syntax(syntax);
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        // Python prints True, False and None, and prompts that were written for it count on that.
+        environment.set_formatter(|out, state, value| {
+            if value.kind() == minijinja::value::ValueKind::Bool {
+                return Ok(out.write_str(if value.is_true() { "True" } else { "False" })?);
+            }
+            if value.is_none() {
+                return Ok(out.write_str("None")?);
+            }
+            minijinja::escape_formatter(out, state, value)
+        });
+        for (key, source) in sources {
+            environment
+                .add_template_owned(key.to_owned(), source.to_owned())
+                .map_err(|error| TemplateError::new(key, &error))?;
+        }
+        Ok(Self { environment: Arc::new(environment) })
+    }
+
+    /// Renders the template of a key.
+    ///
+    /// # Errors
+    /// [`TemplateError`] with the line, for example when a name is not defined.
+    pub fn render(&self, key: &str, context: &Context) -> Result<String, TemplateError> {
+        let explain = |error: minijinja::Error| TemplateError::new(key, &error);
+        self.environment
+            .get_template(key)
+            .map_err(explain)?
+            .render(context.value())
+            .map_err(explain)
+    }
+
+    /// Checks that an expression, such as `choices.text`, can be compiled.
+    ///
+    /// # Errors
+    /// [`TemplateError`] when it cannot.
+    pub fn check_expression(&self, key: &str, expression: &str) -> Result<(), TemplateError> {
+        self.environment
+            .compile_expression_owned(expression.to_owned())
+            .map(drop)
+            .map_err(|error| TemplateError::new(key, &error))
+    }
+
+    /// The value of an expression, as JSON.
+    ///
+    /// # Errors
+    /// [`TemplateError`] when it fails or its value is not defined.
+    pub fn evaluate(
+        &self,
+        key: &str,
+        expression: &str,
+        context: &Context,
+    ) -> Result<serde_json::Value, TemplateError> {
+        let explain = |error: minijinja::Error| TemplateError::new(key, &error);
+        let value = self
+            .environment
+            .compile_expression_owned(expression.to_owned())
+            .map_err(explain)?
+            .eval(context.value())
+            .map_err(explain)?;
+        if value.is_undefined() {
+            return Err(TemplateError::undefined(key, expression));
+        }
+        serde_json::to_value(&value).map_err(|error| TemplateError {
+            template: key.to_owned(),
+            line: None,
+            message: error.to_string(),
+        })
+    }
+}
+
+/// The expression of a template that is nothing but one `{{ expression }}`.
+#[must_use]
+pub fn sole_expression(template: &str) -> Option<&str> {
+    let inner = template.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+    let plain = !["{{", "}}", "{%", "{#"].iter().any(|mark| inner.contains(mark));
+    plain.then(|| inner.trim_matches('-').trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(template: &str, record: serde_json::Value) -> Result<String, TemplateError> {
+        let templates = Templates::compile([("user", template)])?;
+        templates.render("user", &Context::new(record.as_object().unwrap()))
+    }
+
+    #[test]
+    fn renders_as_the_python_library_does() {
+        let record = || serde_json::json!({"goal": " a <b> ", "n": 3, "f": 1.5, "yes": true, "none": null, "list": ["x", "y"]});
+        let table = [
+            ("{{ goal }}\n", " a <b> \n"),
+            ("{{ goal.strip() }}{{ list[-1] }}", "a <b>y"),
+            ("{{ 'p #### 18'.split('####')[-1].strip() }}", "18"),
+            ("{{ n }} {{ f }} {{ yes }} {{ none }}", "3 1.5 True None"),
+            ("{% if yes %}\nk\n{% endif %}\n", "\nk\n\n"),
+            ("{{ doc.goal }}{{ doc['n'] }}", " a <b> 3"),
+            ("{{ list | join(', ') }} {{ goal.upper() }}", "x, y  A <B> "),
+        ];
+        for (template, expected) in table {
+            assert_eq!(render(template, record()).unwrap(), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn a_missing_name_is_an_error_with_its_line() {
+        let error = render("a\n{{ gaol }}", serde_json::json!({"goal": 1})).unwrap_err();
+        assert_eq!((error.template.as_str(), error.line), ("user", Some(2)));
+        let error = render("{% if gaol %}x{% endif %}", serde_json::json!({})).unwrap_err();
+        assert_eq!(error.line, Some(1));
+    }
+
+    #[test]
+    fn a_mistake_is_found_before_any_record_is_read() {
+        let error = Templates::compile([("system", "ok"), ("user", "\n\n{% if %}")]).unwrap_err();
+        assert_eq!((error.template.as_str(), error.line), ("user", Some(3)));
+    }
+
+    #[test]
+    fn an_expression_keeps_its_type() {
+        let templates = Templates::compile([]).unwrap();
+        let record = serde_json::json!({"choices": {"text": ["a", "b"]}, "label": 1});
+        let context = Context::new(record.as_object().unwrap());
+        let list = templates.evaluate("field", "choices.text", &context).unwrap();
+        assert_eq!(list, serde_json::json!(["a", "b"]));
+        assert_eq!(templates.evaluate("target", "label", &context).unwrap(), serde_json::json!(1));
+        assert!(templates.evaluate("field", "choices.label", &context).is_err());
+        assert!(templates.evaluate("field", "nothing", &context).is_err());
+    }
+
+    #[test]
+    fn sole_expressions_are_told_from_templates() {
+        let table = [
+            ("{{ label }}", Some("label")),
+            (" {{- a.b -}} ", Some("a.b")),
+            ("{{a}}{{b}}", None),
+            ("x{{a}}", None),
+        ];
+        for (template, expected) in table {
+            assert_eq!(sole_expression(template), expected);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! One client for the whole run: pooled connections, gzip, proxies from the environment, TLS by rustls.
+//!
+//! It turns a plugin's call into a request: checks its origin, fills in its secrets, bounds its time. It
+//! knows no vendor.
+
+use std::{sync::Arc, time::Duration};
+
+use plugin_api::ErrorKind;
+use reqwest::{
+    Client, Method,
+    header::{HeaderMap, HeaderName, HeaderValue},
+    redirect,
+};
+use url::Url;
+
+use super::exchange::Response;
+use crate::{
+    plugin::action::{HttpCall, Part, Value},
+    secret::{Grants, Redactor, Secrets},
+};
+
+/// Bounds on every exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Longest time to connect, name look-up and TLS included.
+    pub connect_timeout: Duration,
+    /// Longest time from sending to the last byte.
+    pub attempt_timeout: Duration,
+    /// Longest time without a byte.
+    pub idle_timeout: Duration,
+    /// Largest whole reply, decompressed.
+    pub max_reply_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            attempt_timeout: Duration::from_secs(600),
+            idle_timeout: Duration::from_secs(120),
+            max_reply_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// What one backend's requests may reach and carry.
+#[derive(Debug)]
+pub struct Access {
+    /// Origins, and which secret may go where.
+    pub grants: Grants,
+    /// The secrets themselves.
+    pub secrets: Secrets,
+    /// Hides them in every text that leaves this module.
+    pub redactor: Arc<Redactor>,
+    /// Reply headers that the manifest asks for, in lower case.
+    pub reply_headers: Vec<String>,
+}
+
+/// Why there is no reply, or only a part of one.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct TransportError {
+    /// What kind, as the plugin is told.
+    pub kind: ErrorKind,
+    /// What happened, without secrets.
+    pub message: String,
+}
+
+impl TransportError {
+    pub(super) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+/// The client. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    client: Client,
+    settings: Settings,
+}
+
+/// Most redirects followed, all within one origin.
+const MAX_REDIRECTS: usize = 5;
+
+impl Transport {
+    /// A client with these bounds.
+    ///
+    /// # Errors
+    /// The system's certificates or the proxy settings of the environment cannot be read.
+    pub fn new(settings: Settings) -> Result<Self, TransportError> {
+        // A second call finds the first one's provider, which is the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .connect_timeout(settings.connect_timeout)
+            .redirect(redirect::Policy::custom(same_origin))
+            .tcp_nodelay(true)
+            .pool_idle_timeout(Duration::from_secs(60))
+            .user_agent(concat!("host/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| TransportError::new(ErrorKind::Transport, describe(&error)))?;
+        Ok(Self { client, settings })
+    }
+
+    /// Sends a call and gives status and headers; the body follows from the response.
+    ///
+    /// # Errors
+    /// `forbidden_origin` before anything is sent; `invalid_request` for a request that HTTP cannot carry;
+    /// `timeout` and `transport` for what the network does.
+    pub async fn send(&self, call: HttpCall, access: &Access) -> Result<Response, TransportError> {
+        let result = self.send_unredacted(call, access).await;
+        result.map_err(|error| TransportError {
+            kind: error.kind,
+            message: access.redactor.redact(&error.message).into_owned(),
+        })
+    }
+
+    async fn send_unredacted(
+        &self,
+        call: HttpCall,
+        access: &Access,
+    ) -> Result<Response, TransportError> {
+        let invalid = |message: String| TransportError::new(ErrorKind::InvalidRequest, message);
+        let forbidden = |message: String| TransportError::new(ErrorKind::ForbiddenOrigin, message);
+        let url =
+            Url::parse(&call.url).map_err(|error| invalid(format!("`{}`: {error}", call.url)))?;
+        access.grants.request(&url).map_err(|refusal| forbidden(refusal.to_string()))?;
+        let method = Method::from_bytes(call.method.as_bytes())
+            .map_err(|_| invalid(format!("`{}` is not an HTTP method", call.method)))?;
+        let headers = headers(&call.headers, &url, access)?;
+        let limit = match call.timeout_ms {
+            0 => self.settings.attempt_timeout,
+            ms => self.settings.attempt_timeout.min(Duration::from_millis(ms)),
+        };
+        let deadline = tokio::time::Instant::now() + limit;
+        let mut request = self.client.request(method, url.clone()).headers(headers);
+        if !call.body.as_slice().is_empty() {
+            request = request.body(bytes::Bytes::from_owner(call.body));
+        }
+        let sent = tokio::time::timeout_at(deadline, request.send())
+            .await
+            .map_err(|_| {
+                TransportError::new(ErrorKind::Timeout, format!("no reply within {limit:?}"))
+            })?
+            .map_err(|error| classify(&error))?;
+        if sent.status().is_redirection() {
+            if let Some(target) = sent.headers().get(reqwest::header::LOCATION) {
+                let target = String::from_utf8_lossy(target.as_bytes());
+                return Err(forbidden(format!(
+                    "{url} redirects to {target}, another origin, which is not followed; set base_url to where the server is"
+                )));
+            }
+        }
+        Ok(Response::new(sent, deadline, self.settings, &access.reply_headers, &call.reply_headers))
+    }
+}
+
+/// Follows a redirect only within its origin, so that no secret and no prompt goes elsewhere.
+fn same_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let same =
+        attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
+    if same && attempt.previous().len() <= MAX_REDIRECTS {
+        attempt.follow()
+    } else {
+        attempt.stop()
+    }
+}
+
+/// The headers with their secrets filled in.
+fn headers(
+    list: &[(String, Value)],
+    url: &Url,
+    access: &Access,
+) -> Result<HeaderMap, TransportError> {
+    let mut headers = HeaderMap::with_capacity(list.len() + 2);
+    for (name, value) in list {
+        let bad = |what: &str| {
+            TransportError::new(ErrorKind::InvalidRequest, format!("header `{name}`: {what}"))
+        };
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("not a header name"))?;
+        let value = match value {
+            Value::Text(text) => HeaderValue::from_str(text),
+            Value::Parts(parts) => {
+                let mut text = zeroize::Zeroizing::new(String::new());
+                for part in parts {
+                    match part {
+                        Part::Text(part) => text.push_str(part),
+                        Part::Secret(slot) => {
+                            access.grants.secret(slot, url).map_err(|refusal| {
+                                TransportError::new(ErrorKind::ForbiddenOrigin, refusal.to_string())
+                            })?;
+                            let secret = access.secrets.get(slot).ok_or_else(|| {
+                                bad(&format!("there is no secret for the slot `{slot}`"))
+                            })?;
+                            text.push_str(secret.expose());
+                        }
+                    }
+                }
+                HeaderValue::from_str(&text).map(|mut value| {
+                    value.set_sensitive(true);
+                    value
+                })
+            }
+        };
+        headers
+            .append(key, value.map_err(|_| bad("its value holds bytes that HTTP does not allow"))?);
+    }
+    Ok(headers)
+}
+
+/// A failure of the client as the plugin is told.
+pub(super) fn classify(error: &reqwest::Error) -> TransportError {
+    let kind = if error.is_timeout() {
+        ErrorKind::Timeout
+    } else if error.is_builder() {
+        ErrorKind::InvalidRequest
+    } else {
+        ErrorKind::Transport
+    };
+    TransportError::new(kind, describe(error))
+}
+
+/// The whole chain of causes on one line: the outermost alone says only that it failed.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,153 @@
+//! One reply as it comes in: status and filtered headers at once, the body whole or in chunks.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use plugin_api::ErrorKind;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use tokio::time::Instant;
+
+use super::client::{Settings, TransportError, classify};
+
+/// A reply whose body has not been read.
+#[derive(Debug)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// The headers that were asked for, in the server's order.
+    pub headers: Vec<(String, String)>,
+    /// How long the server asks to wait, whoever asked for the header.
+    pub retry_after: Option<Duration>,
+    /// The rest.
+    pub body: Body,
+}
+
+/// A body on its way.
+#[derive(Debug)]
+pub struct Body {
+    inner: reqwest::Response,
+    deadline: Instant,
+    settings: Settings,
+}
+
+impl Response {
+    pub(super) fn new(
+        inner: reqwest::Response,
+        deadline: Instant,
+        settings: Settings,
+        by_manifest: &[String],
+        by_call: &[String],
+    ) -> Self {
+        let wanted = |name: &str| by_manifest.iter().chain(by_call).any(|wanted| wanted == name);
+        let headers = inner
+            .headers()
+            .iter()
+            .filter(|(name, _)| wanted(name.as_str()))
+            .map(|(name, value)| {
+                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            })
+            .collect();
+        Self {
+            status: inner.status().as_u16(),
+            headers,
+            retry_after: retry_after(inner.headers(), SystemTime::now()),
+            body: Body { inner, deadline, settings },
+        }
+    }
+}
+
+impl Body {
+    /// The next bytes, decompressed; none at the end.
+    ///
+    /// # Errors
+    /// The connection broke, nothing came for the idle time, or the deadline passed.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+        let idle = Instant::now() + self.settings.idle_timeout;
+        tokio::time::timeout_at(idle.min(self.deadline), self.inner.chunk())
+            .await
+            .map_err(|_| {
+                let why = if idle < self.deadline {
+                    format!("nothing came for {:?}", self.settings.idle_timeout)
+                } else {
+                    "the reply was not complete in time".to_owned()
+                };
+                TransportError::new(ErrorKind::Timeout, why)
+            })?
+            .map_err(|error| classify(&error))
+    }
+
+    /// The whole body.
+    ///
+    /// # Errors
+    /// As for [`Body::chunk`]; `unexpected_reply` beyond the largest reply allowed.
+    pub async fn whole(mut self) -> Result<Bytes, TransportError> {
+        let limit = self.settings.max_reply_bytes;
+        let too_large = || {
+            TransportError::new(
+                ErrorKind::UnexpectedReply,
+                format!("the reply is larger than {limit} bytes"),
+            )
+        };
+        let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
+        if first.len() > limit {
+            return Err(too_large());
+        }
+        // Most replies come in one piece, which is then not copied.
+        let Some(second) = self.chunk().await? else { return Ok(first) };
+        let mut whole = Vec::with_capacity((first.len() + second.len()).max(16 * 1024));
+        whole.extend_from_slice(&first);
+        let mut next = Some(second);
+        while let Some(chunk) = next {
+            if whole.len() + chunk.len() > limit {
+                return Err(too_large());
+            }
+            whole.extend_from_slice(&chunk);
+            next = self.chunk().await?;
+        }
+        Ok(whole.into())
+    }
+}
+
+/// `retry-after-ms`, else `retry-after` as seconds or as a date (RFC 9110, 10.2.3).
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+    if let Some(ms) = text("retry-after-ms").and_then(number) {
+        return Duration::try_from_secs_f64(ms / 1000.0).ok();
+    }
+    let value = text(RETRY_AFTER.as_str())?;
+    match number(value) {
+        Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        None => httpdate::parse_http_date(value)
+            .ok()
+            .map(|date| date.duration_since(now).unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_may_ask_to_wait_in_three_ways() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        for (headers, expected) in [
+            (&[("retry-after", "7")][..], Some(7_000)),
+            (&[("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT")], Some(10_000)),
+            (&[("retry-after", "Sun, 06 Nov 1994 08:49:27 GMT")], Some(0)),
+            (&[("retry-after", "7"), ("retry-after-ms", "250")], Some(250)),
+            (&[("retry-after", "soon")], None),
+            (&[], None),
+        ] {
+            let map: HeaderMap = headers
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .collect();
+            assert_eq!(
+                retry_after(&map, now).map(|wait| wait.as_millis()),
+                expected,
+                "{headers:?}"
+            );
+        }
+    }
+}

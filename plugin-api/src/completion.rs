@@ -1,0 +1,149 @@
+//! The answers as an author gives them and as the host keeps them: texts owned.
+
+use std::borrow::Cow;
+
+use crate::message::{
+    AnswerHead, BadSpan, Changed, ChoiceHead, CompletionHead, Description, FinishReason, Health,
+    Likelihood, Span, Str, TokenLogprob, Usage,
+};
+
+/// The answer to one item.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// To `generate`.
+    Completion(Completion),
+    /// To `loglikelihood`, one a continuation in order; to `loglikelihood_rolling`, just one.
+    Likelihoods(Vec<Likelihood>),
+    /// To `health`.
+    Health(Health),
+    /// To `describe`.
+    Description(Description),
+    /// To `tokenize`.
+    Tokens(Vec<u32>),
+    /// To `render`.
+    Rendered(String),
+    /// To `embed`.
+    Vectors(Vec<Vec<f32>>),
+    /// To `prepare` and `release`.
+    Nothing,
+}
+
+/// What a model generated.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Completion {
+    /// The choices, as many as were asked for.
+    pub choices: Vec<Choice>,
+    /// Tokens used, as far as the server says.
+    pub usage: Usage,
+    /// The model's name as the server reports it.
+    pub model: Option<String>,
+    /// Parameters that were dropped or changed.
+    pub changed: Vec<Changed>,
+}
+
+/// One choice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// The answer's text.
+    pub text: String,
+    /// Reasoning, kept apart from the answer.
+    pub reasoning: Option<String>,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// Log-probabilities of its tokens, if they were asked for.
+    pub logprobs: Option<Vec<TokenLogprob>>,
+}
+
+impl Completion {
+    /// A completion of one choice.
+    pub fn new<'a>(text: impl Into<Cow<'a, str>>, finish_reason: impl Into<FinishReason>) -> Self {
+        Self {
+            choices: vec![Choice {
+                text: text.into().into_owned(),
+                reasoning: None,
+                finish_reason: finish_reason.into(),
+                logprobs: None,
+            }],
+            ..Self::default()
+        }
+    }
+
+    /// Adds what the server counted.
+    #[must_use]
+    pub fn with_usage(
+        mut self,
+        prompt_tokens: Option<u64>,
+        completion_tokens: Option<u64>,
+    ) -> Self {
+        self.usage.prompt_tokens = prompt_tokens;
+        self.usage.completion_tokens = completion_tokens;
+        self
+    }
+}
+
+impl Answer {
+    /// Writes the answer's texts into `body` and returns its head.
+    pub(crate) fn put<'h>(&'h self, body: &mut Vec<u8>) -> AnswerHead<'h> {
+        match self {
+            Self::Completion(completion) => AnswerHead::Completion(CompletionHead {
+                choices: completion
+                    .choices
+                    .iter()
+                    .map(|choice| ChoiceHead {
+                        text: Span::put(body, choice.text.as_bytes()),
+                        reasoning: choice
+                            .reasoning
+                            .as_deref()
+                            .map(|text| Span::put(body, text.as_bytes())),
+                        finish_reason: choice.finish_reason.clone(),
+                        logprobs: choice.logprobs.clone(),
+                    })
+                    .collect(),
+                usage: completion.usage,
+                model: completion.model.as_deref().map(Str::from),
+                changed: completion.changed.clone(),
+            }),
+            Self::Likelihoods(likelihoods) => AnswerHead::Likelihoods(likelihoods.clone()),
+            Self::Health(health) => AnswerHead::Health(health.clone()),
+            Self::Description(description) => AnswerHead::Description(description.clone()),
+            Self::Tokens(tokens) => AnswerHead::Tokens(tokens.clone()),
+            Self::Rendered(text) => AnswerHead::Rendered(Span::put(body, text.as_bytes())),
+            Self::Vectors(vectors) => AnswerHead::Vectors(vectors.clone()),
+            Self::Nothing => AnswerHead::Nothing {},
+        }
+    }
+
+    /// Resolves a head against the body it came with.
+    ///
+    /// # Errors
+    /// A span leaves the body, or is not UTF-8.
+    pub fn resolve(head: AnswerHead<'_>, body: &[u8]) -> Result<Self, BadSpan> {
+        let text = |span: Span| span.text(body).map(str::to_owned);
+        Ok(match head {
+            AnswerHead::Completion(head) => Self::Completion(Completion {
+                choices: head
+                    .choices
+                    .into_iter()
+                    .map(|choice| {
+                        Ok(Choice {
+                            text: text(choice.text)?,
+                            reasoning: choice.reasoning.map(text).transpose()?,
+                            finish_reason: choice.finish_reason,
+                            logprobs: choice.logprobs,
+                        })
+                    })
+                    .collect::<Result<_, BadSpan>>()?,
+                usage: head.usage,
+                model: head.model.map(Str::into_owned),
+                changed: head.changed,
+            }),
+            AnswerHead::Likelihoods(likelihoods) => Self::Likelihoods(likelihoods),
+            AnswerHead::Health(health) => Self::Health(health),
+            AnswerHead::Description(description) => Self::Description(description),
+            AnswerHead::Tokens(tokens) => Self::Tokens(tokens),
+            AnswerHead::Rendered(span) => Self::Rendered(text(span)?),
+            AnswerHead::Vectors(vectors) => Self::Vectors(vectors),
+            AnswerHead::Nothing {} => Self::Nothing,
+        })
+    }
+}

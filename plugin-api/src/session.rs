@@ -1,0 +1,242 @@
+//! Drives an author's future as a state machine: event in, actions out.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::{Context, Waker},
+};
+
+use crate::{
+    abi::{self, HostRef},
+    backend::{Answers, Backend},
+    completion::Answer,
+    error::{Error, ErrorKind, Result},
+    io::{BoxFuture, Io, Outgoing, Shared},
+    message::{Action, Event, Start},
+    panics,
+    request::{Generate, Loglikelihood, Request},
+    wake::SessionWake,
+};
+
+/// How a step went; the status that crosses the boundary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stepped {
+    /// As it should.
+    Ok,
+    /// The event made no sense; a `fail` was pushed.
+    Failed,
+    /// The author's code panicked; a `fail` was pushed and only `end` may follow.
+    Panicked,
+}
+
+/// One session of a backend.
+pub struct Session<B> {
+    backend: Arc<B>,
+    shared: Arc<Shared>,
+    wake: Arc<SessionWake>,
+    waker: Waker,
+    future: Option<BoxFuture>,
+    started: bool,
+    parked: bool,
+}
+
+impl<B: Backend> Session<B> {
+    /// A session under the host's `token`.
+    pub fn new(backend: Arc<B>, host: Option<HostRef>, token: u64) -> Self {
+        let wake = SessionWake::new(token, host);
+        let waker = wake.waker();
+        Self {
+            backend,
+            shared: Shared::new(host, token),
+            wake,
+            waker,
+            future: None,
+            started: false,
+            parked: false,
+        }
+    }
+
+    /// Takes one event and gives the actions that follow from it, JSON head and body each.
+    pub fn step(&mut self, head: &[u8], body: &[u8], out: &mut Vec<Outgoing>) -> Stepped {
+        let stepped = match catch_unwind(AssertUnwindSafe(|| self.turn(head, body))) {
+            Ok(Ok(())) => Stepped::Ok,
+            Ok(Err(error)) => {
+                self.shared.push(&Action::Fail(error.to_fail(None)), Vec::new());
+                Stepped::Failed
+            }
+            Err(panic) => {
+                let error = Error::new(ErrorKind::Panic, panics::describe(&*panic));
+                panics::forget(panic);
+                self.shared.push(&Action::Fail(error.to_fail(None)), Vec::new());
+                Stepped::Panicked
+            }
+        };
+        self.shared.drain(out);
+        stepped
+    }
+
+    fn turn(&mut self, head: &[u8], body: &[u8]) -> Result<()> {
+        if !self.started {
+            // The first event must be `start`; the future reads it, once, where its requests can borrow.
+            self.started = true;
+            let io = Io::new(Arc::clone(&self.shared), 0);
+            self.future =
+                Some(Box::pin(serve(Arc::clone(&self.backend), io, Message::copy(head, body))));
+            self.poll();
+            return Ok(());
+        }
+        let event: Event<'_> = serde_json::from_slice(head).map_err(|error| unreadable(&error))?;
+        match event {
+            Event::Start(_) => {
+                return Err(Error::new(ErrorKind::Protocol, "a second start event in one session"));
+            }
+            Event::Reply(reply) => self.shared.on_reply(&reply, body),
+            Event::Chunk(call) => self.shared.on_chunk(call, body),
+            Event::End(call) | Event::Elapsed(call) => self.shared.on_complete(call),
+            Event::TransportError(error) => self.shared.on_transport_error(error),
+            Event::Woken {} => self.parked = false,
+            Event::Resumed {} => {}
+        }
+        self.poll();
+        Ok(())
+    }
+
+    fn poll(&mut self) {
+        let Some(future) = &mut self.future else {
+            return;
+        };
+        self.wake.begin_poll();
+        let ready = future.as_mut().poll(&mut Context::from_waker(&self.waker)).is_ready();
+        if ready {
+            self.future = None;
+            self.wake.end_step();
+            return;
+        }
+        // Whoever holds the waker beside this session and its open calls is outside and will wake us.
+        // It is asked before `end_step`, so that a wake that comes in between finds us parked.
+        let own = 2 + self.shared.waiting(&self.waker);
+        if !self.parked && Arc::strong_count(&self.wake) > own {
+            self.parked = true;
+            self.shared.push(&Action::Park {}, Vec::new());
+        }
+        if self.wake.end_step() {
+            self.shared.push(&Action::Again {}, Vec::new());
+        }
+    }
+}
+
+impl<B> Drop for Session<B> {
+    fn drop(&mut self) {
+        // The author's destructors may panic; the rest of the session must go all the same.
+        if let Some(future) = self.future.take() {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
+                panics::forget(panic);
+            }
+        }
+        let mut dropped = Vec::new();
+        self.shared.drain(&mut dropped);
+        for (head, body) in dropped {
+            abi::recycle(head);
+            abi::recycle(body);
+        }
+    }
+}
+
+/// A start event that outlives its step: the requests borrow from it for as long as the session runs.
+struct Message {
+    bytes: Vec<u8>,
+    head: usize,
+}
+
+impl Message {
+    fn copy(head: &[u8], body: &[u8]) -> Self {
+        let mut bytes = abi::buffer();
+        bytes.reserve(head.len() + body.len());
+        bytes.extend_from_slice(head);
+        bytes.extend_from_slice(body);
+        Self { bytes, head: head.len() }
+    }
+
+    fn start(&self) -> Result<(Start<'_>, &[u8])> {
+        let (head, body) = self.bytes.split_at(self.head);
+        match serde_json::from_slice(head).map_err(|error| unreadable(&error))? {
+            Event::Start(start) => Ok((start, body)),
+            _ => Err(Error::new(ErrorKind::Protocol, "the first event of a session is not start")),
+        }
+    }
+}
+
+fn unreadable(error: &serde_json::Error) -> Error {
+    Error::new(ErrorKind::Protocol, format!("the host's event cannot be read: {error}"))
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        abi::recycle(std::mem::take(&mut self.bytes));
+    }
+}
+
+async fn serve<B: Backend>(backend: Arc<B>, io: Io, message: Message) {
+    let requests = message.start().and_then(|(start, body)| {
+        io.started(&start);
+        start.requests.into_iter().map(|head| Ok(Request::resolve(head, body)?)).collect()
+    });
+    match requests {
+        Ok(requests) => serve_all(&*backend, &io, requests).await,
+        Err(error) => io.fail_all(&error),
+    }
+}
+
+async fn serve_all<B: Backend>(backend: &B, io: &Io, requests: Vec<Request<'_>>) {
+    if requests.len() > 1 {
+        return serve_batch(backend, io, requests).await;
+    }
+    let Some(request) = requests.into_iter().next() else {
+        return io.fail_all(&Error::new(ErrorKind::Protocol, "a start event without a request"));
+    };
+    let result = match request {
+        Request::Generate(request) => backend.generate(&request, io).await.map(Answer::Completion),
+        Request::Loglikelihood(request) => {
+            backend.loglikelihood(&request, io).await.map(Answer::Likelihoods)
+        }
+        Request::Rolling(request) => backend
+            .loglikelihood_rolling(&request, io)
+            .await
+            .map(|one| Answer::Likelihoods(vec![one])),
+        Request::Health => backend.health(io).await.map(Answer::Health),
+        Request::Prepare => backend.prepare(io).await.map(|()| Answer::Nothing),
+        Request::Release => backend.release(io).await.map(|()| Answer::Nothing),
+        Request::Describe => backend.describe(io).await.map(Answer::Description),
+        Request::Tokenize(text) => backend.tokenize(text, io).await.map(Answer::Tokens),
+        Request::Render(messages) => backend.render(&messages, io).await.map(Answer::Rendered),
+        Request::Embed(texts) => backend.embed(&texts, io).await.map(Answer::Vectors),
+    };
+    io.answer(0, result);
+}
+
+/// A batch is of one kind: all generations, or all scorings.
+async fn serve_batch<B: Backend>(backend: &B, io: &Io, requests: Vec<Request<'_>>) {
+    let mut generate: Vec<Generate<'_>> = Vec::new();
+    let mut score: Vec<Loglikelihood<'_>> = Vec::new();
+    let items = requests.len();
+    for request in requests {
+        match request {
+            Request::Generate(request) => generate.push(request),
+            Request::Loglikelihood(request) => score.push(request),
+            _ => {}
+        }
+    }
+    if generate.len() == items {
+        let answers = Answers::new(io, Answer::Completion);
+        backend.generate_batch(&generate, io, &answers).await;
+    } else if score.len() == items {
+        let answers = Answers::new(io, Answer::Likelihoods);
+        backend.loglikelihood_batch(&score, io, &answers).await;
+    } else {
+        io.fail_all(&Error::new(ErrorKind::Protocol, "a batch of unlike requests"));
+    }
+}
+
+/// What a caught panic carries.
+pub(crate) type Panic = Box<dyn Any + Send>;
