@@ -7,5 +7,6 @@ pub mod printer;
 pub mod score;
 pub mod secret;
 pub mod stats;
+pub mod store;
 pub mod task;
 pub mod transport;

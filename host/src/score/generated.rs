@@ -89,13 +89,21 @@ impl Rules {
     ///
     /// # Errors
     /// [`PatternError`] when a pattern of the task backtracks without end.
-    pub fn grade(&self, reply: &Reply<'_>, references: &[String], choices: &Choices) -> Result<Grade, PatternError> {
+    pub fn grade(
+        &self,
+        reply: &Reply<'_>,
+        references: &[String],
+        choices: &Choices,
+    ) -> Result<Grade, PatternError> {
         if reply.ending == Ending::Refused {
             return Ok(without_answer(Incident::Refusal, self.on_refusal));
         }
         let truncated = reply.ending == Ending::Truncated;
         let text = cut(reply.text, self.think_end.as_deref(), &self.stop);
-        let still_thinking = self.think_end.as_deref().is_some_and(|end| !reply.text.contains(end));
+        let still_thinking = self
+            .think_end
+            .as_deref()
+            .is_some_and(|end| !reply.text.contains(end));
         let thought = reply.has_reasoning || self.think_end.is_some();
         let is_empty = text.trim_matches(is_space).is_empty();
         if truncated && ((is_empty && thought) || still_thinking && !reply.has_reasoning) {
@@ -116,7 +124,11 @@ impl Rules {
             Extract::Choice => references.contains(found),
             _ => self.exact_match.matches(found, references)?,
         };
-        Ok(Grade { parts: Some(worth(right)), answer, incident: truncated.then_some(Incident::Truncation) })
+        Ok(Grade {
+            parts: Some(worth(right)),
+            answer,
+            incident: truncated.then_some(Incident::Truncation),
+        })
     }
 }
 
@@ -131,13 +143,20 @@ fn without_answer(incident: Incident, counts_as: Worth) -> Grade {
         Worth::Wrong => Some(worth(false)),
         Worth::Unscored => None,
     };
-    Grade { parts, answer: Answer::None, incident: Some(incident) }
+    Grade {
+        parts,
+        answer: Answer::None,
+        incident: Some(incident),
+    }
 }
 
 /// The parts of a sample whose request gave several replies: the mean over those that are scored.
 #[must_use]
 pub fn combine(grades: &[Grade]) -> Option<Parts> {
-    let scored: Vec<Parts> = grades.iter().filter_map(|grade| grade.parts.clone()).collect();
+    let scored: Vec<Parts> = grades
+        .iter()
+        .filter_map(|grade| grade.parts.clone())
+        .collect();
     (!scored.is_empty()).then(|| Parts::mean(&scored))
 }
 
@@ -166,35 +185,95 @@ mod tests {
             ("hm</think> B", Complete, false, Some(1.0), Some(1.0), None),
             ("hm</think> A", Complete, false, Some(0.0), Some(0.0), None),
             ("I can't", Refused, false, Some(0.0), None, Some(Refusal)),
-            ("hm</think> who knows", Complete, false, Some(0.0), None, Some(NoAnswer)),
-            ("hm</think> B", Truncated, false, Some(1.0), None, Some(Truncation)),
-            ("hm</think> we se", Truncated, false, Some(0.0), None, Some(Truncation)),
-            ("hm, B? no", Truncated, false, None, None, Some(ReasoningBudget)),
+            (
+                "hm</think> who knows",
+                Complete,
+                false,
+                Some(0.0),
+                None,
+                Some(NoAnswer),
+            ),
+            (
+                "hm</think> B",
+                Truncated,
+                false,
+                Some(1.0),
+                None,
+                Some(Truncation),
+            ),
+            (
+                "hm</think> we se",
+                Truncated,
+                false,
+                Some(0.0),
+                None,
+                Some(Truncation),
+            ),
+            (
+                "hm, B? no",
+                Truncated,
+                false,
+                None,
+                None,
+                Some(ReasoningBudget),
+            ),
             ("", Truncated, true, None, None, Some(ReasoningBudget)),
             ("B", Truncated, true, Some(1.0), None, Some(Truncation)),
             ("", Complete, true, Some(0.0), None, Some(NoAnswer)),
         ];
-        let choices = Choices { texts: vec!["x1".into(), "y1".into()], labels: vec!["A".into(), "B".into()] };
+        let choices = Choices {
+            texts: vec!["x1".into(), "y1".into()],
+            labels: vec!["A".into(), "B".into()],
+        };
         for (text, ending, has_reasoning, if_wrong, if_unscored, incident) in table {
-            for (counts_as, expected) in [(Worth::Wrong, if_wrong), (Worth::Unscored, if_unscored)] {
-                let reply = Reply { text, ending, has_reasoning };
-                let grade = rules(Extract::Choice, counts_as).grade(&reply, &["B".into()], &choices).unwrap();
-                let score = grade.parts.as_ref().and_then(|parts| parts.get(Metric::ExactMatch));
-                assert_eq!((score, grade.incident), (expected, incident), "{text:?} {ending:?} {counts_as:?}");
+            for (counts_as, expected) in [(Worth::Wrong, if_wrong), (Worth::Unscored, if_unscored)]
+            {
+                let reply = Reply {
+                    text,
+                    ending,
+                    has_reasoning,
+                };
+                let grade = rules(Extract::Choice, counts_as)
+                    .grade(&reply, &["B".into()], &choices)
+                    .unwrap();
+                let score = grade
+                    .parts
+                    .as_ref()
+                    .and_then(|parts| parts.get(Metric::ExactMatch));
+                assert_eq!(
+                    (score, grade.incident),
+                    (expected, incident),
+                    "{text:?} {ending:?} {counts_as:?}"
+                );
             }
         }
     }
 
     #[test]
     fn a_number_is_compared_in_its_one_form() {
-        let reply = Reply { text: "</think>so $1,234.00.", ending: Ending::Complete, has_reasoning: false };
-        let grade = rules(Extract::Number, Worth::Wrong).grade(&reply, &["1234".into()], &Choices::default());
-        assert_eq!(grade.unwrap().parts.unwrap().get(Metric::ExactMatch), Some(1.0));
+        let reply = Reply {
+            text: "</think>so $1,234.00.",
+            ending: Ending::Complete,
+            has_reasoning: false,
+        };
+        let grade = rules(Extract::Number, Worth::Wrong).grade(
+            &reply,
+            &["1234".into()],
+            &Choices::default(),
+        );
+        assert_eq!(
+            grade.unwrap().parts.unwrap().get(Metric::ExactMatch),
+            Some(1.0)
+        );
     }
 
     #[test]
     fn several_replies_count_with_their_mean() {
-        let right = Grade { parts: Some(worth(true)), answer: Answer::None, incident: None };
+        let right = Grade {
+            parts: Some(worth(true)),
+            answer: Answer::None,
+            incident: None,
+        };
         let wrong = without_answer(Incident::NoAnswer, Worth::Wrong);
         let unscored = without_answer(Incident::Refusal, Worth::Unscored);
         let mean = combine(&[right, wrong, unscored.clone()]).unwrap();

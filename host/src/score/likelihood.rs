@@ -4,7 +4,9 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LikelihoodError {
     /// Nothing to sum. Its sum would be 0 and win every comparison.
-    #[error("no tokens of the continuation were scored: {scored} tokens in all, {context} of them context")]
+    #[error(
+        "no tokens of the continuation were scored: {scored} tokens in all, {context} of them context"
+    )]
     EmptySlice {
         /// Tokens with or without a log-probability.
         scored: usize,
@@ -24,11 +26,19 @@ pub enum LikelihoodError {
 /// # Errors
 /// [`LikelihoodError`]; never a sum over nothing.
 pub fn continuation(tokens: &[Option<f64>], context: usize) -> Result<f64, LikelihoodError> {
-    let empty = LikelihoodError::EmptySlice { scored: tokens.len(), context };
-    let slice = tokens.get(context..).filter(|slice| !slice.is_empty()).ok_or(empty)?;
+    let empty = LikelihoodError::EmptySlice {
+        scored: tokens.len(),
+        context,
+    };
+    let slice = tokens
+        .get(context..)
+        .filter(|slice| !slice.is_empty())
+        .ok_or(empty)?;
     let mut sum = 0.0;
     for (i, token) in slice.iter().enumerate() {
-        sum += token.filter(|ll| ll.is_finite()).ok_or(LikelihoodError::Missing(context + i))?;
+        sum += token
+            .filter(|ll| ll.is_finite())
+            .ok_or(LikelihoodError::Missing(context + i))?;
     }
     Ok(sum)
 }
@@ -39,10 +49,24 @@ mod tests {
 
     #[test]
     fn vector_v3() {
-        let prefill =
-            [None, Some(-9.1), Some(-0.4), Some(-3.2), Some(-1.1), Some(-0.9), Some(-0.1), Some(-0.75)];
+        let prefill = [
+            None,
+            Some(-9.1),
+            Some(-0.4),
+            Some(-3.2),
+            Some(-1.1),
+            Some(-0.9),
+            Some(-0.1),
+            Some(-0.75),
+        ];
         assert_eq!(continuation(&prefill, 7), Ok(-0.75));
-        assert_eq!(continuation(&prefill, 8), Err(LikelihoodError::EmptySlice { scored: 8, context: 8 }));
+        assert_eq!(
+            continuation(&prefill, 8),
+            Err(LikelihoodError::EmptySlice {
+                scored: 8,
+                context: 8
+            })
+        );
         let merged = [None, Some(-1.0), Some(-2.5), Some(-0.3)];
         assert_eq!(continuation(&merged, 3), Ok(-0.3));
         assert_eq!(continuation(&merged, 2), Ok(-2.8));

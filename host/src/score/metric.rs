@@ -93,13 +93,26 @@ impl Metric {
     #[must_use]
     pub fn aggregation(self) -> Aggregation {
         match self {
-            Self::BrierScore => Aggregation::Mean { wrong: 2.0, right: 0.0 },
-            Self::WordPerplexity => Aggregation::PerUnit { unit: "words", value: f64::exp },
-            Self::BytePerplexity => Aggregation::PerUnit { unit: "bytes", value: f64::exp },
-            Self::BitsPerByte => {
-                Aggregation::PerUnit { unit: "bytes", value: |nats| nats / std::f64::consts::LN_2 }
-            }
-            _ => Aggregation::Mean { wrong: 0.0, right: 1.0 },
+            Self::BrierScore => Aggregation::Mean {
+                wrong: 2.0,
+                right: 0.0,
+            },
+            Self::WordPerplexity => Aggregation::PerUnit {
+                unit: "words",
+                value: f64::exp,
+            },
+            Self::BytePerplexity => Aggregation::PerUnit {
+                unit: "bytes",
+                value: f64::exp,
+            },
+            Self::BitsPerByte => Aggregation::PerUnit {
+                unit: "bytes",
+                value: |nats| nats / std::f64::consts::LN_2,
+            },
+            _ => Aggregation::Mean {
+                wrong: 0.0,
+                right: 1.0,
+            },
         }
     }
 }
@@ -125,7 +138,19 @@ mod tests {
 
     #[test]
     fn only_losses_are_better_when_low() {
-        let low: Vec<&str> = Metric::ALL.iter().filter(|m| !m.higher_is_better()).map(|m| m.name()).collect();
-        assert_eq!(low, ["brier_score", "word_perplexity", "byte_perplexity", "bits_per_byte"]);
+        let low: Vec<&str> = Metric::ALL
+            .iter()
+            .filter(|m| !m.higher_is_better())
+            .map(|m| m.name())
+            .collect();
+        assert_eq!(
+            low,
+            [
+                "brier_score",
+                "word_perplexity",
+                "byte_perplexity",
+                "bits_per_byte"
+            ]
+        );
     }
 }

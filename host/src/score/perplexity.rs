@@ -39,8 +39,14 @@ pub fn score(text: &str, loglikelihood: f64) -> Result<Parts, PerplexityError> {
     if !loglikelihood.is_finite() {
         return Err(PerplexityError::NotFinite(loglikelihood));
     }
-    let parts = [("loglikelihood", loglikelihood), ("words", words(text) as f64), ("bytes", text.len() as f64)];
-    Ok(Parts(parts.map(|(name, value)| (name.to_owned(), value)).into()))
+    let parts = [
+        ("loglikelihood", loglikelihood),
+        ("words", words(text) as f64),
+        ("bytes", text.len() as f64),
+    ];
+    Ok(Parts(
+        parts.map(|(name, value)| (name.to_owned(), value)).into(),
+    ))
 }
 
 #[cfg(test)]
@@ -49,7 +55,13 @@ mod tests {
 
     #[test]
     fn words_are_counted_as_python_splits() {
-        for (text, count) in [("a b c d", 4), ("a  b\n", 3), (" a", 2), ("x", 1), (" \n ", 2)] {
+        for (text, count) in [
+            ("a b c d", 4),
+            ("a  b\n", 3),
+            (" a", 2),
+            ("x", 1),
+            (" \n ", 2),
+        ] {
             assert_eq!(words(text), count, "{text:?}");
         }
     }

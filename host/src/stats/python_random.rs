@@ -36,7 +36,11 @@ impl PythonRandom {
         // CPython splits |seed| into 32-bit words, least significant first; zero is one word.
         let low = (seed & 0xffff_ffff) as u32;
         let high = (seed >> 32) as u32;
-        if high == 0 { Self::from_key(&[low]) } else { Self::from_key(&[low, high]) }
+        if high == 0 {
+            Self::from_key(&[low])
+        } else {
+            Self::from_key(&[low, high])
+        }
     }
 
     fn from_key(key: &[u32]) -> Self {
@@ -44,8 +48,9 @@ impl PythonRandom {
         state[0] = 19_650_218;
         for i in 1..N {
             let previous = state[i - 1];
-            state[i] =
-                1_812_433_253u32.wrapping_mul(previous ^ (previous >> 30)).wrapping_add(i as u32);
+            state[i] = 1_812_433_253u32
+                .wrapping_mul(previous ^ (previous >> 30))
+                .wrapping_add(i as u32);
         }
         let (mut i, mut j) = (1, 0);
         for _ in 0..N.max(key.len()) {
@@ -128,7 +133,10 @@ impl PythonRandom {
     /// [`SampleTooLarge`] when `k > population`; nothing is drawn then.
     pub fn sample(&mut self, population: usize, k: usize) -> Result<Vec<usize>, SampleTooLarge> {
         if k > population {
-            return Err(SampleTooLarge { wanted: k, population });
+            return Err(SampleTooLarge {
+                wanted: k,
+                population,
+            });
         }
         // CPython keeps a list of the population where that is smaller than a set of the chosen;
         // the two ways draw differently, so the threshold is part of the sequence.
@@ -154,6 +162,19 @@ impl PythonRandom {
             }
         }
         Ok(chosen)
+    }
+
+    /// `random()`: a number in [0, 1) with 53 random bits.
+    fn unit(&mut self) -> f64 {
+        let high = f64::from(self.next_u32() >> 5);
+        let low = f64::from(self.next_u32() >> 6);
+        (high * 67_108_864.0 + low) / 9_007_199_254_740_992.0
+    }
+
+    /// One index of `choices(range(population))`: drawn with replacement. `population` must not be 0.
+    pub fn choice(&mut self, population: usize) -> usize {
+        // Floored as Python does it; the product is below the population.
+        (self.unit() * population as f64) as usize
     }
 
     /// `shuffle(items)`, in place.
@@ -185,14 +206,18 @@ mod tests {
     fn raw_words_are_those_of_python() {
         let mut random = PythonRandom::new(1234);
         let words: Vec<u32> = (0..4).map(|_| random.next_u32()).collect();
-        assert_eq!(words, [4_150_886_329, 3_342_196_574, 1_892_932_127, 501_869_158]);
+        assert_eq!(
+            words,
+            [4_150_886_329, 3_342_196_574, 1_892_932_127, 501_869_158]
+        );
     }
 
     #[test]
     fn samples_are_those_of_python() {
         // (seed, population, k, first draw, second draw), made with CPython 3.11; the pairs 21/22
         // and 85/86 lie on both sides of the change from list to set.
-        let table: &[(u64, usize, usize, &[usize], &[usize])] = &[
+        type Row = (u64, usize, usize, &'static [usize], &'static [usize]);
+        let table: &[Row] = &[
             (1234, 10, 3, &[7, 1, 0], &[1, 0, 9]),
             (1234, 100, 5, &[99, 56, 14, 0, 11], &[74, 4, 85, 88, 10]),
             (
@@ -235,8 +260,24 @@ mod tests {
     }
 
     #[test]
+    fn choices_are_those_of_python() {
+        let mut random = PythonRandom::new(3);
+        random.next_u32();
+        assert_eq!(random.unit(), 0.592_640_910_627_165_6);
+        let mut random = PythonRandom::new(0);
+        let drawn: Vec<usize> = (0..8).map(|_| random.choice(10)).collect();
+        assert_eq!(drawn, [8, 7, 4, 2, 5, 4, 7, 3]);
+    }
+
+    #[test]
     fn too_large_a_sample_is_refused() {
         let refused = PythonRandom::new(0).sample(2, 3).unwrap_err();
-        assert_eq!(refused, SampleTooLarge { wanted: 3, population: 2 });
+        assert_eq!(
+            refused,
+            SampleTooLarge {
+                wanted: 3,
+                population: 2
+            }
+        );
     }
 }

@@ -50,7 +50,9 @@ pub fn cut<'a>(text: &'a str, think_end: Option<&str>, stops: &[String]) -> &'a 
     let thought = think_end.and_then(|end| text.rfind(end).map(|at| at + end.len()));
     let mut reply = thought.map_or(text, |at| text[at..].trim_start_matches(is_space));
     for stop in stops.iter().filter(|stop| !stop.is_empty()) {
-        reply = reply.split_once(stop.as_str()).map_or(reply, |(before, _)| before);
+        reply = reply
+            .split_once(stop.as_str())
+            .map_or(reply, |(before, _)| before);
     }
     reply
 }
@@ -62,10 +64,18 @@ impl Extract {
     /// [`PatternError`] when the pattern backtracks without end.
     pub fn answer(&self, reply: &str, choices: &Choices) -> Result<Answer, PatternError> {
         let found = match self {
-            Self::Choice => find_choice(reply, choices).map(|option| choices.labels[option].clone()),
+            Self::Choice => {
+                find_choice(reply, choices).map(|option| choices.labels[option].clone())
+            }
             Self::Number => last_number(reply),
-            Self::Regex { pattern, group, take } => find_match(reply, pattern, *group, *take)?,
-            Self::Whole => Some(reply.to_owned()).filter(|reply| !reply.trim_matches(is_space).is_empty()),
+            Self::Regex {
+                pattern,
+                group,
+                take,
+            } => find_match(reply, pattern, *group, *take)?,
+            Self::Whole => {
+                Some(reply.to_owned()).filter(|reply| !reply.trim_matches(is_space).is_empty())
+            }
         };
         Ok(found.map_or(Answer::None, Answer::Found))
     }
@@ -84,9 +94,14 @@ fn find_match(
         let chosen = match group {
             Some(group) => text(group),
             None if captures.len() == 1 => text(0),
-            None => (1..captures.len()).filter_map(text).find(|text| !text.is_empty()),
+            None => (1..captures.len())
+                .filter_map(text)
+                .find(|text| !text.is_empty()),
         };
-        if let Some(chosen) = chosen.map(|text| text.trim_matches(is_space)).filter(|text| !text.is_empty()) {
+        if let Some(chosen) = chosen
+            .map(|text| text.trim_matches(is_space))
+            .filter(|text| !text.is_empty())
+        {
             found = Some(chosen.to_owned());
             if take == Take::First {
                 break;
@@ -108,7 +123,12 @@ mod tests {
     fn vector_v6_cuts() {
         let table: &[(&str, Option<&str>, &[&str], &str)] = &[
             ("B\n\nQuestion: next", None, &["\n\n"], "B"),
-            ("<think>A?\n\nno</think> B.\n\nQ", Some("</think>"), &["\n\n"], "B."),
+            (
+                "<think>A?\n\nno</think> B.\n\nQ",
+                Some("</think>"),
+                &["\n\n"],
+                "B.",
+            ),
             ("foo ENDbar STOP", None, &["STOP", "END"], "foo "),
             ("a</t>b</t>\n c", Some("</t>"), &[], "c"),
             ("no thought", Some("</think>"), &[""], "no thought"),
@@ -120,7 +140,11 @@ mod tests {
     }
 
     fn regex(pattern: &str, group: Option<usize>, take: Take, reply: &str) -> Answer {
-        let extract = Extract::Regex { pattern: Regex::new(pattern).unwrap(), group, take };
+        let extract = Extract::Regex {
+            pattern: Regex::new(pattern).unwrap(),
+            group,
+            take,
+        };
         extract.answer(reply, &Choices::default()).unwrap()
     }
 
@@ -130,8 +154,14 @@ mod tests {
         let reply = "#### 1 \n#### 22";
         assert_eq!(regex(r"#### (.+)", None, Take::First, reply), found("1"));
         assert_eq!(regex(r"#### (.+)", None, Take::Last, reply), found("22"));
-        assert_eq!(regex(r"#### (.+)", Some(0), Take::First, reply), found("#### 1"));
-        assert_eq!(regex(r"(x)?#### (\d+)", None, Take::Last, reply), found("22"));
+        assert_eq!(
+            regex(r"#### (.+)", Some(0), Take::First, reply),
+            found("#### 1")
+        );
+        assert_eq!(
+            regex(r"(x)?#### (\d+)", None, Take::Last, reply),
+            found("22")
+        );
         assert_eq!(regex(r"\d+", None, Take::First, reply), found("1"));
         assert_eq!(regex(r"y(\d)", None, Take::First, reply), Answer::None);
     }

@@ -33,7 +33,11 @@ pub fn join_with_space(left: &str, right: &str) -> String {
         && !right.is_empty()
         && !ends_in_space(left)
         && !right.starts_with(is_space);
-    if seam_is_bare { format!("{left} {right}") } else { format!("{left}{right}") }
+    if seam_is_bare {
+        format!("{left} {right}")
+    } else {
+        format!("{left}{right}")
+    }
 }
 
 #[cfg(test)]
@@ -48,9 +52,13 @@ mod tests {
 
     #[test]
     fn the_text_stays_the_same() {
-        for (context, continuation) in
-            [("", "a"), (" \n", "b"), ("x", " y"), ("x \u{1f}\u{3000}", ""), ("é ", "é")]
-        {
+        for (context, continuation) in [
+            ("", "a"),
+            (" \n", "b"),
+            ("x", " y"),
+            ("x \u{1f}\u{3000}", ""),
+            ("é ", "é"),
+        ] {
             let (left, right) = move_trailing_space(context, continuation);
             assert_eq!(format!("{left}{right}"), format!("{context}{continuation}"));
             assert!(!ends_in_space(left));

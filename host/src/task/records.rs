@@ -4,11 +4,12 @@
 //! records: a JSON array, which cannot be read that way here, and a single record are capped.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::lines::LineReader;
 use super::raw::{DataFormat, Record};
 
 /// The largest JSON array that is read, in bytes.
@@ -104,7 +105,10 @@ pub struct Records {
 enum Source {
     Lines(LineReader),
     Array(std::vec::IntoIter<Value>),
-    Csv { reader: Box<csv::Reader<File>>, header: csv::StringRecord },
+    Csv {
+        reader: Box<csv::Reader<File>>,
+        header: csv::StringRecord,
+    },
     Ended,
 }
 
@@ -119,12 +123,20 @@ impl Records {
             DataFormat::Json => Source::Array(read_array(path)?.into_iter()),
             DataFormat::Csv => open_csv(path)?,
         };
-        Ok(Self { path: path.to_owned(), index: 0, source })
+        Ok(Self {
+            path: path.to_owned(),
+            index: 0,
+            source,
+        })
     }
 
     fn read(&mut self) -> Option<Result<(Place, Record), RecordError>> {
         let index = self.index;
-        let place = |line| Place { path: self.path.clone(), line, index };
+        let place = |line| Place {
+            path: self.path.clone(),
+            line,
+            index,
+        };
         let bad = |place, reason| RecordError::BadRecord { place, reason };
         match &mut self.source {
             Source::Ended => None,
@@ -150,9 +162,10 @@ impl Records {
                         place,
                         format!("a JSON object is needed, here is {}", kind(&other)),
                     )),
-                    Err(error) => {
-                        Err(bad(place, format!("not a line of JSON: {}", without_line(&error))))
-                    }
+                    Err(error) => Err(bad(
+                        place,
+                        format!("not a line of JSON: {}", without_line(&error)),
+                    )),
                 });
             },
             Source::Csv { reader, header } => {
@@ -167,7 +180,7 @@ impl Records {
                             .collect();
                         Some(Ok((place(row.position().map(csv::Position::line)), record)))
                     }
-                    Err(error) => Some(Err(csv_error(error, |line| place(line), &self.path))),
+                    Err(error) => Some(Err(csv_error(error, place, &self.path))),
                 }
             }
         }
@@ -190,14 +203,24 @@ impl Iterator for Records {
 fn csv_error(error: csv::Error, place: impl Fn(Option<u64>) -> Place, path: &Path) -> RecordError {
     let line = error.position().map(csv::Position::line);
     let reason = match error.into_kind() {
-        csv::ErrorKind::Io(source) => return RecordError::Io { path: path.to_owned(), source },
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+        csv::ErrorKind::Io(source) => {
+            return RecordError::Io {
+                path: path.to_owned(),
+                source,
+            };
+        }
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => {
             format!("the header names {expected_len} fields, here are {len}")
         }
         csv::ErrorKind::Utf8 { err, .. } => format!("not UTF-8: {err}"),
         other => format!("{other:?}"),
     };
-    RecordError::BadRecord { place: place(line), reason }
+    RecordError::BadRecord {
+        place: place(line),
+        reason,
+    }
 }
 
 fn open_csv(path: &Path) -> Result<Source, RecordError> {
@@ -207,7 +230,10 @@ fn open_csv(path: &Path) -> Result<Source, RecordError> {
         reason,
     };
     let mut reader = Box::new(csv::Reader::from_reader(open(path)?));
-    let header = reader.headers().map_err(|error| bad(error.to_string()))?.clone();
+    let header = reader
+        .headers()
+        .map_err(|error| bad(error.to_string()))?
+        .clone();
     for (i, name) in header.iter().enumerate() {
         if header.iter().take(i).any(|earlier| earlier == name) {
             return Err(bad(format!("the header names `{name}` twice")));
@@ -217,16 +243,25 @@ fn open_csv(path: &Path) -> Result<Source, RecordError> {
 }
 
 fn read_array(path: &Path) -> Result<Vec<Value>, RecordError> {
-    let io = |source| RecordError::Io { path: path.to_owned(), source };
+    let io = |source| RecordError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let mut bytes = Vec::new();
     let mut file = open(path)?;
     let size = file.metadata().map_err(io)?.len();
     if size <= ARRAY_MAX_BYTES {
-        (&mut file).take(ARRAY_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+        (&mut file)
+            .take(ARRAY_MAX_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(io)?;
     }
     let size = size.max(bytes.len() as u64);
     if size > ARRAY_MAX_BYTES {
-        return Err(RecordError::ArrayTooLarge { path: path.to_owned(), bytes: size });
+        return Err(RecordError::ArrayTooLarge {
+            path: path.to_owned(),
+            bytes: size,
+        });
     }
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     serde_json::from_slice(text).map_err(|error| RecordError::BadFile {
@@ -236,8 +271,11 @@ fn read_array(path: &Path) -> Result<Vec<Value>, RecordError> {
     })
 }
 
-fn open(path: &Path) -> Result<File, RecordError> {
-    File::open(path).map_err(|source| RecordError::Io { path: path.to_owned(), source })
+pub(super) fn open(path: &Path) -> Result<File, RecordError> {
+    File::open(path).map_err(|source| RecordError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -260,42 +298,6 @@ fn without_line(error: &serde_json::Error) -> String {
     }
 }
 
-/// Reads a file line by line, each without its line end. A byte order mark is passed over.
-pub(super) struct LineReader {
-    path: PathBuf,
-    reader: BufReader<File>,
-    line: u64,
-    buffer: Vec<u8>,
-}
-
-impl LineReader {
-    pub(super) fn open(path: &Path) -> Result<Self, RecordError> {
-        let reader = BufReader::new(open(path)?);
-        Ok(Self { path: path.to_owned(), reader, line: 0, buffer: Vec::new() })
-    }
-
-    /// The next line with its number from 1; none at the end.
-    pub(super) fn next_line(&mut self) -> Result<Option<(u64, &[u8])>, RecordError> {
-        self.buffer.clear();
-        let read = (&mut self.reader)
-            .take(LINE_MAX_BYTES + 1)
-            .read_until(b'\n', &mut self.buffer)
-            .map_err(|source| RecordError::Io { path: self.path.clone(), source })?;
-        if read == 0 {
-            return Ok(None);
-        }
-        self.line += 1;
-        if read as u64 > LINE_MAX_BYTES {
-            return Err(RecordError::LineTooLong { path: self.path.clone(), line: self.line });
-        }
-        let line = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let line =
-            if self.line == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
-        Ok(Some((self.line, line)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,20 +307,27 @@ mod tests {
         let path = folder.path().join(name);
         std::fs::write(&path, content).unwrap();
         let hide = |error: RecordError| {
-            error.to_string().replace(&format!("{}/", folder.path().display()), "")
+            error
+                .to_string()
+                .replace(&format!("{}/", folder.path().display()), "")
         };
         match Records::open(&path, format_of(&path).unwrap()) {
             Err(error) => vec![Err(hide(error))],
             Ok(records) => records
-                .map(|item| item.map(|(_, record)| Value::Object(record).to_string()).map_err(hide))
+                .map(|item| {
+                    item.map(|(_, record)| Value::Object(record).to_string())
+                        .map_err(hide)
+                })
                 .collect(),
         }
     }
 
     #[test]
     fn all_formats_give_records() {
-        let expected =
-            vec![Ok(r#"{"a":"x","b":"1"}"#.to_owned()), Ok(r#"{"a":"y, z","b":"2"}"#.to_owned())];
+        let expected = vec![
+            Ok(r#"{"a":"x","b":"1"}"#.to_owned()),
+            Ok(r#"{"a":"y, z","b":"2"}"#.to_owned()),
+        ];
         assert_eq!(
             read(
                 "d.jsonl",
@@ -326,8 +335,14 @@ mod tests {
             ),
             expected
         );
-        assert_eq!(read("d.json", br#"[{"a":"x","b":"1"},{"a":"y, z","b":"2"}]"#), expected);
-        assert_eq!(read("d.csv", b"\xef\xbb\xbfa,b\nx,1\n\"y, z\",2\n"), expected);
+        assert_eq!(
+            read("d.json", br#"[{"a":"x","b":"1"},{"a":"y, z","b":"2"}]"#),
+            expected
+        );
+        assert_eq!(
+            read("d.csv", b"\xef\xbb\xbfa,b\nx,1\n\"y, z\",2\n"),
+            expected
+        );
     }
 
     #[test]
@@ -337,15 +352,26 @@ mod tests {
             items[1],
             Err("d.jsonl:2: not a line of JSON: EOF while parsing a value at column 5".into())
         );
-        assert_eq!(items[2], Err("d.jsonl:3: a JSON object is needed, here is an array".into()));
-        assert!(items[3].as_ref().unwrap_err().starts_with("d.jsonl:4: not a line of JSON"));
+        assert_eq!(
+            items[2],
+            Err("d.jsonl:3: a JSON object is needed, here is an array".into())
+        );
+        assert!(
+            items[3]
+                .as_ref()
+                .unwrap_err()
+                .starts_with("d.jsonl:4: not a line of JSON")
+        );
         assert_eq!(items[4], Ok(r#"{"a":2}"#.into()));
     }
 
     #[test]
     fn a_bad_csv_row_is_named_and_the_next_is_read() {
         let items = read("d.csv", b"a,b\n1\n2,3\n");
-        assert_eq!(items[0], Err("d.csv:2: the header names 2 fields, here are 1".into()));
+        assert_eq!(
+            items[0],
+            Err("d.csv:2: the header names 2 fields, here are 1".into())
+        );
         assert_eq!(items[1], Ok(r#"{"a":"2","b":"3"}"#.into()));
         assert!(read("d.csv", b"a,a\n1,2\n")[0].is_err());
     }
@@ -354,7 +380,10 @@ mod tests {
     fn a_bad_array_is_refused_as_a_whole() {
         let items = read("d.json", br#"{"a":1}"#);
         assert!(
-            items[0].as_ref().unwrap_err().starts_with("d.json is not a JSON array"),
+            items[0]
+                .as_ref()
+                .unwrap_err()
+                .starts_with("d.json is not a JSON array"),
             "{items:?}"
         );
         let items = read("d.json", br#"[{"a":1},2]"#);
@@ -368,7 +397,10 @@ mod tests {
     fn a_large_array_is_refused_without_being_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("d.json");
-        File::create(&path).unwrap().set_len(ARRAY_MAX_BYTES + 1).unwrap();
+        File::create(&path)
+            .unwrap()
+            .set_len(ARRAY_MAX_BYTES + 1)
+            .unwrap();
         let error = Records::open(&path, DataFormat::Json).err().unwrap();
         assert!(
             matches!(error, RecordError::ArrayTooLarge { bytes, .. } if bytes == ARRAY_MAX_BYTES + 1)

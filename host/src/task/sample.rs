@@ -119,7 +119,10 @@ mod tests {
     #[test]
     fn canonical_json_is_sorted_and_tight() {
         let mut out = String::new();
-        write_object(&record(r#"{"b": [1, {"z":null, "a":"é\n"}], "a": 1.50}"#), &mut out);
+        write_object(
+            &record(r#"{"b": [1, {"z":null, "a":"é\n"}], "a": 1.50}"#),
+            &mut out,
+        );
         assert_eq!(out, r#"{"a":1.5,"b":[1,{"a":"é\n","z":null}]}"#);
     }
 
@@ -129,7 +132,10 @@ mod tests {
             Digest::of(&record(r#"{"a":1,"b":2}"#)),
             Digest::of(&record(r#"{ "b":2, "a":1 }"#))
         );
-        assert_ne!(Digest::of(&record(r#"{"a":1}"#)), Digest::of(&record(r#"{"a":"1"}"#)));
+        assert_ne!(
+            Digest::of(&record(r#"{"a":1}"#)),
+            Digest::of(&record(r#"{"a":"1"}"#))
+        );
     }
 
     #[test]

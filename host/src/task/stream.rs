@@ -51,7 +51,7 @@ pub enum SampleError {
         /// The sample.
         id: SampleId,
         /// What is wrong.
-        error: RenderError,
+        error: Box<RenderError>,
     },
     /// There are no few-shot examples.
     #[error(transparent)]
@@ -121,7 +121,10 @@ impl Task {
 }
 
 impl SampleStream {
-    fn prepare(&mut self, item: Result<(Place, Sample), DataError>) -> Result<Prepared, SampleError> {
+    fn prepare(
+        &mut self,
+        item: Result<(Place, Sample), DataError>,
+    ) -> Result<Prepared, SampleError> {
         let (place, sample) = item?;
         let examples = match &mut self.drawer {
             Some(drawer) => drawer.draw(&sample.digest)?,
@@ -129,7 +132,11 @@ impl SampleStream {
         };
         match self.plan.render(&sample.record, &examples) {
             Ok(rendered) => Ok(Prepared { sample, rendered }),
-            Err(error) => Err(SampleError::Render { place, id: sample.id, error }),
+            Err(error) => Err(SampleError::Render {
+                place,
+                id: sample.id,
+                error: Box::new(error),
+            }),
         }
     }
 
@@ -141,7 +148,11 @@ impl SampleStream {
         let path = self.path.clone();
         Some(Err(match self.first_skipped.take() {
             None => SampleError::Empty { path },
-            Some(first) => SampleError::NoneUsable { path, skipped: self.index, first },
+            Some(first) => SampleError::NoneUsable {
+                path,
+                skipped: self.index,
+                first,
+            },
         }))
     }
 }
@@ -206,11 +217,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("d.jsonl"), data).unwrap();
         std::fs::write(folder.path().join("d.lst"), labels).unwrap();
-        let hide = |error: SampleError| error.to_string().replace(&format!("{}/", folder.path().display()), "");
+        let hide = |error: SampleError| {
+            error
+                .to_string()
+                .replace(&format!("{}/", folder.path().display()), "")
+        };
         stream(folder.path(), task)
             .map(|item| match item {
                 Ok(Next::Ready(prepared)) => {
-                    format!("{}: {}", prepared.sample.id, serde_json::to_string(&prepared.rendered).unwrap())
+                    format!(
+                        "{}: {}",
+                        prepared.sample.id,
+                        serde_json::to_string(&prepared.rendered).unwrap()
+                    )
                 }
                 Ok(Next::Skipped { index, error }) => format!("{index} skipped: {}", hide(error)),
                 Err(error) => format!("error: {}", hide(error)),
@@ -236,8 +255,16 @@ mod tests {
     fn examples_stand_before_the_question() {
         let task = format!("{PIQA}\nfew_shot = {{ n = 1 }}");
         let items = run(&task, DATA, "1\n0\n");
-        assert!(items[0].contains(r"Question: g1\nAnswer: a1\n\nQuestion: g0\nAnswer:"), "{}", items[0]);
-        assert!(items[1].contains(r"Question: g0\nAnswer: b0 \n\nQuestion: g1\nAnswer:"), "{}", items[1]);
+        assert!(
+            items[0].contains(r"Question: g1\nAnswer: a1\n\nQuestion: g0\nAnswer:"),
+            "{}",
+            items[0]
+        );
+        assert!(
+            items[1].contains(r"Question: g0\nAnswer: b0 \n\nQuestion: g1\nAnswer:"),
+            "{}",
+            items[1]
+        );
     }
 
     #[test]
@@ -246,21 +273,42 @@ mod tests {
         std::fs::write(folder.path().join("d.jsonl"), DATA).unwrap();
         std::fs::write(folder.path().join("d.lst"), "1\n0\n").unwrap();
         let raw: RawTask = toml::from_str(&format!("{PIQA}\nfallback = 'generate'")).unwrap();
-        let task = Task::resolve(raw, folder.path()).unwrap().fallback().unwrap().unwrap();
+        let task = Task::resolve(raw, folder.path())
+            .unwrap()
+            .fallback()
+            .unwrap()
+            .unwrap();
         assert!(task.generation.as_ref().unwrap().stop.is_empty() && task.fallback().is_none());
-        let Some(Ok(Next::Ready(prepared))) = task.samples().unwrap().next() else { panic!("no sample") };
+        let Some(Ok(Next::Ready(prepared))) = task.samples().unwrap().next() else {
+            panic!("no sample")
+        };
         let text = "Question: g0\nAnswer:\n\nOptions:\nA. a0\nB. b0 \n\nReply with only the label of the right option (A, B).";
-        assert_eq!(prepared.rendered.prompt, crate::task::prompt::Prompt::Text(text.to_owned()));
+        assert_eq!(
+            prepared.rendered.prompt,
+            crate::task::prompt::Prompt::Text(text.to_owned())
+        );
         assert!(matches!(prepared.rendered.form, Form::Generate(form) if form.references == ["B"]));
     }
 
     #[test]
     fn bad_input_stops_with_its_place() {
         let table = [
-            (DATA, "1\n2\n", "error: d.jsonl:2, sample `1`: wrong label: `target` is 2"),
-            ("{\"goal\":1}\n", "0\n", "error: d.jsonl:1, sample `0`: template `choices.texts[0]`, line 1: undefined"),
+            (
+                DATA,
+                "1\n2\n",
+                "error: d.jsonl:2, sample `1`: wrong label: `target` is 2",
+            ),
+            (
+                "{\"goal\":1}\n",
+                "0\n",
+                "error: d.jsonl:1, sample `0`: template `choices.texts[0]`, line 1: undefined",
+            ),
             ("{\"goal\"\n", "0\n", "error: d.jsonl:1: not a line of JSON"),
-            (DATA, "1\n", "error: d.lst ends after 1 labels, but d.jsonl:2"),
+            (
+                DATA,
+                "1\n",
+                "error: d.lst ends after 1 labels, but d.jsonl:2",
+            ),
             ("", "", "error: d.jsonl has no samples"),
             ("\n\n", "", "error: d.jsonl has no samples"),
         ];
@@ -275,11 +323,20 @@ mod tests {
     fn bad_records_can_be_skipped_but_not_all_of_them() {
         let skip = PIQA.replace("labels =", "on_bad_sample = 'skip', labels =");
         let items = run(&skip, DATA, "1\n7\n");
-        assert!(items[0].starts_with("0: ") && items[1].starts_with("1 skipped: d.jsonl:2, sample `1`"), "{items:?}");
+        assert!(
+            items[0].starts_with("0: ") && items[1].starts_with("1 skipped: d.jsonl:2, sample `1`"),
+            "{items:?}"
+        );
         let items = run(&skip, DATA, "8\n7\n");
-        assert!(items[2].starts_with("error: none of the 2 records of d.jsonl can be used"), "{items:?}");
+        assert!(
+            items[2].starts_with("error: none of the 2 records of d.jsonl can be used"),
+            "{items:?}"
+        );
         let items = run(&skip, DATA, "1\n");
-        assert!(items[1].starts_with("error: d.lst ends"), "files that do not go together are no bad record");
+        assert!(
+            items[1].starts_with("error: d.lst ends"),
+            "files that do not go together are no bad record"
+        );
     }
 
     #[test]
@@ -299,30 +356,46 @@ mod tests {
             choices = { field = "choices.text", labels_field = "choices.label" }
             data = { path = "d.jsonl" }
         "#;
-        let data = r#"{"question":"q","choices":{"text":["x","y"],"label":["1","2"]},"answerKey":["2"]}"#;
+        let data =
+            r#"{"question":"q","choices":{"text":["x","y"],"label":["1","2"]},"answerKey":["2"]}"#;
         let expected = r#"0: {"prompt":{"chat":{"messages":[{"role":"system","text":"Be right."},{"role":"user","text":"q\n1. x\n2. y\nAnswer:"}]}},"form":{"multiple_choice":{"continuations":["x","y"],"choices":{"texts":["x","y"],"labels":["1","2"]},"gold":[1],"unconditional":true}}}"#;
         assert_eq!(run(task, data, ""), [expected]);
     }
 
     #[test]
     fn generated_answers_have_references_of_their_form() {
-        let task = |extract: &str| format!(
-            "id = 'g'\nkind = 'generate'\ntarget = '{{{{ answer }}}}'\nprompt = {{ user = '{{{{ question }}}}' }}\ndata = {{ path = 'd.jsonl' }}\n{extract}"
-        );
+        let task = |extract: &str| {
+            format!(
+                "id = 'g'\nkind = 'generate'\ntarget = '{{{{ answer }}}}'\nprompt = {{ user = '{{{{ question }}}}' }}\ndata = {{ path = 'd.jsonl' }}\n{extract}"
+            )
+        };
         let data = r##"{"question":"q","answer":"so 2\n#### 1,018"}"##;
         let items = run(&task("extract = { kind = 'number' }"), data, "");
         assert!(items[0].contains(r#""references":["1018"]"#), "{items:?}");
         let items = run(&task(""), data, "");
-        assert!(items[0].contains(r##""references":["so 2\n#### 1,018"]"##), "{items:?}");
-        let items = run(&task("extract = { kind = 'number' }"), r#"{"question":"q","answer":"none"}"#, "");
-        assert!(items[0].contains("wrong label: a number is extracted"), "{items:?}");
+        assert!(
+            items[0].contains(r##""references":["so 2\n#### 1,018"]"##),
+            "{items:?}"
+        );
+        let items = run(
+            &task("extract = { kind = 'number' }"),
+            r#"{"question":"q","answer":"none"}"#,
+            "",
+        );
+        assert!(
+            items[0].contains("wrong label: a number is extracted"),
+            "{items:?}"
+        );
     }
 
     #[test]
     fn a_text_for_perplexity_is_not_empty() {
         let task = "id = 'w'\nkind = 'perplexity'\nprompt = { user = '{{ text }}' }\ndata = { path = 'd.jsonl' }";
         let items = run(task, "{\"text\":\" a\"}\n{\"text\":\"\"}\n", "");
-        assert_eq!(items[0], r#"0: {"prompt":{"text":""},"form":{"rolling":{"text":" a"}}}"#);
+        assert_eq!(
+            items[0],
+            r#"0: {"prompt":{"text":""},"form":{"rolling":{"text":" a"}}}"#
+        );
         assert_eq!(items[1], "error: d.jsonl:2, sample `1`: the text is empty");
     }
 
@@ -332,7 +405,9 @@ mod tests {
         if !data.exists() {
             return;
         }
-        let piqa = PIQA.replace("d.jsonl", "piqa/valid.jsonl").replace("d.lst", "piqa/valid-labels.lst");
+        let piqa = PIQA
+            .replace("d.jsonl", "piqa/valid.jsonl")
+            .replace("d.lst", "piqa/valid-labels.lst");
         let shots = format!("{piqa}\nfew_shot = {{ n = 3, sampler = 'lm-eval' }}");
         let gsm8k = r##"
             id = "gsm8k"
@@ -343,11 +418,17 @@ mod tests {
             extract = { kind = "number" }
         "##;
         for (task, expected) in [(piqa.as_str(), 1838), (&shots, 1838), (gsm8k, 1319)] {
-            let ready = stream(&data, task).filter(|item| matches!(item, Ok(Next::Ready(_)))).count();
+            let ready = stream(&data, task)
+                .filter(|item| matches!(item, Ok(Next::Ready(_))))
+                .count();
             assert_eq!(ready, expected, "{task}");
         }
-        let Some(Ok(Next::Ready(first))) = stream(&data, &piqa).nth(2) else { panic!("no sample") };
-        let Form::MultipleChoice(form) = first.rendered.form else { panic!("no options") };
+        let Some(Ok(Next::Ready(first))) = stream(&data, &piqa).nth(2) else {
+            panic!("no sample")
+        };
+        let Form::MultipleChoice(form) = first.rendered.form else {
+            panic!("no options")
+        };
         assert_eq!(form.choices.texts.len(), 2);
     }
 }

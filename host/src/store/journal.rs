@@ -1,0 +1,117 @@
+//! The journal: one line a finished sample, append-only, each line with a checksum of its own.
+//!
+//! A line is a JSON object whose last member is `"crc32c"`: eight lower-case hexadecimal digits over the
+//! bytes before that member's comma. So a line is complete exactly if it ends in a right checksum.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, BufWriter, Write},
+    path::Path,
+};
+
+use serde::Serialize;
+
+use super::{record::SampleRecord, run_dir::StoreError};
+
+/// Appends lines.
+#[derive(Debug)]
+pub struct Journal {
+    file: BufWriter<File>,
+    line: Vec<u8>,
+}
+
+impl Journal {
+    /// Appends to this file.
+    pub fn new(file: File) -> Self {
+        Self { file: BufWriter::with_capacity(256 * 1024, file), line: Vec::new() }
+    }
+
+    /// Appends a record. It is on its way to the disk after [`Journal::flush`].
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn append<T: Serialize>(&mut self, record: &T) -> io::Result<()> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, record)?;
+        seal(&mut self.line)?;
+        self.file.write_all(&self.line)
+    }
+
+    /// Hands what was appended to the system.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+
+    /// Waits until the disk has everything.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.file.flush()?;
+        self.file.get_ref().sync_data()
+    }
+}
+
+/// Replaces the closing brace by the checksum's member, brace and newline.
+fn seal(line: &mut Vec<u8>) -> io::Result<()> {
+    if line.pop() != Some(b'}') {
+        return Err(io::Error::other("a journal line must be a JSON object"));
+    }
+    let checksum = crc32c::crc32c(line);
+    write!(line, ",\"crc32c\":\"{checksum:08x}\"}}\n")
+}
+
+/// Length of `,"crc32c":"xxxxxxxx"}`.
+const SEAL: usize = 21;
+
+/// Whether a line, without its newline, ends in a right checksum.
+pub fn is_whole(line: &[u8]) -> bool {
+    let Some(at) = line.len().checked_sub(SEAL) else { return false };
+    let (sealed, seal) = line.split_at(at);
+    seal == format!(",\"crc32c\":\"{:08x}\"}}", crc32c::crc32c(sealed)).as_bytes()
+}
+
+/// Reads the records of a journal in the order they were written.
+///
+/// # Errors
+/// The file cannot be read, or a line is damaged; the line's number is named.
+pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<SampleRecord, StoreError>>, StoreError> {
+    let error = |source| StoreError { path: path.to_owned(), action: "read this journal", source };
+    let file = File::open(path).map_err(error)?;
+    let path = path.to_owned();
+    Ok(BufReader::new(file).split(b'\n').zip(1..).map(move |(line, number)| {
+        let parse = |line: io::Result<Vec<u8>>| {
+            let line = line?;
+            if !is_whole(&line) {
+                return Err(io::Error::other(format!("line {number} is damaged: its checksum does not hold")));
+            }
+            serde_json::from_slice(&line).map_err(|error| io::Error::other(format!("line {number}: {error}")))
+        };
+        parse(line).map_err(|source| StoreError { path: path.clone(), action: "read this journal", source })
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_lost_any_byte_is_told() {
+        let mut line = br#"{"a":1,"b":"crc32c"}"#.to_vec();
+        seal(&mut line).unwrap();
+        assert_eq!(line.pop(), Some(b'\n'));
+        assert!(is_whole(&line));
+        serde_json::from_slice::<serde_json::Value>(&line).unwrap();
+        for end in 0..line.len() {
+            assert!(!is_whole(&line[..end]), "cut at {end}");
+        }
+        for at in 0..line.len() {
+            let mut changed = line.clone();
+            changed[at] ^= 1;
+            assert!(!is_whole(&changed), "changed at {at}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `manifest.json`, format 1: the exact bytes that produced a run. Written before the first request.
+
+use std::{fs::File, io, path::Path};
+
+use plugin_api::message::Description;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Format of this file.
+pub const FORMAT: u32 = 1;
+
+/// The whole file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunManifest {
+    /// Format of this file.
+    pub format: u32,
+    /// Id of the run, the name of its directory.
+    pub id: String,
+    /// Name from the run file.
+    pub name: String,
+    /// RFC 3339.
+    pub started: String,
+    /// Version of the host.
+    pub host_version: String,
+    /// Digest of the run file as meant.
+    pub config_blake3: String,
+    /// The run file as meant.
+    pub config: Value,
+    /// The plugins used.
+    pub plugins: Vec<PluginIdentity>,
+    /// What the backends say of themselves.
+    pub backends: Vec<BackendIdentity>,
+    /// The files that samples were read from.
+    pub data: Vec<DataIdentity>,
+}
+
+/// A plugin as it was loaded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PluginIdentity {
+    /// Its id.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// The file.
+    pub path: String,
+    /// SHA-256 of the bytes that ran.
+    pub sha256: String,
+    /// Version of the SDK that built it.
+    pub sdk: String,
+    /// The compiler that built it.
+    pub rustc: String,
+    /// Where its code ran; `in-process` for now, whatever it is.
+    pub isolation: String,
+    /// Whether it was installed with the host.
+    pub installed: bool,
+}
+
+/// A backend as it describes itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BackendIdentity {
+    /// Its id in the run file.
+    pub id: String,
+    /// Id of its plugin.
+    pub plugin: String,
+    /// What the plugin could tell of model and engine.
+    pub description: Description,
+}
+
+/// A data file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DataIdentity {
+    /// Id of the task.
+    pub task: String,
+    /// The file.
+    pub path: String,
+    /// BLAKE3 of its bytes.
+    pub blake3: String,
+}
+
+/// BLAKE3 of a file, read in pieces.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn file_blake3(path: &Path) -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(path)?)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}

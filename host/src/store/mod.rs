@@ -1,0 +1,10 @@
+//! The run directory: the only thing that a run leaves behind, and all that reports read.
+
+pub mod journal;
+pub mod manifest;
+pub mod record;
+pub mod run_dir;
+pub mod summary;
+
+pub use record::SampleRecord;
+pub use run_dir::{RunDir, StoreError};

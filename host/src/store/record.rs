@@ -1,0 +1,196 @@
+//! What a finished sample stores: enough to extract and score again without a request.
+
+use plugin_api::{Changed, Error, Likelihood, TokenLogprob, Usage};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    score::{generated::Incident, parts::Parts},
+    task::{prompt::Prompt, render::Form},
+};
+
+/// Format of a journal line.
+pub const FORMAT: u32 = 1;
+
+/// One line of the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SampleRecord {
+    /// Format of this record.
+    pub format: u32,
+    /// Id of the task.
+    pub task: String,
+    /// Id of the backend that was asked.
+    pub backend: String,
+    /// Which sample, and which of its repeats.
+    pub sample: SampleKey,
+    /// `scored`, or why not.
+    pub status: Status,
+    /// What it contributes to the metrics; absent if it is unscored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scores: Option<Parts>,
+    /// The data set's record and what was made of it.
+    pub question: Question,
+    /// What came back; absent if nothing did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<Response>,
+    /// What failed last, for an unscored sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// Tokens used.
+    pub usage: Tokens,
+    /// Times in milliseconds.
+    pub timing_ms: Timing,
+    /// The replica that answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<String>,
+    /// Attempts made, over all requests of the sample.
+    pub attempts: u32,
+    /// Parameters that the backend dropped or changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<Changed>,
+}
+
+/// The identity of a sample within a run, beside task and backend.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SampleKey {
+    /// The data set's id, or the record's index.
+    pub id: String,
+    /// Position of the record in the data set, from 0.
+    pub index: u64,
+    /// Which repeat, from 0.
+    pub repeat: u32,
+    /// BLAKE3 of the canonical record.
+    pub digest: String,
+}
+
+/// How a sample ended: exactly one of the two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It has a score.
+    Scored,
+    /// It has none, for this reason.
+    Unscored(String),
+}
+
+/// What was asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// Everything.
+    Full {
+        /// The data set's record.
+        document: Map<String, Value>,
+        /// The prompt as it was sent.
+        prompt: Prompt,
+        /// What was asked after it, and what is right.
+        form: Form,
+    },
+    /// Digests only (`store = "hash"`).
+    Hash {
+        /// BLAKE3 of prompt and form as JSON.
+        blake3: String,
+    },
+}
+
+/// What came back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// Generated text.
+    Completion {
+        /// The model as the server names it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<String>,
+        /// One entry a choice.
+        choices: Vec<ChoiceRecord>,
+    },
+    /// Log-likelihoods, one a continuation.
+    Likelihoods {
+        /// After the prompt.
+        conditional: Vec<Likelihood>,
+        /// After an empty context, where they were asked for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unconditional: Vec<Likelihood>,
+    },
+}
+
+/// A generated choice and what was read out of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChoiceRecord {
+    /// The text as it came, or its BLAKE3 (`store = "hash"`).
+    pub text: String,
+    /// Reasoning, kept apart; its BLAKE3 likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    /// Why it ended.
+    pub finish_reason: String,
+    /// The answer found in it; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// What is counted apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<Incident>,
+    /// Log-probabilities of its tokens, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<Vec<TokenLogprob>>,
+}
+
+/// A failure as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The kind, by its name in the contract.
+    pub kind: String,
+    /// What happened.
+    pub message: String,
+    /// The status that the server answered with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// The server's name for the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The beginning of what the server said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excerpt: Option<String>,
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        Self {
+            kind: error.kind.to_string(),
+            message: error.message.clone(),
+            http_status: error.http_status,
+            request_id: error.request_id.clone(),
+            excerpt: error.excerpt.clone(),
+        }
+    }
+}
+
+/// Tokens of a sample, as far as the backend counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Of prompts.
+    pub prompt: u64,
+    /// Generated.
+    pub completion: u64,
+}
+
+impl Tokens {
+    /// Adds what one request used.
+    pub fn add(&mut self, usage: &Usage) {
+        self.prompt += usage.prompt_tokens.unwrap_or(0);
+        self.completion += usage.completion_tokens.unwrap_or(0);
+    }
+}
+
+/// Times of a sample in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// From the first attempt's start to the end, waits included.
+    pub total: f64,
+    /// The attempt that answered.
+    pub attempt: f64,
+    /// From that attempt's start to the first text of a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_text: Option<f64>,
+}

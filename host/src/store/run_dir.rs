@@ -1,0 +1,123 @@
+//! The folder of one run and the files in it, each written whole or line by line.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+/// Name of the file that says what ran.
+pub const MANIFEST: &str = "manifest.json";
+/// Name of the file with a line for each finished sample.
+pub const JOURNAL: &str = "journal.jsonl";
+/// Name of the file with a line for whatever else happened.
+pub const EVENTS: &str = "events.jsonl";
+/// Name of the file with the results.
+pub const SUMMARY: &str = "summary.json";
+
+/// A file of the run directory could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: cannot {action}: {source}", path.display())]
+pub struct StoreError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What was tried.
+    pub action: &'static str,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+/// One run's folder.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    id: String,
+}
+
+impl RunDir {
+    /// Makes a new folder below `parent`. Its name, which is the run's id, begins with the run's name and
+    /// sorts by time.
+    ///
+    /// # Errors
+    /// The parent cannot be made or written to.
+    pub fn create(parent: &Path, name: &str, now: &jiff::Zoned) -> Result<Self, StoreError> {
+        let error = |path: &Path, source| StoreError {
+            path: path.to_owned(),
+            action: "make this run directory",
+            source,
+        };
+        fs::create_dir_all(parent).map_err(|source| error(parent, source))?;
+        let safe: String = name
+            .chars()
+            .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
+            .collect();
+        let stamp = now.strftime("%Y%m%d-%H%M%S").to_string();
+        // Two runs may start in one second, also in two processes: the folder itself decides who is first.
+        for attempt in 0..1000_u32 {
+            let suffix = if attempt == 0 { String::new() } else { format!("-{attempt}") };
+            let id = format!("{}-{stamp}{suffix}", safe.trim_start_matches('.'));
+            let path = parent.join(&id);
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path, id }),
+                Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(error(&path, source)),
+            }
+        }
+        Err(error(parent, io::ErrorKind::AlreadyExists.into()))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The run's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// A new file for lines.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn lines(&self, name: &str) -> Result<File, StoreError> {
+        let path = self.path.join(name);
+        File::options()
+            .create_new(true)
+            .append(true)
+            .open(&path)
+            .map_err(|source| StoreError { path, action: "make this file", source })
+    }
+
+    /// Writes a JSON file as a whole: under a temporary name, then renamed.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write_json<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StoreError> {
+        let path = self.path.join(name);
+        let write = || {
+            let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
+            serde_json::to_writer_pretty(&mut file, value)?;
+            file.write_all(b"\n")?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            Ok::<_, io::Error>(())
+        };
+        write().map_err(|source| StoreError { path: path.clone(), action: "write this file", source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_one_second_get_folders_of_their_own() {
+        let parent = tempfile::tempdir().unwrap();
+        let now = jiff::civil::date(2026, 1, 2).at(3, 4, 5, 0).to_zoned(jiff::tz::TimeZone::UTC).unwrap();
+        let ids = ["../a b", "../a b"].map(|name| RunDir::create(parent.path(), name, &now).unwrap().id().to_owned());
+        assert_eq!(ids, ["-a-b-20260102-030405", "-a-b-20260102-030405-1"]);
+    }
+}

@@ -1,0 +1,161 @@
+//! `summary.json`, format 1: the results, all of which follow from the journal.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Format of this file.
+pub const FORMAT: u32 = 1;
+
+/// The whole file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Summary {
+    /// Format of this file.
+    pub format: u32,
+    /// Which run.
+    pub run: RunIdentity,
+    /// One entry a task and backend, in the order of the run file.
+    pub results: Vec<TaskResult>,
+    /// Averages over tasks, one entry a group, backend and metric.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupResult>,
+}
+
+/// Which run, and how it ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunIdentity {
+    /// Id, the name of the run directory.
+    pub id: String,
+    /// Name from the run file.
+    pub name: String,
+    /// RFC 3339.
+    pub started: String,
+    /// RFC 3339.
+    pub finished: String,
+    /// Whether every sample was asked: `complete`, `interrupted` or `failed`.
+    pub state: State,
+    /// Version of the host.
+    pub host_version: String,
+    /// Digest of the run file as meant.
+    pub config_blake3: String,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Every sample was asked.
+    Complete,
+    /// The user stopped it.
+    Interrupted,
+    /// An error stopped it.
+    Failed,
+}
+
+/// One task at one backend.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TaskResult {
+    /// Id of the task.
+    pub task: String,
+    /// Id of the backend.
+    pub backend: String,
+    /// The model: as the run file says, else as the backend describes itself.
+    pub model: Option<String>,
+    /// Whether the task was asked in its generative form because the backend has no log-likelihood.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fallback: bool,
+    /// How many samples.
+    pub samples: Counts,
+    /// Attempts at samples that are unscored, by reason.
+    pub unscored_reasons: BTreeMap<String, u64>,
+    /// What the model did that is counted apart, graded or not, by choice.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub incidents: BTreeMap<String, u64>,
+    /// Parameters that the backend dropped or changed, by parameter, with the number of samples.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub changed_parameters: BTreeMap<String, u64>,
+    /// Likelihoods whose context and continuation share a token.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub boundary_merged: u64,
+    /// Metrics over scored samples, by name.
+    pub metrics: BTreeMap<String, MetricEntry>,
+    /// Tokens used.
+    pub tokens: TokenCounts,
+    /// Latency of samples that are scored.
+    pub latency_ms: Latency,
+    /// Finished samples a second, from the first start to the last end.
+    pub samples_per_second: f64,
+    /// Attempts beyond the first.
+    pub retries: u64,
+}
+
+/// How many samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Finished, scored or not.
+    pub total: u64,
+    /// With a score in at least one repeat.
+    pub scored: u64,
+    /// Without.
+    pub unscored: u64,
+    /// Records left out because of `on_bad_sample = "skip"`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: u64,
+}
+
+/// A metric.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricEntry {
+    /// Over the scored samples.
+    pub value: f64,
+    /// Standard error; none where there is no estimate.
+    pub stderr: Option<f64>,
+    /// If everything unscored were wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_unscored_wrong: Option<f64>,
+    /// If everything unscored were right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_unscored_right: Option<f64>,
+}
+
+/// Tokens used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenCounts {
+    /// Of prompts.
+    pub prompt: u64,
+    /// Generated.
+    pub completion: u64,
+}
+
+/// Percentiles in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Median.
+    pub p50: f64,
+    /// 90th percentile.
+    pub p90: f64,
+    /// 99th percentile.
+    pub p99: f64,
+}
+
+/// An average over tasks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GroupResult {
+    /// Id of the group.
+    pub group: String,
+    /// Id of the backend.
+    pub backend: String,
+    /// Name of the metric.
+    pub metric: String,
+    /// Its tasks.
+    pub tasks: Vec<String>,
+    /// Each sample weighs the same.
+    pub by_sample: MetricEntry,
+    /// Each task weighs the same.
+    pub by_task: f64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
