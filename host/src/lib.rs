@@ -3,6 +3,7 @@
 pub mod asset;
 pub mod config;
 pub mod plugin;
+pub mod printer;
 pub mod score;
 pub mod secret;
 pub mod stats;

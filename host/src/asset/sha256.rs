@@ -88,7 +88,10 @@ mod tests {
     fn the_digest_is_the_published_one_and_reads_back() {
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Sha256::of(b"abc").to_string(), abc);
-        assert_eq!(Sha256::of_reader(&mut &b"abc"[..], &mut |_| {}).unwrap(), abc.to_uppercase().parse().unwrap());
+        assert_eq!(
+            Sha256::of_reader(&mut &b"abc"[..], &mut |_| {}).unwrap(),
+            abc.to_uppercase().parse().unwrap()
+        );
         for wrong in ["", "abc", &"g".repeat(64), &"é".repeat(32)] {
             assert!(wrong.parse::<Sha256>().is_err(), "{wrong}");
         }

@@ -26,19 +26,32 @@ impl RunFile {
     ///
     /// # Errors
     /// Everything in the backend's table that does not fit.
-    pub fn check_backend(&self, index: usize, declared: &Declared, config_schema: &Value) -> Result<CheckedBackend, ConfigError> {
-        let (Some(backend), Some(node)) = (self.config.backends.get(index), self.root.get("backend").and_then(|list| list.items().get(index))) else {
-            let problem = Problem::new(&self.root.place, "backend", format!("there is no backend number {index}"));
+    pub fn check_backend(
+        &self,
+        index: usize,
+        declared: &Declared,
+        config_schema: &Value,
+    ) -> Result<CheckedBackend, ConfigError> {
+        let (Some(backend), Some(node)) = (
+            self.config.backends.get(index),
+            self.root.get("backend").and_then(|list| list.items().get(index)),
+        ) else {
+            let problem = Problem::new(
+                &self.root.place,
+                "backend",
+                format!("there is no backend number {index}"),
+            );
             return Err(ConfigError::Invalid(vec![problem]));
         };
         let name = join("backend", &backend.id);
         let mut problems = Vec::new();
         let config = plugin_config(node, &name, declared, config_schema, &mut problems);
         let base = backend.base_url.as_ref().and_then(|url| Origin::of(url).ok());
-        let grants = Grants::new(declared, base, &backend.origins, &backend.secrets).map_err(|error| {
-            let place = node.get("secrets").map_or(&node.place, |secrets| &secrets.place);
-            problems.push(Problem::new(place, name.clone(), error.to_string()));
-        });
+        let grants =
+            Grants::new(declared, base, &backend.origins, &backend.secrets).map_err(|error| {
+                let place = node.get("secrets").map_or(&node.place, |secrets| &secrets.place);
+                problems.push(Problem::new(place, name.clone(), error.to_string()));
+            });
         match grants {
             Ok(grants) if problems.is_empty() => {
                 let config = match config.to_value() {
@@ -53,9 +66,17 @@ impl RunFile {
 }
 
 /// The `config` table with `model` and `base_url` of the backend put in where the schema has them.
-fn plugin_config(node: &Node, name: &str, declared: &Declared, schema: &Value, problems: &mut Vec<Problem>) -> Node {
+fn plugin_config(
+    node: &Node,
+    name: &str,
+    declared: &Declared,
+    schema: &Value,
+    problems: &mut Vec<Problem>,
+) -> Node {
     let mut config = node.get("config").cloned().unwrap_or_else(|| Node::table(&node.place));
-    let takes = |key: &str| schema.get("properties").is_some_and(|properties| properties.get(key).is_some());
+    let takes = |key: &str| {
+        schema.get("properties").is_some_and(|properties| properties.get(key).is_some())
+    };
     let Content::Table(table) = &mut config.content else { return config };
 
     for (key, entry) in table.iter() {
@@ -63,19 +84,33 @@ fn plugin_config(node: &Node, name: &str, declared: &Declared, schema: &Value, p
             problems.push(secret_in_file(entry, name, key, declared));
         }
     }
-    table.retain(|key, _| takes(key) || !declared.secrets.iter().any(|slot| slot.slot.eq_ignore_ascii_case(key)));
+    table.retain(|key, _| {
+        takes(key) || !declared.secrets.iter().any(|slot| slot.slot.eq_ignore_ascii_case(key))
+    });
     if let Some(entry) = table.get("base_url") {
-        let problem = Problem::new(&entry.place, format!("{name}.config.base_url"), "belongs into [[backend]] itself");
+        let problem = Problem::new(
+            &entry.place,
+            format!("{name}.config.base_url"),
+            "belongs into [[backend]] itself",
+        );
         problems.push(problem.hint("there it also allows requests to its origin"));
     }
     for key in ["model", "base_url"] {
         match (node.get(key), takes(key), table.get(key)) {
             (Some(_), _, Some(entry)) if key == "model" => {
-                problems.push(Problem::new(&entry.place, format!("{name}.config.model"), "is given twice: here and in [[backend]] itself"));
+                problems.push(Problem::new(
+                    &entry.place,
+                    format!("{name}.config.model"),
+                    "is given twice: here and in [[backend]] itself",
+                ));
             }
             (Some(given), true, None) => drop(table.insert(key.to_owned(), given.clone())),
             (Some(given), false, _) if key == "base_url" && !schema.is_null() => {
-                problems.push(Problem::new(&given.place, format!("{name}.base_url"), format!("plugin `{}` has no base_url", declared.id)));
+                problems.push(Problem::new(
+                    &given.place,
+                    format!("{name}.base_url"),
+                    format!("plugin `{}` has no base_url", declared.id),
+                ));
             }
             _ => {}
         }
@@ -85,17 +120,33 @@ fn plugin_config(node: &Node, name: &str, declared: &Declared, schema: &Value, p
         schema::close(&mut closed);
         match check::check(&config, &closed, &format!("{name}.config")) {
             Ok(found) => problems.extend(found),
-            Err(reason) => problems.push(Problem::new(&node.place, name, format!("the configuration schema of plugin `{}` is broken: {reason}", declared.id))),
+            Err(reason) => problems.push(Problem::new(
+                &node.place,
+                name,
+                format!("the configuration schema of plugin `{}` is broken: {reason}", declared.id),
+            )),
         }
     }
     config
 }
 
 fn secret_in_file(entry: &Node, name: &str, key: &str, declared: &Declared) -> Problem {
-    let env = declared.secrets.iter().find(|slot| slot.slot.eq_ignore_ascii_case(key)).and_then(|slot| slot.env.first());
-    let problem = Problem::new(&entry.place, format!("{name}.config.{key}"), "is a secret, and secrets do not belong into run files");
+    let env = declared
+        .secrets
+        .iter()
+        .find(|slot| slot.slot.eq_ignore_ascii_case(key))
+        .and_then(|slot| slot.env.first());
+    let problem = Problem::new(
+        &entry.place,
+        format!("{name}.config.{key}"),
+        "is a secret, and secrets do not belong into run files",
+    );
     match env {
-        Some(variable) => problem.hint(format!("remove it, and set the environment variable {variable}")),
-        None => problem.hint("remove it; `host plugin inspect` shows where the plugin's secrets are looked up"),
+        Some(variable) => {
+            problem.hint(format!("remove it, and set the environment variable {variable}"))
+        }
+        None => problem.hint(
+            "remove it; `host plugin inspect` shows where the plugin's secrets are looked up",
+        ),
     }
 }

@@ -23,7 +23,13 @@ pub(crate) fn check(node: &Node, schema: &Value, prefix: &str) -> Result<Vec<Pro
     Ok(problems)
 }
 
-fn explain(error: &ValidationError<'_>, node: &Node, schema: &Value, prefix: &str, problems: &mut Vec<Problem>) {
+fn explain(
+    error: &ValidationError<'_>,
+    node: &Node,
+    schema: &Value,
+    prefix: &str,
+    problems: &mut Vec<Problem>,
+) {
     let path = segments(error.instance_path().as_str());
     let (place, name) = node.locate(&path);
     let key = join(prefix, &name);
@@ -34,14 +40,25 @@ fn explain(error: &ValidationError<'_>, node: &Node, schema: &Value, prefix: &st
                 let mut below = path.clone();
                 below.push(unknown.clone());
                 let (place, name) = node.locate(&below);
-                problems.push(Problem::new(&place, join(prefix, &name), "unknown key").maybe_hint(hint(unknown, &known)));
+                problems.push(
+                    Problem::new(&place, join(prefix, &name), "unknown key")
+                        .maybe_hint(hint(unknown, &known)),
+                );
             }
         }
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
             let constants: Vec<_> = context.iter().flatten().filter_map(constant).collect();
             if constants.len() == context.len() && context.iter().all(|branch| branch.len() <= 2) {
-                problems.push(one_of(Problem::new(&place, key, String::new()), &constants, error.instance()));
-            } else if let Some(branch) = context.iter().filter(|branch| !branch.iter().any(is_null_type)).min_by_key(|branch| distance(branch)) {
+                problems.push(one_of(
+                    Problem::new(&place, key, String::new()),
+                    &constants,
+                    error.instance(),
+                ));
+            } else if let Some(branch) = context
+                .iter()
+                .filter(|branch| !branch.iter().any(is_null_type))
+                .min_by_key(|branch| distance(branch))
+            {
                 for error in branch {
                     explain(error, node, schema, prefix, problems);
                 }
@@ -50,8 +67,18 @@ fn explain(error: &ValidationError<'_>, node: &Node, schema: &Value, prefix: &st
             }
         }
         Kind::Enum { options } => {
-            let options: Vec<_> = options.as_array().into_iter().flatten().filter(|option| !option.is_null()).cloned().collect();
-            problems.push(one_of(Problem::new(&place, key, String::new()), &options, error.instance()));
+            let options: Vec<_> = options
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|option| !option.is_null())
+                .cloned()
+                .collect();
+            problems.push(one_of(
+                Problem::new(&place, key, String::new()),
+                &options,
+                error.instance(),
+            ));
         }
         Kind::Required { property } => {
             let property = property.as_str().unwrap_or_default();
@@ -59,10 +86,22 @@ fn explain(error: &ValidationError<'_>, node: &Node, schema: &Value, prefix: &st
         }
         Kind::Type { kind } => {
             let expected = expected_type(kind);
-            problems.push(Problem::new(&place, key, format!("expected {expected}, found {}", describe(error.instance()))));
+            problems.push(Problem::new(
+                &place,
+                key,
+                format!("expected {expected}, found {}", describe(error.instance())),
+            ));
         }
-        Kind::Minimum { limit } => problems.push(Problem::new(&place, key, format!("expected at least {limit}, found {}", error.instance()))),
-        Kind::Maximum { limit } => problems.push(Problem::new(&place, key, format!("expected at most {limit}, found {}", error.instance()))),
+        Kind::Minimum { limit } => problems.push(Problem::new(
+            &place,
+            key,
+            format!("expected at least {limit}, found {}", error.instance()),
+        )),
+        Kind::Maximum { limit } => problems.push(Problem::new(
+            &place,
+            key,
+            format!("expected at most {limit}, found {}", error.instance()),
+        )),
         _ => problems.push(Problem::new(&place, key, error.to_string())),
     }
 }
@@ -70,9 +109,11 @@ fn explain(error: &ValidationError<'_>, node: &Node, schema: &Value, prefix: &st
 fn one_of(problem: Problem, options: &[Value], found: &Value) -> Problem {
     let names = options.iter().map(describe_option).collect::<Vec<_>>().join(", ");
     let hint = found.as_str().and_then(|typed| {
-        nearest(typed, options.iter().filter_map(Value::as_str)).map(|near| format!("did you mean `{near}`?"))
+        nearest(typed, options.iter().filter_map(Value::as_str))
+            .map(|near| format!("did you mean `{near}`?"))
     });
-    Problem { message: format!("expected one of {names}, found {}", describe(found)), ..problem }.maybe_hint(hint)
+    Problem { message: format!("expected one of {names}, found {}", describe(found)), ..problem }
+        .maybe_hint(hint)
 }
 
 fn hint(unknown: &str, known: &[String]) -> Option<String> {
@@ -86,7 +127,18 @@ fn hint(unknown: &str, known: &[String]) -> Option<String> {
 
 /// How far a branch of a choice is from what was typed: a wrong tag or type weighs more than a slip inside.
 fn distance(branch: &[ValidationError<'static>]) -> usize {
-    branch.iter().map(|error| if matches!(error.kind(), Kind::Type { .. } | Kind::Constant { .. }) { 10 } else { 1 }).sum()
+    branch
+        .iter()
+        .map(
+            |error| {
+                if matches!(error.kind(), Kind::Type { .. } | Kind::Constant { .. }) {
+                    10
+                } else {
+                    1
+                }
+            },
+        )
+        .sum()
 }
 
 fn constant(error: &ValidationError<'static>) -> Option<Value> {
@@ -104,7 +156,9 @@ fn expected_type(kind: &jsonschema::error::TypeKind) -> String {
     use jsonschema::error::TypeKind;
     let names: Vec<String> = match kind {
         TypeKind::Single(name) => vec![name.to_string()],
-        TypeKind::Multiple(names) => names.iter().map(|name| name.to_string()).filter(|name| name != "null").collect(),
+        TypeKind::Multiple(names) => {
+            names.iter().map(|name| name.to_string()).filter(|name| name != "null").collect()
+        }
     };
     // In the words of TOML.
     let words = names.iter().map(|name| match name.as_str() {
@@ -140,9 +194,13 @@ fn neighbours(root: &Value, schema_path: &str) -> Vec<String> {
     path.pop();
     for segment in path {
         let next = match (segment.as_str(), at.get("$ref").and_then(Value::as_str)) {
-            ("$ref", Some(reference)) => reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer)),
+            ("$ref", Some(reference)) => {
+                reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer))
+            }
             _ => match at {
-                Value::Array(items) => segment.parse::<usize>().ok().and_then(|index| items.get(index)),
+                Value::Array(items) => {
+                    segment.parse::<usize>().ok().and_then(|index| items.get(index))
+                }
                 other => other.get(&segment),
             },
         };
@@ -151,12 +209,19 @@ fn neighbours(root: &Value, schema_path: &str) -> Vec<String> {
             None => return Vec::new(),
         }
     }
-    at.get("properties").and_then(Value::as_object).map(|map| map.keys().cloned().collect()).unwrap_or_default()
+    at.get("properties")
+        .and_then(Value::as_object)
+        .map(|map| map.keys().cloned().collect())
+        .unwrap_or_default()
 }
 
 /// A JSON pointer, taken apart.
 fn segments(pointer: &str) -> Vec<String> {
-    pointer.split('/').skip(1).map(|segment| segment.replace("~1", "/").replace("~0", "~")).collect()
+    pointer
+        .split('/')
+        .skip(1)
+        .map(|segment| segment.replace("~1", "/").replace("~0", "~"))
+        .collect()
 }
 
 pub(crate) fn join(prefix: &str, name: &str) -> String {

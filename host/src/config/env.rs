@@ -17,10 +17,12 @@ pub(crate) fn expand(node: &mut Node, variables: &Variables<'_>, problems: &mut 
 fn walk(node: &mut Node, key: String, variables: &Variables<'_>, problems: &mut Vec<Problem>) {
     let below = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
     match &mut node.content {
-        Content::Scalar(Value::String(text)) if text.contains('$') => match substitute(text, variables) {
-            Ok(expanded) => *text = expanded,
-            Err(message) => problems.push(Problem::new(&node.place, key, message)),
-        },
+        Content::Scalar(Value::String(text)) if text.contains('$') => {
+            match substitute(text, variables) {
+                Ok(expanded) => *text = expanded,
+                Err(message) => problems.push(Problem::new(&node.place, key, message)),
+            }
+        }
         Content::Scalar(_) => {}
         Content::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {
@@ -47,7 +49,9 @@ fn substitute(text: &str, variables: &Variables<'_>) -> Result<String, String> {
             out.push('$');
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
-            let (reference, after) = after.split_once('}').ok_or("`${` without a closing `}`; write `$$` for a dollar")?;
+            let (reference, after) = after
+                .split_once('}')
+                .ok_or("`${` without a closing `}`; write `$$` for a dollar")?;
             out.push_str(&reference_value(reference, variables)?);
             rest = after;
         } else {
@@ -59,10 +63,14 @@ fn substitute(text: &str, variables: &Variables<'_>) -> Result<String, String> {
 }
 
 fn reference_value(reference: &str, variables: &Variables<'_>) -> Result<String, String> {
-    let (name, rest) = reference.split_once(':').map_or((reference, None), |(name, rest)| (name, Some(rest)));
-    let legal = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
+    let (name, rest) =
+        reference.split_once(':').map_or((reference, None), |(name, rest)| (name, Some(rest)));
+    let legal = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
     if name.is_empty() || !legal {
-        return Err(format!("`${{{reference}}}` does not name a variable; write `$$` for a dollar"));
+        return Err(format!(
+            "`${{{reference}}}` does not name a variable; write `$$` for a dollar"
+        ));
     }
     let value = variables(name);
     match rest {

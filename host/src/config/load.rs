@@ -41,23 +41,32 @@ pub struct RunFile {
 ///
 /// # Errors
 /// If a file cannot be read, or with everything that is wrong in it at once.
-pub fn load(path: &Path, overrides: &Overrides, variables: &Variables<'_>) -> Result<RunFile, ConfigError> {
+pub fn load(
+    path: &Path,
+    overrides: &Overrides,
+    variables: &Variables<'_>,
+) -> Result<RunFile, ConfigError> {
     let mut root = node::read(path)?;
     let run_dir = path.parent().unwrap_or(Path::new(""));
     let mut problems = Vec::new();
     env::expand(&mut root, variables, &mut problems);
 
-    let (before, after): (Vec<_>, Vec<_>) = parse_sets(overrides, &mut problems).into_iter().partition(Set::names_task_file);
+    let (before, after): (Vec<_>, Vec<_>) =
+        parse_sets(overrides, &mut problems).into_iter().partition(Set::names_task_file);
     problems.extend(before.iter().filter_map(|set| set.apply(&mut root).err()));
     let base_dirs = task::merge_files(&mut root, run_dir, variables, &mut problems)?;
     problems.extend(after.iter().filter_map(|set| set.apply(&mut root).err()));
     ConfigError::unless_empty(problems)?;
 
-    let invalid_schema = |reason: String| vec![Problem::new(&root.place, "", format!("the schema of run files is broken: {reason}"))];
-    let problems = check::check(&root, &schema::checked_schema(), "").unwrap_or_else(invalid_schema);
+    let invalid_schema = |reason: String| {
+        vec![Problem::new(&root.place, "", format!("the schema of run files is broken: {reason}"))]
+    };
+    let problems =
+        check::check(&root, &schema::checked_schema(), "").unwrap_or_else(invalid_schema);
     ConfigError::unless_empty(problems)?;
 
-    let stem = path.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
+    let stem =
+        path.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
     let config = resolve::resolve(&root, &stem, run_dir, base_dirs)?;
     let value = serde_json::to_value(&config).unwrap_or(Value::Null);
     Ok(RunFile { config, config_blake3: canonical::digest(&value), root })
@@ -71,8 +80,17 @@ fn parse_sets(overrides: &Overrides, problems: &mut Vec<Problem>) -> Vec<Set> {
             Err(problem) => problems.push(problem),
         }
     }
-    sets.extend(overrides.max_samples.map(|count| Set::flag(&format!("--max-samples {count}"), "max_samples", count.into())));
-    sets.extend(overrides.out.as_ref().map(|out| Set::flag(&format!("--out {out}"), "out", out.as_str().into())));
+    sets.extend(
+        overrides
+            .max_samples
+            .map(|count| Set::flag(&format!("--max-samples {count}"), "max_samples", count.into())),
+    );
+    sets.extend(
+        overrides
+            .out
+            .as_ref()
+            .map(|out| Set::flag(&format!("--out {out}"), "out", out.as_str().into())),
+    );
     sets
 }
 

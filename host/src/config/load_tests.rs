@@ -41,7 +41,8 @@ fn load_text(text: &str, sets: &[&str]) -> (tempfile::TempDir, Result<RunFile, S
     std::fs::create_dir(dir.path().join("tasks")).unwrap();
     std::fs::write(dir.path().join("tasks/piqa.toml"), TASK).unwrap();
     std::fs::write(dir.path().join("demo.toml"), text).unwrap();
-    let overrides = Overrides { sets: sets.iter().map(|&set| set.into()).collect(), ..Overrides::default() };
+    let overrides =
+        Overrides { sets: sets.iter().map(|&set| set.into()).collect(), ..Overrides::default() };
     let loaded = load(&dir.path().join("demo.toml"), &overrides, &|_| None);
     let prefix = format!("{}/", dir.path().display());
     (dir, loaded.map_err(|error| error.to_string().replace(&prefix, "")))
@@ -51,14 +52,21 @@ fn load_text(text: &str, sets: &[&str]) -> (tempfile::TempDir, Result<RunFile, S
 fn a_run_file_means_what_it_says() {
     let (dir, loaded) = load_text(GOOD, &["run.concurrency=8", "backend.small.concurrency=2"]);
     let config = loaded.unwrap().config;
-    assert_eq!((config.name.as_str(), config.out.as_path(), config.seed), ("demo", Path::new("runs"), 1234));
+    assert_eq!(
+        (config.name.as_str(), config.out.as_path(), config.seed),
+        ("demo", Path::new("runs"), 1234)
+    );
     assert_eq!((config.run.attempt_timeout.as_secs(), config.run.max_retries), (120, 5));
     assert_eq!(config.run.max_unscored, MaxUnscored::Share(0.5));
-    let ids: Vec<_> = config.backends.iter().map(|backend| (backend.id.as_str(), backend.concurrency)).collect();
+    let ids: Vec<_> =
+        config.backends.iter().map(|backend| (backend.id.as_str(), backend.concurrency)).collect();
     assert_eq!(ids, [("tgi", 8), ("small", 2)]);
     assert_eq!(config.backends[1].assets["model"].sources.len(), 2);
     let task = &config.tasks[0];
-    assert_eq!((task.id.as_str(), task.max_samples, task.backends.as_slice()), ("piqa", Some(7), &["small".to_owned()][..]));
+    assert_eq!(
+        (task.id.as_str(), task.max_samples, task.backends.as_slice()),
+        ("piqa", Some(7), &["small".to_owned()][..])
+    );
     assert_eq!(task.base_dir, dir.path().join("tasks"));
 }
 
@@ -66,7 +74,10 @@ fn a_run_file_means_what_it_says() {
 fn the_digest_names_the_meaning_and_not_the_layout() {
     let digest = |text: &str, sets: &[&str]| load_text(text, sets).1.unwrap().config_blake3;
     let reference = digest(GOOD, &[]);
-    assert_eq!(reference, digest(&format!("# a comment\n{}", GOOD.replace("\"2m\"", "\"120s\"")), &[]));
+    assert_eq!(
+        reference,
+        digest(&format!("# a comment\n{}", GOOD.replace("\"2m\"", "\"120s\"")), &[])
+    );
     assert_eq!(reference, digest(GOOD, &["seed=1234"]));
     assert_ne!(reference, digest(GOOD, &["seed=1"]));
     assert_ne!(reference, digest(GOOD, &["task.piqa.prompt.text=other"]));
@@ -76,7 +87,12 @@ fn the_digest_names_the_meaning_and_not_the_layout() {
 #[test]
 fn mistakes_are_told_with_place_key_expectation_and_hint() {
     let table = [
-        ("[run]", "[run]\nconcurency = 8", &[][..], "demo.toml:4: run.concurency: unknown key\n  hint: did you mean `concurrency`?"),
+        (
+            "[run]",
+            "[run]\nconcurency = 8",
+            &[][..],
+            "demo.toml:4: run.concurency: unknown key\n  hint: did you mean `concurrency`?",
+        ),
         (
             "plugin = \"local\"",
             "plugin = \"local\"\nurl = 1\nisolation = \"workr\"",
@@ -84,20 +100,90 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "demo.toml:14: backend.small.url: unknown key\n  hint: known keys: allow_unchecked_layout, asset, base_url, concurrency, config, id, isolation, model, origins, plugin, secrets\n\
              demo.toml:15: backend.small.isolation: expected one of `in-process`, `worker`, found the string \"workr\"\n  hint: did you mean `worker`?",
         ),
-        ("max_samples = 100", "max_samples = \"100\"", &[], "demo.toml:2: max_samples: expected an integer, found the string \"100\""),
-        ("max_samples = 100", "max_samples = -1", &[], "demo.toml:2: max_samples: expected at least 0, found -1"),
-        ("\"2m\"", "\"2 parsecs\"", &[], "demo.toml:4: run.attempt_timeout: expected a duration longer than nothing, such as \"120s\", \"2m\" or \"500ms\""),
-        ("${URL:-", "${URL}${X:-", &[], "demo.toml:8: backend.tgi.base_url: the environment variable URL is not set; set it, or give a default: `${URL:-…}`"),
-        ("127.0.0.1", "example.com", &[], "demo.toml:8: backend.tgi.base_url: `http://example.com:8080` would go unencrypted to another machine; http is for loopback only, write https"),
-        ("id = \"small\"", "id = \"tgi\"", &["task.backends=[\"tgi\"]"], "demo.toml:11: backend.tgi: there are two called `tgi`; give one of them another `id`"),
-        ("[\"small\"]", "[\"smal\"]", &[], "demo.toml:21: task.piqa.backends: there is no backend `smal`\n  hint: did you mean `small`?"),
-        ("tasks = [\"piqa\"]", "tasks = [\"pica\"]", &[], "demo.toml:24: group.all.tasks.0: there is no task `pica`\n  hint: did you mean `piqa`?"),
-        ("tasks/piqa.toml", "tasks/none.toml", &[], "demo.toml:19: task.file: cannot read tasks/none.toml: No such file or directory (os error 2)\n  hint: the path is relative to the run file"),
-        ("{ path = \"m.gguf\" }", "{ path = \"m\", wheel = \"w\" }", &[], "demo.toml:17: backend.small.asset.model.sources.0: expected either `path`, or all of `wheel`, `version` and `member`"),
-        ("ba7816bf", "", &[], "demo.toml:16: backend.small.asset.model.sha256: expected a SHA-256 as 64 hex digits, found \"8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\""),
-        ("m.gguf\"\nsha", "../m.gguf\"\nsha", &[], "demo.toml:15: backend.small.asset.model.name: expected the name of a file, without a folder"),
-        ("[run]", "[run]", &["run.concurrency=many"], "--set run.concurrency: run.concurrency: expected an integer, found the string \"many\""),
-        ("[run]", "[run]", &["run.concurrency=0"], "--set run.concurrency: run.concurrency: expected at least 1, found 0"),
+        (
+            "max_samples = 100",
+            "max_samples = \"100\"",
+            &[],
+            "demo.toml:2: max_samples: expected an integer, found the string \"100\"",
+        ),
+        (
+            "max_samples = 100",
+            "max_samples = -1",
+            &[],
+            "demo.toml:2: max_samples: expected at least 0, found -1",
+        ),
+        (
+            "\"2m\"",
+            "\"2 parsecs\"",
+            &[],
+            "demo.toml:4: run.attempt_timeout: expected a duration longer than nothing, such as \"120s\", \"2m\" or \"500ms\"",
+        ),
+        (
+            "${URL:-",
+            "${URL}${X:-",
+            &[],
+            "demo.toml:8: backend.tgi.base_url: the environment variable URL is not set; set it, or give a default: `${URL:-…}`",
+        ),
+        (
+            "127.0.0.1",
+            "example.com",
+            &[],
+            "demo.toml:8: backend.tgi.base_url: `http://example.com:8080` would go unencrypted to another machine; http is for loopback only, write https",
+        ),
+        (
+            "id = \"small\"",
+            "id = \"tgi\"",
+            &["task.backends=[\"tgi\"]"],
+            "demo.toml:11: backend.tgi: there are two called `tgi`; give one of them another `id`",
+        ),
+        (
+            "[\"small\"]",
+            "[\"smal\"]",
+            &[],
+            "demo.toml:21: task.piqa.backends: there is no backend `smal`\n  hint: did you mean `small`?",
+        ),
+        (
+            "tasks = [\"piqa\"]",
+            "tasks = [\"pica\"]",
+            &[],
+            "demo.toml:24: group.all.tasks.0: there is no task `pica`\n  hint: did you mean `piqa`?",
+        ),
+        (
+            "tasks/piqa.toml",
+            "tasks/none.toml",
+            &[],
+            "demo.toml:19: task.file: cannot read tasks/none.toml: No such file or directory (os error 2)\n  hint: the path is relative to the run file",
+        ),
+        (
+            "{ path = \"m.gguf\" }",
+            "{ path = \"m\", wheel = \"w\" }",
+            &[],
+            "demo.toml:17: backend.small.asset.model.sources.0: expected either `path`, or all of `wheel`, `version` and `member`",
+        ),
+        (
+            "ba7816bf",
+            "",
+            &[],
+            "demo.toml:16: backend.small.asset.model.sha256: expected a SHA-256 as 64 hex digits, found \"8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"",
+        ),
+        (
+            "m.gguf\"\nsha",
+            "../m.gguf\"\nsha",
+            &[],
+            "demo.toml:15: backend.small.asset.model.name: expected the name of a file, without a folder",
+        ),
+        (
+            "[run]",
+            "[run]",
+            &["run.concurrency=many"],
+            "--set run.concurrency: run.concurrency: expected an integer, found the string \"many\"",
+        ),
+        (
+            "[run]",
+            "[run]",
+            &["run.concurrency=0"],
+            "--set run.concurrency: run.concurrency: expected at least 1, found 0",
+        ),
         ("plugin = \"tgi\"", "", &[], "demo.toml:6: backend.0.plugin: is required and missing"),
     ];
     for (from, to, sets, expected) in table {
@@ -108,7 +194,8 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
 }
 
 fn declared() -> Declared {
-    let slot = SecretSlot { slot: "api_key".into(), env: vec!["TGI_KEY".into()], ..SecretSlot::default() };
+    let slot =
+        SecretSlot { slot: "api_key".into(), env: vec!["TGI_KEY".into()], ..SecretSlot::default() };
     Declared { id: "tgi".into(), secrets: vec![slot], ..Declared::default() }
 }
 
@@ -117,24 +204,49 @@ fn a_plugin_is_told_what_its_schema_has() {
     let schema = json!({"type": "object", "properties": {"temperature": {"type": "number"}, "base_url": {"type": "string"}, "model": {"type": "string"}}, "required": ["base_url"]});
     let loaded = load_text(GOOD, &["backend.tgi.model=m"]).1.unwrap();
     let checked = loaded.check_backend(0, &declared(), &schema).unwrap();
-    assert_eq!(json!(checked.config), json!({"temperature": 0.5, "base_url": "http://127.0.0.1:8080", "model": "m"}));
+    assert_eq!(
+        json!(checked.config),
+        json!({"temperature": 0.5, "base_url": "http://127.0.0.1:8080", "model": "m"})
+    );
     assert!(checked.grants.request(&"http://127.0.0.1:8080/generate".parse().unwrap()).is_ok());
-    assert!(checked.grants.secret("api_key", &"http://127.0.0.1:8080/generate".parse().unwrap()).is_err());
+    assert!(
+        checked
+            .grants
+            .secret("api_key", &"http://127.0.0.1:8080/generate".parse().unwrap())
+            .is_err()
+    );
 }
 
 #[test]
 fn a_table_that_does_not_fit_its_plugin_is_told() {
     let schema = json!({"type": "object", "properties": {"temperature": {"type": "integer"}, "top_p": {"type": "number"}}});
     let table = [
-        (&["backend.tgi.config={topp = 1}"][..], "--set backend.tgi.config: backend.tgi.config.topp: unknown key\n  hint: did you mean `top_p`?"),
-        (&["backend.tgi.config.temperature=0.5"], "--set backend.tgi.config.temperature: backend.tgi.config.temperature: expected an integer, found 0.5"),
-        (&["backend.tgi.config={api_key = \"sk-1\"}"], "--set backend.tgi.config: backend.tgi.config.api_key: is a secret, and secrets do not belong into run files\n  hint: remove it, and set the environment variable TGI_KEY"),
-        (&["backend.tgi.config={}", "backend.tgi.secrets=[\"key\"]"], "--set backend.tgi.secrets: backend.tgi: `secrets` names the slot `key`, which plugin `tgi` does not declare (it has: api_key)"),
+        (
+            &["backend.tgi.config={topp = 1}"][..],
+            "--set backend.tgi.config: backend.tgi.config.topp: unknown key\n  hint: did you mean `top_p`?",
+        ),
+        (
+            &["backend.tgi.config.temperature=0.5"],
+            "--set backend.tgi.config.temperature: backend.tgi.config.temperature: expected an integer, found 0.5",
+        ),
+        (
+            &["backend.tgi.config={api_key = \"sk-1\"}"],
+            "--set backend.tgi.config: backend.tgi.config.api_key: is a secret, and secrets do not belong into run files\n  hint: remove it, and set the environment variable TGI_KEY",
+        ),
+        (
+            &["backend.tgi.config={}", "backend.tgi.secrets=[\"key\"]"],
+            "--set backend.tgi.secrets: backend.tgi: `secrets` names the slot `key`, which plugin `tgi` does not declare (it has: api_key)",
+        ),
     ];
     for (sets, expected) in table {
         let loaded = load_text(GOOD, sets).1.unwrap();
-        let error = loaded.check_backend(0, &declared(), &schema).map(|_| ()).unwrap_err().to_string();
-        let rest = error.lines().filter(|line| !line.contains("has no base_url")).collect::<Vec<_>>().join("\n");
+        let error =
+            loaded.check_backend(0, &declared(), &schema).map(|_| ()).unwrap_err().to_string();
+        let rest = error
+            .lines()
+            .filter(|line| !line.contains("has no base_url"))
+            .collect::<Vec<_>>()
+            .join("\n");
         assert_eq!(rest, expected);
         assert!(error.contains("backend.tgi.base_url: plugin `tgi` has no base_url"), "{error}");
     }

@@ -49,7 +49,11 @@ impl Node {
     }
 
     pub(crate) fn get_str(&self, key: &str) -> Option<&str> {
-        if let Content::Scalar(Value::String(text)) = &self.get(key)?.content { Some(text) } else { None }
+        if let Content::Scalar(Value::String(text)) = &self.get(key)?.content {
+            Some(text)
+        } else {
+            None
+        }
     }
 
     /// The elements of an array; nothing for another value.
@@ -62,7 +66,12 @@ impl Node {
         match &self.content {
             Content::Scalar(value) => value.clone(),
             Content::Array(items) => Value::Array(items.iter().map(Self::to_value).collect()),
-            Content::Table(table) => Value::Object(table.iter().map(|(key, node)| (key.clone(), node.to_value())).collect::<Map<_, _>>()),
+            Content::Table(table) => Value::Object(
+                table
+                    .iter()
+                    .map(|(key, node)| (key.clone(), node.to_value()))
+                    .collect::<Map<_, _>>(),
+            ),
         }
     }
 
@@ -114,7 +123,8 @@ impl Node {
 /// # Errors
 /// If it cannot be read or is not TOML.
 pub(crate) fn read(path: &Path) -> Result<Node, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.into(), source })?;
     parse(path, &text)
 }
 
@@ -126,13 +136,19 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Node, ConfigError> {
         ConfigError::Invalid(vec![Problem::new(&place, "", error.message().trim())])
     })?;
     let mut problems = Vec::new();
-    let node = from_table(table.get_ref(), &lines.place(0), &|offset| lines.place(offset), &mut problems);
+    let node =
+        from_table(table.get_ref(), &lines.place(0), &|offset| lines.place(offset), &mut problems);
     ConfigError::unless_empty(problems)?;
     Ok(node)
 }
 
 /// A parsed value with places of its own; `place` turns a byte offset into one.
-pub(crate) fn from_toml(value: &DeValue<'_>, here: &Place, place: &dyn Fn(usize) -> Place, problems: &mut Vec<Problem>) -> Node {
+pub(crate) fn from_toml(
+    value: &DeValue<'_>,
+    here: &Place,
+    place: &dyn Fn(usize) -> Place,
+    problems: &mut Vec<Problem>,
+) -> Node {
     let scalar = |value: Value| Node { content: Content::Scalar(value), place: here.clone() };
     match value {
         DeValue::String(text) => scalar(Value::String(text.clone().into_owned())),
@@ -141,26 +157,41 @@ pub(crate) fn from_toml(value: &DeValue<'_>, here: &Place, place: &dyn Fn(usize)
         DeValue::Integer(value) => match i64::from_str_radix(value.as_str(), value.radix()) {
             Ok(number) => scalar(Value::from(number)),
             Err(_) => {
-                problems.push(Problem::new(here, "", format!("`{}` does not fit a 64-bit integer", value.as_str())));
+                problems.push(Problem::new(
+                    here,
+                    "",
+                    format!("`{}` does not fit a 64-bit integer", value.as_str()),
+                ));
                 scalar(Value::Null)
             }
         },
         DeValue::Float(value) => match value.as_str().parse().ok().and_then(Number::from_f64) {
             Some(number) => scalar(Value::Number(number)),
             None => {
-                problems.push(Problem::new(here, "", format!("`{}` is not a finite number", value.as_str())));
+                problems.push(Problem::new(
+                    here,
+                    "",
+                    format!("`{}` is not a finite number", value.as_str()),
+                ));
                 scalar(Value::Null)
             }
         },
         DeValue::Array(items) => {
-            let items = items.iter().map(|item| from_toml(item.get_ref(), &place(item.span().start), place, problems));
+            let items = items
+                .iter()
+                .map(|item| from_toml(item.get_ref(), &place(item.span().start), place, problems));
             Node { content: Content::Array(items.collect()), place: here.clone() }
         }
         DeValue::Table(table) => from_table(table, here, place, problems),
     }
 }
 
-fn from_table(table: &DeTable<'_>, here: &Place, place: &dyn Fn(usize) -> Place, problems: &mut Vec<Problem>) -> Node {
+fn from_table(
+    table: &DeTable<'_>,
+    here: &Place,
+    place: &dyn Fn(usize) -> Place,
+    problems: &mut Vec<Problem>,
+) -> Node {
     let entries = table.iter().map(|(key, value)| {
         let node = from_toml(value.get_ref(), &place(key.span().start), place, problems);
         (key.get_ref().clone().into_owned(), node)

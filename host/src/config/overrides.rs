@@ -19,13 +19,17 @@ impl Set {
         // The value stays out of messages: it may be a secret that does not belong there.
         let shown = argument.split_once('=').map_or(argument, |(key, _)| key).trim();
         let place = Place::Argument(format!("--set {shown}").into());
-        let wrong = |message: &str| Problem::new(&place, "", message).hint("for example: --set run.concurrency=8");
+        let wrong = |message: &str| {
+            Problem::new(&place, "", message).hint("for example: --set run.concurrency=8")
+        };
         let (key, text) = argument.split_once('=').ok_or_else(|| wrong("expected KEY=VALUE"))?;
         let path = parse_key(key.trim()).ok_or_else(|| wrong("the key is not a dotted path"))?;
         let text = text.trim();
         let mut problems = Vec::new();
         let value = match DeValue::parse(text) {
-            Ok(value) => node::from_toml(value.get_ref(), &place, &|_| place.clone(), &mut problems),
+            Ok(value) => {
+                node::from_toml(value.get_ref(), &place, &|_| place.clone(), &mut problems)
+            }
             Err(error) if text.starts_with(['[', '{', '"', '\'']) => {
                 return Err(wrong(&format!("the value is not TOML: {}", error.message().trim())));
             }
@@ -62,20 +66,27 @@ impl Set {
         match &mut node.content {
             Content::Table(table) => {
                 let place = &self.value.place;
-                let creates_elements = matches!(segment.as_str(), "backend" | "task" | "group") && path.len() == self.path.len();
+                let creates_elements = matches!(segment.as_str(), "backend" | "task" | "group")
+                    && path.len() == self.path.len();
                 if creates_elements && !rest.is_empty() && !table.contains_key(segment) {
-                    return Err(Problem::new(place, self.path.join("."), format!("the run file has no [[{segment}]] to change")));
+                    return Err(Problem::new(
+                        place,
+                        self.path.join("."),
+                        format!("the run file has no [[{segment}]] to change"),
+                    ));
                 }
                 let entry = table.entry(segment.clone()).or_insert_with(|| Node::table(place));
                 self.write(entry, rest)
             }
             Content::Array(items) => {
                 let named = items.iter().position(|item| item.name() == Some(segment));
-                let selected = segment.parse().ok().filter(|index: &usize| *index < items.len()).or(named);
+                let selected =
+                    segment.parse().ok().filter(|index: &usize| *index < items.len()).or(named);
                 if let Some(index) = selected {
                     return items.get_mut(index).map_or(Ok(()), |item| self.write(item, rest));
                 }
-                let tables = !items.is_empty() && items.iter().all(|item| item.as_table().is_some());
+                let tables =
+                    !items.is_empty() && items.iter().all(|item| item.as_table().is_some());
                 if tables && segment.parse::<usize>().is_err() {
                     return items.iter_mut().try_for_each(|item| self.write(item, path));
                 }
@@ -83,15 +94,27 @@ impl Set {
             }
             Content::Scalar(_) => {
                 let key = self.path.join(".");
-                Err(Problem::new(&self.value.place, key, format!("`{segment}` cannot be set inside a value that is no table")))
+                Err(Problem::new(
+                    &self.value.place,
+                    key,
+                    format!("`{segment}` cannot be set inside a value that is no table"),
+                ))
             }
         }
     }
 
     fn no_element(&self, segment: &str, items: &[Node]) -> Problem {
         let names: Vec<_> = items.iter().filter_map(Node::name).collect();
-        let problem = Problem::new(&self.value.place, self.path.join("."), format!("there is no element `{segment}` among {}", items.len()));
-        if names.is_empty() { problem } else { problem.hint(format!("elements: {}", names.join(", "))) }
+        let problem = Problem::new(
+            &self.value.place,
+            self.path.join("."),
+            format!("there is no element `{segment}` among {}", items.len()),
+        );
+        if names.is_empty() {
+            problem
+        } else {
+            problem.hint(format!("elements: {}", names.join(", ")))
+        }
     }
 }
 
@@ -119,7 +142,8 @@ mod tests {
 
     use super::*;
 
-    const FILE: &str = "seed = 1\n[[backend]]\nid = \"a\"\n[[backend]]\nid = \"b\"\n[[task]]\nid = \"piqa\"\n";
+    const FILE: &str =
+        "seed = 1\n[[backend]]\nid = \"a\"\n[[backend]]\nid = \"b\"\n[[task]]\nid = \"piqa\"\n";
 
     #[test]
     fn a_value_lands_where_the_path_says() {
@@ -128,7 +152,11 @@ mod tests {
             ("run.concurrency = 8", "/run/concurrency", "8"),
             ("run.store=hash", "/run/store", "\"hash\""),
             ("run.store=\"12\"", "/run/store", "\"12\""),
-            ("backend.base_url=http://127.0.0.1:1/x?a=b", "/backend/0/base_url", "\"http://127.0.0.1:1/x?a=b\""),
+            (
+                "backend.base_url=http://127.0.0.1:1/x?a=b",
+                "/backend/0/base_url",
+                "\"http://127.0.0.1:1/x?a=b\"",
+            ),
             ("backend.base_url=x", "/backend/1/base_url", "\"x\""),
             ("backend.b.model=m", "/backend/1/model", "\"m\""),
             ("backend.1.model=m", "/backend/1/model", "\"m\""),
@@ -139,18 +167,34 @@ mod tests {
             let mut node = node::parse(Path::new("r.toml"), FILE).unwrap();
             Set::parse(argument).unwrap().apply(&mut node).unwrap();
             let value = node.to_value();
-            assert_eq!(value.pointer(pointer).map(ToString::to_string).as_deref(), Some(expected), "{argument}");
+            assert_eq!(
+                value.pointer(pointer).map(ToString::to_string).as_deref(),
+                Some(expected),
+                "{argument}"
+            );
         }
     }
 
     #[test]
     fn a_value_with_nowhere_to_go_is_told() {
         let table = [
-            ("nonsense", "--set nonsense: expected KEY=VALUE\n  hint: for example: --set run.concurrency=8"),
-            ("a..b=1", "--set a..b: the key is not a dotted path\n  hint: for example: --set run.concurrency=8"),
+            (
+                "nonsense",
+                "--set nonsense: expected KEY=VALUE\n  hint: for example: --set run.concurrency=8",
+            ),
+            (
+                "a..b=1",
+                "--set a..b: the key is not a dotted path\n  hint: for example: --set run.concurrency=8",
+            ),
             ("seed.x=1", "--set seed.x: seed.x: `x` cannot be set inside a value that is no table"),
-            ("backend.7.model=x", "--set backend.7.model: backend.7.model: there is no element `7` among 2\n  hint: elements: a, b"),
-            ("group.metric=x", "--set group.metric: group.metric: the run file has no [[group]] to change"),
+            (
+                "backend.7.model=x",
+                "--set backend.7.model: backend.7.model: there is no element `7` among 2\n  hint: elements: a, b",
+            ),
+            (
+                "group.metric=x",
+                "--set group.metric: group.metric: the run file has no [[group]] to change",
+            ),
         ];
         for (argument, expected) in table {
             let mut node = node::parse(Path::new("r.toml"), FILE).unwrap();

@@ -27,7 +27,12 @@ struct Resolver<'a> {
 }
 
 /// What the tree means. `stem` names the run if the file does not; `base_dirs` has one folder a task.
-pub(crate) fn resolve(root: &Node, stem: &str, run_dir: &Path, base_dirs: Vec<PathBuf>) -> Result<RunConfig, ConfigError> {
+pub(crate) fn resolve(
+    root: &Node,
+    stem: &str,
+    run_dir: &Path,
+    base_dirs: Vec<PathBuf>,
+) -> Result<RunConfig, ConfigError> {
     let mut resolver = Resolver { root, run_dir, problems: Vec::new() };
     let config = resolver.run(stem, base_dirs);
     match config {
@@ -44,16 +49,27 @@ impl Resolver<'_> {
         }
         let raw: RawRun = self.read(value, &[])?;
         let engine = self.engine(&raw.run);
-        let backends: Vec<_> = (0..).zip(raw.backend).map(|(index, raw)| self.backend(index, raw, engine.concurrency)).collect();
+        let backends: Vec<_> = (0..)
+            .zip(raw.backend)
+            .map(|(index, raw)| self.backend(index, raw, engine.concurrency))
+            .collect();
         let known: Vec<_> = backends.iter().map(|backend| backend.id.clone()).collect();
         self.unique("backend", &known);
 
         let nodes = self.root.get("task").map(Node::items).unwrap_or_default();
-        let tasks: Vec<_> = (0..).zip(nodes).zip(base_dirs).filter_map(|((index, node), dir)| self.task(index, node, dir, &known, raw.max_samples)).collect();
+        let tasks: Vec<_> = (0..)
+            .zip(nodes)
+            .zip(base_dirs)
+            .filter_map(|((index, node), dir)| self.task(index, node, dir, &known, raw.max_samples))
+            .collect();
         let ids: Vec<_> = tasks.iter().map(|task| task.id.clone()).collect();
         self.unique("task", &ids);
 
-        let groups: Vec<_> = raw.group.into_iter().map(|raw| GroupConfig { id: raw.id, tasks: raw.tasks, metric: raw.metric }).collect();
+        let groups: Vec<_> = raw
+            .group
+            .into_iter()
+            .map(|raw| GroupConfig { id: raw.id, tasks: raw.tasks, metric: raw.metric })
+            .collect();
         self.groups(&groups, &ids);
         Some(RunConfig {
             name: raw.name.unwrap_or_else(|| stem.to_owned()),
@@ -68,7 +84,10 @@ impl Resolver<'_> {
     }
 
     fn engine(&mut self, raw: &RawEngine) -> Engine {
-        let mut duration = |key: &str, text: &Option<String>, default: Duration| match text.as_deref().map(humantime::parse_duration) {
+        let mut duration = |key: &str, text: &Option<String>, default: Duration| match text
+            .as_deref()
+            .map(humantime::parse_duration)
+        {
             None => default,
             Some(Ok(duration)) if !duration.is_zero() => duration,
             Some(_) => {
@@ -90,7 +109,10 @@ impl Resolver<'_> {
                 (Some(count), _) => MaxUnscored::Count(count),
                 (None, Some(share)) if (0.0..=1.0).contains(&share) => MaxUnscored::Share(share),
                 _ => {
-                    self.wrong::<()>(&["run", "max_unscored"], "expected a count (5) or a share from 0.0 to 1.0 (0.01)");
+                    self.wrong::<()>(
+                        &["run", "max_unscored"],
+                        "expected a count (5) or a share from 0.0 to 1.0 (0.01)",
+                    );
                     MaxUnscored::Count(0)
                 }
             },
@@ -115,11 +137,19 @@ impl Resolver<'_> {
                 Ok(_) => Some(url),
                 Err(error) => self.wrong(&[&at[..], &["base_url"]].concat(), &error.to_string()),
             },
-            Err(error) => self.wrong(&[&at[..], &["base_url"]].concat(), &format!("expected a URL such as http://127.0.0.1:8080: {error}")),
+            Err(error) => self.wrong(
+                &[&at[..], &["base_url"]].concat(),
+                &format!("expected a URL such as http://127.0.0.1:8080: {error}"),
+            ),
         });
-        let origins = (0..).zip(&raw.origins).filter_map(|(number, text): (usize, _)| match text.parse::<OriginPattern>() {
-            Ok(origin) => Some(origin),
-            Err(error) => self.wrong(&[&at[..], &["origins", &number.to_string()]].concat(), &error.to_string()),
+        let origins = (0..).zip(&raw.origins).filter_map(|(number, text): (usize, _)| {
+            match text.parse::<OriginPattern>() {
+                Ok(origin) => Some(origin),
+                Err(error) => self.wrong(
+                    &[&at[..], &["origins", &number.to_string()]].concat(),
+                    &error.to_string(),
+                ),
+            }
         });
         let origins = origins.collect();
         let assets = raw.asset.into_iter().filter_map(|(name, raw)| {
@@ -128,7 +158,10 @@ impl Resolver<'_> {
         });
         let assets = assets.collect();
         if base_url.is_none() && !raw.secrets.is_empty() {
-            self.wrong::<()>(&[&at[..], &["secrets"]].concat(), "lets secrets go to the origin of `base_url`, but there is no `base_url`");
+            self.wrong::<()>(
+                &[&at[..], &["secrets"]].concat(),
+                "lets secrets go to the origin of `base_url`, but there is no `base_url`",
+            );
         }
         BackendConfig {
             id: raw.id.unwrap_or_else(|| raw.plugin.clone()),
@@ -146,9 +179,11 @@ impl Resolver<'_> {
     }
 
     fn asset(&mut self, at: &[&str], raw: RawAsset) -> Option<Asset> {
-        let plain = !raw.name.is_empty() && Path::new(&raw.name).file_name().is_some_and(|name| name == raw.name.as_str());
+        let plain = !raw.name.is_empty()
+            && Path::new(&raw.name).file_name().is_some_and(|name| name == raw.name.as_str());
         if !plain {
-            return self.wrong(&[at, &["name"]].concat(), "expected the name of a file, without a folder");
+            return self
+                .wrong(&[at, &["name"]].concat(), "expected the name of a file, without a folder");
         }
         let sha256: Sha256 = match raw.sha256.parse() {
             Ok(sha256) => sha256,
@@ -157,15 +192,34 @@ impl Resolver<'_> {
         let mut sources = Vec::new();
         for (number, source) in (0_usize..).zip(raw.sources) {
             sources.push(match source {
-                RawSource { path: Some(path), wheel: None, version: None, member: None } => Source::Path(self.run_dir.join(path)),
-                RawSource { path: None, wheel: Some(name), version: Some(version), member: Some(member) } => Source::Wheel { name, version, member },
-                _ => return self.wrong(&[at, &["sources", &number.to_string()]].concat(), "expected either `path`, or all of `wheel`, `version` and `member`"),
+                RawSource { path: Some(path), wheel: None, version: None, member: None } => {
+                    Source::Path(self.run_dir.join(path))
+                }
+                RawSource {
+                    path: None,
+                    wheel: Some(name),
+                    version: Some(version),
+                    member: Some(member),
+                } => Source::Wheel { name, version, member },
+                _ => {
+                    return self.wrong(
+                        &[at, &["sources", &number.to_string()]].concat(),
+                        "expected either `path`, or all of `wheel`, `version` and `member`",
+                    );
+                }
             });
         }
         Some(Asset { name: raw.name, sha256, sources })
     }
 
-    fn task(&mut self, index: usize, node: &Node, base_dir: PathBuf, known: &[String], run_cap: Option<u64>) -> Option<TaskConfig> {
+    fn task(
+        &mut self,
+        index: usize,
+        node: &Node,
+        base_dir: PathBuf,
+        known: &[String],
+        run_cap: Option<u64>,
+    ) -> Option<TaskConfig> {
         let name = node.name().map_or_else(|| index.to_string(), str::to_owned);
         let backends = task::backends(node, &join("task", &name), known, &mut self.problems);
         let mut value = node.to_value();
@@ -191,12 +245,20 @@ impl Resolver<'_> {
         for (index, group) in groups.iter().enumerate() {
             let position = index.to_string();
             if ids.contains(&group.id) {
-                self.wrong::<()>(&["group", &position, "id"], &format!("`{}` names another group or a task too", group.id));
+                self.wrong::<()>(
+                    &["group", &position, "id"],
+                    &format!("`{}` names another group or a task too", group.id),
+                );
             }
             ids.push(group.id.clone());
-            for (number, task) in group.tasks.iter().enumerate().filter(|(_, task)| !tasks.contains(task)) {
+            for (number, task) in
+                group.tasks.iter().enumerate().filter(|(_, task)| !tasks.contains(task))
+            {
                 let near = nearest(task, tasks.iter().map(String::as_str));
-                self.wrong::<()>(&["group", &position, "tasks", &number.to_string()], &format!("there is no task `{task}`"));
+                self.wrong::<()>(
+                    &["group", &position, "tasks", &number.to_string()],
+                    &format!("there is no task `{task}`"),
+                );
                 if let (Some(problem), Some(near)) = (self.problems.last_mut(), near) {
                     problem.hint = Some(format!("did you mean `{near}`?"));
                 }
@@ -208,7 +270,10 @@ impl Resolver<'_> {
         let mut seen = BTreeSet::new();
         for (index, id) in ids.iter().enumerate() {
             if !seen.insert(id) {
-                self.wrong::<()>(&[what, &index.to_string()], &format!("there are two called `{id}`; give one of them another `id`"));
+                self.wrong::<()>(
+                    &[what, &index.to_string()],
+                    &format!("there are two called `{id}`; give one of them another `id`"),
+                );
             }
         }
     }
@@ -220,7 +285,12 @@ impl Resolver<'_> {
             Err(error) => {
                 let mut path = at.to_vec();
                 let segments: Vec<_> = error.path().iter().map(ToString::to_string).collect();
-                path.extend(segments.iter().map(|segment| segment.trim_matches(['[', ']'])).filter(|segment| *segment != "."));
+                path.extend(
+                    segments
+                        .iter()
+                        .map(|segment| segment.trim_matches(['[', ']']))
+                        .filter(|segment| *segment != "."),
+                );
                 self.wrong(&path, &error.inner().to_string())
             }
         }

@@ -11,7 +11,8 @@ use super::task::RawTask;
 /// The schema that `host schema` prints. A task's own keys are all optional in it, since a task file may have them.
 pub fn run_schema() -> Value {
     let mut schema = checked_schema();
-    if let Some(task) = schema.pointer_mut("/properties/task/items").and_then(Value::as_object_mut) {
+    if let Some(task) = schema.pointer_mut("/properties/task/items").and_then(Value::as_object_mut)
+    {
         task.remove("required");
     }
     schema
@@ -22,9 +23,21 @@ pub(crate) fn checked_schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let mut root = object(RawRun::json_schema(&mut generator));
     let mut task = object(RawTask::json_schema(&mut generator));
-    add_property(&mut task, "file", json!({"type": "string", "description": "A task file, relative to the run file; keys beside it override the file's."}));
-    add_property(&mut task, "backends", json!({"type": "array", "items": {"type": "string"}, "description": "Ids of the backends that it runs on; all by default."}));
-    add_property(&mut task, "max_samples", json!({"type": "integer", "minimum": 0, "description": "Most samples of this task."}));
+    add_property(
+        &mut task,
+        "file",
+        json!({"type": "string", "description": "A task file, relative to the run file; keys beside it override the file's."}),
+    );
+    add_property(
+        &mut task,
+        "backends",
+        json!({"type": "array", "items": {"type": "string"}, "description": "Ids of the backends that it runs on; all by default."}),
+    );
+    add_property(
+        &mut task,
+        "max_samples",
+        json!({"type": "integer", "minimum": 0, "description": "Most samples of this task."}),
+    );
     let tasks = json!({"type": "array", "items": task, "description": "The tasks that are run."});
     add_property(&mut root, "task", tasks);
     root.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
@@ -50,16 +63,29 @@ pub(crate) fn close(schema: &mut Value) {
 
 fn close_below(schema: &mut Value) {
     let Some(map) = schema.as_object_mut() else { return };
-    let says = ["additionalProperties", "patternProperties", "unevaluatedProperties", "allOf", "anyOf", "oneOf", "$ref"];
+    let says = [
+        "additionalProperties",
+        "patternProperties",
+        "unevaluatedProperties",
+        "allOf",
+        "anyOf",
+        "oneOf",
+        "$ref",
+    ];
     if map.contains_key("properties") && !says.iter().any(|key| map.contains_key(*key)) {
         map.insert("additionalProperties".into(), Value::Bool(false));
     }
     for (keyword, value) in map.iter_mut() {
         match (keyword.as_str(), value) {
-            ("properties" | "patternProperties" | "$defs" | "definitions", Value::Object(schemas)) => {
+            (
+                "properties" | "patternProperties" | "$defs" | "definitions",
+                Value::Object(schemas),
+            ) => {
                 schemas.values_mut().for_each(close_below);
             }
-            ("anyOf" | "oneOf" | "prefixItems", Value::Array(schemas)) => schemas.iter_mut().for_each(close_below),
+            ("anyOf" | "oneOf" | "prefixItems", Value::Array(schemas)) => {
+                schemas.iter_mut().for_each(close_below)
+            }
             ("items" | "additionalProperties", schema) => close_below(schema),
             _ => {}
         }
@@ -75,11 +101,15 @@ fn composed_definitions(schema: &Value, inside_all_of: bool, found: &mut Vec<Str
                 found.extend(reference.strip_prefix('#').map(str::to_owned));
             }
             for (key, value) in map {
-                let composed = key == "allOf" || (map.contains_key("properties") && matches!(key.as_str(), "anyOf" | "oneOf"));
+                let composed = key == "allOf"
+                    || (map.contains_key("properties")
+                        && matches!(key.as_str(), "anyOf" | "oneOf"));
                 composed_definitions(value, composed, found);
             }
         }
-        Value::Array(items) => items.iter().for_each(|item| composed_definitions(item, inside_all_of, found)),
+        Value::Array(items) => {
+            items.iter().for_each(|item| composed_definitions(item, inside_all_of, found))
+        }
         _ => {}
     }
 }

@@ -21,14 +21,26 @@ pub(crate) const RUN_KEYS: [&str; 3] = ["file", "backends", "max_samples"];
 ///
 /// # Errors
 /// If a task file cannot be read or is not TOML. Unset variables go to `problems`.
-pub(crate) fn merge_files(root: &mut Node, run_dir: &Path, variables: &Variables<'_>, problems: &mut Vec<Problem>) -> Result<Vec<PathBuf>, ConfigError> {
-    let Some(Content::Array(tasks)) = root.as_table_mut().and_then(|table| table.get_mut("task")).map(|node| &mut node.content) else {
+pub(crate) fn merge_files(
+    root: &mut Node,
+    run_dir: &Path,
+    variables: &Variables<'_>,
+    problems: &mut Vec<Problem>,
+) -> Result<Vec<PathBuf>, ConfigError> {
+    let Some(Content::Array(tasks)) =
+        root.as_table_mut().and_then(|table| table.get_mut("task")).map(|node| &mut node.content)
+    else {
         return Ok(Vec::new());
     };
     tasks.iter_mut().map(|task| merge_file(task, run_dir, variables, problems)).collect()
 }
 
-fn merge_file(task: &mut Node, run_dir: &Path, variables: &Variables<'_>, problems: &mut Vec<Problem>) -> Result<PathBuf, ConfigError> {
+fn merge_file(
+    task: &mut Node,
+    run_dir: &Path,
+    variables: &Variables<'_>,
+    problems: &mut Vec<Problem>,
+) -> Result<PathBuf, ConfigError> {
     let Some(file) = task.get_str("file").map(str::to_owned) else {
         return Ok(run_dir.to_owned());
     };
@@ -38,10 +50,16 @@ fn merge_file(task: &mut Node, run_dir: &Path, variables: &Variables<'_>, proble
     let place = task.place.clone();
     for key in RUN_KEYS {
         if let Some(entry) = merged.get(key).filter(|_| key != "max_samples") {
-            problems.push(Problem::new(&entry.place, key, format!("`{key}` belongs into the [[task]] table of the run file")));
+            problems.push(Problem::new(
+                &entry.place,
+                key,
+                format!("`{key}` belongs into the [[task]] table of the run file"),
+            ));
         }
     }
-    if let (Some(table), Some(stem)) = (merged.as_table_mut(), path.file_stem().and_then(|stem| stem.to_str())) {
+    if let (Some(table), Some(stem)) =
+        (merged.as_table_mut(), path.file_stem().and_then(|stem| stem.to_str()))
+    {
         table.entry("id".into()).or_insert_with(|| Node::string(stem, &place));
     }
     merged.merge(std::mem::replace(task, Node::table(&place)));
@@ -55,21 +73,37 @@ fn at_task(error: ConfigError, task: &Node) -> ConfigError {
         ConfigError::Read { path, source } => {
             let place = task.get("file").map_or(&task.place, |node| &node.place);
             let message = format!("cannot read {}: {source}", path.display());
-            ConfigError::Invalid(vec![Problem::new(place, "task.file", message).hint("the path is relative to the run file")])
+            ConfigError::Invalid(vec![
+                Problem::new(place, "task.file", message)
+                    .hint("the path is relative to the run file"),
+            ])
         }
         invalid => invalid,
     }
 }
 
 /// What `backends` of a task names, or all of them; unknown names become problems.
-pub(crate) fn backends(task: &Node, key: &str, known: &[String], problems: &mut Vec<Problem>) -> Vec<String> {
+pub(crate) fn backends(
+    task: &Node,
+    key: &str,
+    known: &[String],
+    problems: &mut Vec<Problem>,
+) -> Vec<String> {
     let Some(node) = task.get("backends") else { return known.to_vec() };
     let mut chosen = BTreeSet::new();
     for item in node.items() {
         if let Content::Scalar(Value::String(name)) = &item.content {
             if !known.contains(name) {
-                let hint = super::nearest(name, known.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
-                problems.push(Problem::new(&item.place, format!("{key}.backends"), format!("there is no backend `{name}`")).maybe_hint(hint));
+                let hint = super::nearest(name, known.iter().map(String::as_str))
+                    .map(|near| format!("did you mean `{near}`?"));
+                problems.push(
+                    Problem::new(
+                        &item.place,
+                        format!("{key}.backends"),
+                        format!("there is no backend `{name}`"),
+                    )
+                    .maybe_hint(hint),
+                );
             }
             chosen.insert(name.as_str());
         }

@@ -7,12 +7,21 @@ use std::collections::BTreeMap;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 use object::{LittleEndian, ReadRef};
-use plugin_api::abi::{ABI_MAJOR, ABI_MINOR, ENTRY_SYMBOL, MANIFEST_MAGIC, MANIFEST_SECTION, MANIFEST_VERSION};
+use plugin_api::abi::{
+    ABI_MAJOR, ABI_MINOR, ENTRY_SYMBOL, MANIFEST_MAGIC, MANIFEST_SECTION, MANIFEST_VERSION,
+};
 use plugin_api::manifest::Manifest;
 use thiserror::Error;
 
-#[cfg(not(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64", target_endian = "little")))]
-compile_error!("plugins are inspected and loaded on 64-bit little-endian Linux with glibc only; Mach-O and PE are not read yet");
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    target_pointer_width = "64",
+    target_endian = "little"
+)))]
+compile_error!(
+    "plugins are inspected and loaded on 64-bit little-endian Linux with glibc only; Mach-O and PE are not read yet"
+);
 
 #[cfg(target_arch = "x86_64")]
 const MACHINE: elf::Machine = elf::EM_X86_64;
@@ -126,14 +135,21 @@ impl<'data, R: ReadRef<'data>> Library<'data, R> {
         if len == 0 {
             return Err(Refusal::Empty);
         }
-        let ident = data.read_bytes_at(0, len.min(6)).map_err(|()| Refusal::Unreadable("its first bytes".into()))?;
+        let ident = data
+            .read_bytes_at(0, len.min(6))
+            .map_err(|()| Refusal::Unreadable("its first bytes".into()))?;
         match ident {
-            [0x7f, b'E', b'L', b'F', class, encoding] if (*class, *encoding) == (elf::ELFCLASS64.0, elf::ELFDATA2LSB.0) => {}
+            [0x7f, b'E', b'L', b'F', class, encoding]
+                if (*class, *encoding) == (elf::ELFCLASS64.0, elf::ELFDATA2LSB.0) => {}
             [0x7f, b'E', b'L', b'F', _, _] => return Err(Refusal::WrongClass),
             _ => return Err(Refusal::NotElf),
         }
         let header_len = size_of::<Header>() as u64;
-        let header = Header::parse(data).map_err(|_| Refusal::Truncated { part: "the ELF header", end: header_len, len })?;
+        let header = Header::parse(data).map_err(|_| Refusal::Truncated {
+            part: "the ELF header",
+            end: header_len,
+            len,
+        })?;
         let endian = LittleEndian;
         if header.e_machine(endian) != MACHINE {
             return Err(Refusal::OtherMachine { found: header.e_machine(endian) });
@@ -146,8 +162,16 @@ impl<'data, R: ReadRef<'data>> Library<'data, R> {
             end => Err(Refusal::Truncated { part, end: end.unwrap_or(u64::MAX), len }),
         };
         let table = |count: u16, entry: u16| u64::from(count) * u64::from(entry);
-        inside("the program header table", header.e_phoff(endian), table(header.e_phnum(endian), header.e_phentsize(endian)))?;
-        inside("the section header table", header.e_shoff(endian), table(header.e_shnum(endian), header.e_shentsize(endian)))?;
+        inside(
+            "the program header table",
+            header.e_phoff(endian),
+            table(header.e_phnum(endian), header.e_phentsize(endian)),
+        )?;
+        inside(
+            "the section header table",
+            header.e_shoff(endian),
+            table(header.e_shnum(endian), header.e_shentsize(endian)),
+        )?;
         let segments = header.program_headers(endian, data).map_err(damaged)?;
         for segment in segments {
             inside("a segment", segment.p_offset(endian), segment.p_filesz(endian))?;
@@ -156,22 +180,32 @@ impl<'data, R: ReadRef<'data>> Library<'data, R> {
             return Err(Refusal::NotALibrary);
         }
         let sections = header.sections(endian, data).map_err(damaged)?;
-        for section in sections.iter().filter(|section| section.sh_type(endian) != elf::SHT_NOBITS) {
+        for section in sections.iter().filter(|section| section.sh_type(endian) != elf::SHT_NOBITS)
+        {
             inside("a section", section.sh_offset(endian), section.sh_size(endian))?;
         }
         Ok(Self { sections })
     }
 
     fn manifest_section(&self, data: R) -> Result<&'data [u8], Refusal> {
-        let (_, section) = self.sections.section_by_name(LittleEndian, MANIFEST_SECTION.as_bytes()).ok_or(Refusal::NoManifest)?;
+        let (_, section) = self
+            .sections
+            .section_by_name(LittleEndian, MANIFEST_SECTION.as_bytes())
+            .ok_or(Refusal::NoManifest)?;
         section.data(LittleEndian, data).map_err(damaged)
     }
 
     fn exports(&self, data: R, name: &str) -> Result<bool, Refusal> {
-        let symbols = self.sections.symbols(LittleEndian, data, elf::SHT_DYNSYM).map_err(damaged)?;
+        let symbols =
+            self.sections.symbols(LittleEndian, data, elf::SHT_DYNSYM).map_err(damaged)?;
         Ok(symbols.iter().any(|symbol| {
-            let visible = matches!(symbol.st_bind(), elf::STB_GLOBAL | elf::STB_WEAK | elf::STB_GNU_UNIQUE);
-            visible && !symbol.is_undefined(LittleEndian) && symbols.symbol_name(LittleEndian, symbol).is_ok_and(|found| found == name.as_bytes())
+            let visible =
+                matches!(symbol.st_bind(), elf::STB_GLOBAL | elf::STB_WEAK | elf::STB_GNU_UNIQUE);
+            visible
+                && !symbol.is_undefined(LittleEndian)
+                && symbols
+                    .symbol_name(LittleEndian, symbol)
+                    .is_ok_and(|found| found == name.as_bytes())
         }))
     }
 }
@@ -179,31 +213,43 @@ impl<'data, R: ReadRef<'data>> Library<'data, R> {
 /// The JSON inside the section: magic, `u32 LE` version, `u32 LE` length, JSON. The linker may pad after it.
 fn frame(section: &[u8]) -> Result<&[u8], Refusal> {
     let damaged = |what: &str| Refusal::Manifest(what.into());
-    let rest = section.strip_prefix(&MANIFEST_MAGIC).ok_or_else(|| damaged("it does not begin with HOSTPLUG"))?;
-    let number = |at: usize| rest.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
-    let (Some(version), Some(length)) = (number(0), number(4)) else { return Err(damaged("it ends within its header")) };
+    let rest = section
+        .strip_prefix(&MANIFEST_MAGIC)
+        .ok_or_else(|| damaged("it does not begin with HOSTPLUG"))?;
+    let number = |at: usize| {
+        rest.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes)
+    };
+    let (Some(version), Some(length)) = (number(0), number(4)) else {
+        return Err(damaged("it ends within its header"));
+    };
     if version != MANIFEST_VERSION {
-        return Err(Refusal::Manifest(format!("its format is {version}, this host reads {MANIFEST_VERSION}")));
+        return Err(Refusal::Manifest(format!(
+            "its format is {version}, this host reads {MANIFEST_VERSION}"
+        )));
     }
     let body = &section[MANIFEST_HEADER..];
-    usize::try_from(length)
-        .ok()
-        .and_then(|length| body.get(..length))
-        .ok_or_else(|| Refusal::Manifest(format!("it says that it has {length} bytes, and has {}", body.len())))
+    usize::try_from(length).ok().and_then(|length| body.get(..length)).ok_or_else(|| {
+        Refusal::Manifest(format!("it says that it has {length} bytes, and has {}", body.len()))
+    })
 }
 
 fn parse_manifest(json: &[u8]) -> Result<Manifest, Refusal> {
     let damaged = |error: serde_json::Error| Refusal::Manifest(error.to_string());
     let manifest: Manifest = serde_json::from_slice(json).map_err(damaged)?;
     let id = &manifest.plugin.id;
-    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    let legal = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
+    };
     if id.is_empty() || !id.bytes().all(legal) {
         return Err(Refusal::Id(id.clone()));
     }
     let mut slots = BTreeMap::new();
     for secret in &manifest.plugin.secrets {
         if slots.insert(&secret.slot, ()).is_some() {
-            return Err(Refusal::Manifest(format!("the secret slot {:?} is declared twice", secret.slot)));
+            return Err(Refusal::Manifest(format!(
+                "the secret slot {:?} is declared twice",
+                secret.slot
+            )));
         }
     }
     Ok(manifest)
@@ -211,12 +257,17 @@ fn parse_manifest(json: &[u8]) -> Result<Manifest, Refusal> {
 
 /// While the major is 0 both numbers must agree; afterwards the plugin's minor is a floor.
 fn check_abi(major: u32, minor: u32, host_major: u32, host_minor: u32) -> Result<(), Refusal> {
-    let fits = major == host_major && if host_major == 0 { minor == host_minor } else { minor <= host_minor };
+    let fits = major == host_major
+        && if host_major == 0 { minor == host_minor } else { minor <= host_minor };
     if fits { Ok(()) } else { Err(Refusal::Abi { major, minor }) }
 }
 
 fn abi_hint(major: u32, minor: u32) -> &'static str {
-    if (major, minor) > (ABI_MAJOR, ABI_MINOR) { "; it needs a newer host" } else { "; build it again with this host's plugin-api" }
+    if (major, minor) > (ABI_MAJOR, ABI_MINOR) {
+        "; it needs a newer host"
+    } else {
+        "; build it again with this host's plugin-api"
+    }
 }
 
 fn machine_name(machine: elf::Machine) -> String {

@@ -22,15 +22,26 @@ pub(crate) fn section(json: &str) -> Vec<u8> {
 }
 
 /// Builds a library with this section (none if empty) and exported symbol; `None` where there is no C compiler.
-pub(crate) fn build(dir: &Path, name: &str, section: &[u8], symbol: &str) -> Option<std::path::PathBuf> {
+pub(crate) fn build(
+    dir: &Path,
+    name: &str,
+    section: &[u8],
+    symbol: &str,
+) -> Option<std::path::PathBuf> {
     let (source, library) = (dir.join(format!("{name}.c")), dir.join(format!("{name}.so")));
     let bytes = section.iter().map(u8::to_string).collect::<Vec<_>>().join(",");
     let manifest = match section {
         [] => String::new(),
-        _ => format!("__attribute__((used, section(\"{MANIFEST_SECTION}\"))) static const unsigned char manifest[] = {{{bytes}}};\n"),
+        _ => format!(
+            "__attribute__((used, section(\"{MANIFEST_SECTION}\"))) static const unsigned char manifest[] = {{{bytes}}};\n"
+        ),
     };
     std::fs::write(&source, format!("{manifest}int {symbol} = 1;\n")).unwrap();
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-nostdlib", "-o"]).arg(&library).arg(&source).status();
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-nostdlib", "-o"])
+        .arg(&library)
+        .arg(&source)
+        .status();
     let _ = std::fs::remove_file(&source);
     match built {
         Ok(status) if status.success() => Some(library),
@@ -47,7 +58,10 @@ fn library(section: &[u8], symbol: &str) -> Option<Vec<u8>> {
 }
 
 fn outcome(bytes: &[u8]) -> String {
-    inspect(bytes).map_or_else(|refusal| refusal.to_string(), |found| format!("plugin {}", found.manifest.plugin.id))
+    inspect(bytes).map_or_else(
+        |refusal| refusal.to_string(),
+        |found| format!("plugin {}", found.manifest.plugin.id),
+    )
 }
 
 fn patched(bytes: &[u8], at: usize, by: &[u8]) -> Vec<u8> {
@@ -70,11 +84,27 @@ fn a_library_with_a_manifest_is_a_plugin_and_nothing_else_is() {
         (b"#!/bin/sh\n".to_vec(), "not an ELF file".into()),
         (b"hi".to_vec(), "not an ELF file".into()),
         (patched(&good, 4, &[1]), "not a 64-bit little-endian ELF file".into()),
-        (patched(&good, 18, &other.0.to_le_bytes()), format!("built for another machine ({}; this host runs on {})", machine_name(other), machine_name(MACHINE))),
+        (
+            patched(&good, 18, &other.0.to_le_bytes()),
+            format!(
+                "built for another machine ({}; this host runs on {})",
+                machine_name(other),
+                machine_name(MACHINE)
+            ),
+        ),
         (patched(&good, 16, &[2]), "an ELF file, but not a shared library".into()),
-        (good[..40].to_vec(), "truncated or damaged: the ELF header ends at byte 64, the file at 40".into()),
-        (library(&[], ENTRY_SYMBOL).unwrap(), "not a plugin of this host: no .hostplugin section".into()),
-        (library(&good_section, "another_symbol").unwrap(), "does not export the symbol host_plugin_entry".into()),
+        (
+            good[..40].to_vec(),
+            "truncated or damaged: the ELF header ends at byte 64, the file at 40".into(),
+        ),
+        (
+            library(&[], ENTRY_SYMBOL).unwrap(),
+            "not a plugin of this host: no .hostplugin section".into(),
+        ),
+        (
+            library(&good_section, "another_symbol").unwrap(),
+            "does not export the symbol host_plugin_entry".into(),
+        ),
     ];
     for (bytes, expected) in table {
         assert_eq!(outcome(&bytes), expected);
@@ -113,7 +143,9 @@ fn a_damaged_manifest_says_what_is_wrong() {
 }
 
 fn outcome_of_section(bytes: &[u8]) -> String {
-    frame(bytes).and_then(parse_manifest).map_or_else(|refusal| refusal.to_string(), |_| "ok".into())
+    frame(bytes)
+        .and_then(parse_manifest)
+        .map_or_else(|refusal| refusal.to_string(), |_| "ok".into())
 }
 
 #[test]
@@ -129,8 +161,15 @@ fn the_abi_is_exact_before_one_and_a_floor_after() {
         ((0, 1), (1, 3), false),
     ];
     for (plugin, host, expected) in table {
-        assert_eq!(check_abi(plugin.0, plugin.1, host.0, host.1).is_ok(), expected, "{plugin:?} {host:?}");
+        assert_eq!(
+            check_abi(plugin.0, plugin.1, host.0, host.1).is_ok(),
+            expected,
+            "{plugin:?} {host:?}"
+        );
     }
     let refusal = Refusal::Abi { major: 7, minor: 2 };
-    assert_eq!(refusal.to_string(), format!("needs ABI 7.2; this host has {ABI_MAJOR}.{ABI_MINOR}; it needs a newer host"));
+    assert_eq!(
+        refusal.to_string(),
+        format!("needs ABI 7.2; this host has {ABI_MAJOR}.{ABI_MINOR}; it needs a newer host")
+    );
 }

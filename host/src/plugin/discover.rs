@@ -1,0 +1,390 @@
+//! Finds plugin files: which folders, which files in them, and why one is passed over. A file that is
+//! refused never stops the others, and no code of any of them runs here.
+//!
+//! At discovery only headers and the manifest are read. [`Candidate::read_verified`] reads a file that
+//! is about to be opened once more, whole, inspects those very bytes and hands them to the loader: what
+//! was inspected is what is loaded. The lock file is to be compared there, with the digest at hand.
+
+mod permission;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use object::ReadCache;
+use thiserror::Error;
+
+use super::inspect::{self, Inspection};
+use crate::asset::Sha256;
+use permission::Accounts;
+pub use permission::PermissionRefusal;
+
+/// Largest plugin file, in bytes.
+pub const MAX_PLUGIN_BYTES: u64 = 512 << 20;
+
+/// Where a plugin was found; installed ones are trusted to run in-process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provenance {
+    /// Beside the host's executable.
+    Installed,
+    /// In a folder that the user named.
+    Directory,
+}
+
+/// A folder to look for plugins in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SearchDirectory {
+    /// The folder.
+    pub path: PathBuf,
+    /// What its plugins are to be trusted as.
+    pub provenance: Provenance,
+}
+
+/// A folder that was asked for and cannot be searched.
+#[derive(Debug, Error)]
+pub enum SearchError {
+    /// Not there, not a folder, or not readable.
+    #[error("cannot search {} (from {from}): {reason}", path.display())]
+    Directory {
+        /// The folder.
+        path: PathBuf,
+        /// `--plugin-dir` or `HOST_PLUGIN_DIR`.
+        from: &'static str,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// A plugin that may be opened.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The file.
+    pub path: PathBuf,
+    /// Where it was found.
+    pub provenance: Provenance,
+    /// What it says of itself.
+    pub inspection: Inspection,
+    /// Size in bytes, at discovery.
+    pub len: u64,
+    /// Device and inode: one file is loaded once, whatever its names.
+    pub identity: (u64, u64),
+}
+
+/// The bytes of a plugin, inspected.
+#[derive(Debug)]
+pub struct VerifiedBytes {
+    /// The whole file.
+    pub bytes: Vec<u8>,
+    /// Their digest.
+    pub sha256: Sha256,
+}
+
+/// A file that is not used, and why.
+#[derive(Debug)]
+pub struct Refused {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: Refusal,
+}
+
+/// Why a file is not used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Somebody else could have changed it.
+    #[error(transparent)]
+    Permission(#[from] PermissionRefusal),
+    /// Not a file: a folder, a pipe, a device.
+    #[error("not a regular file")]
+    NotAFile,
+    /// It could not be read.
+    #[error("cannot read it: {0}")]
+    Read(#[from] std::io::Error),
+    /// Beyond [`MAX_PLUGIN_BYTES`].
+    #[error("{0} bytes; the most that a plugin may have is {MAX_PLUGIN_BYTES}")]
+    TooLarge(u64),
+    /// Not a plugin that this host can load.
+    #[error(transparent)]
+    Inspect(#[from] inspect::Refusal),
+    /// Another file has the same id; neither is used.
+    #[error("has the id `{id}`, as {} has; remove one of them", other.display())]
+    DuplicateId {
+        /// The id.
+        id: String,
+        /// The other file.
+        other: PathBuf,
+    },
+    /// The manifest is another one than at discovery.
+    #[error("changed since it was discovered")]
+    Changed,
+}
+
+/// A file that was met under a second name, and passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenTwice {
+    /// The name that is passed over.
+    pub path: PathBuf,
+    /// The name that was met first.
+    pub first: PathBuf,
+}
+
+/// Everything that was found.
+#[derive(Debug, Default)]
+pub struct Discovery {
+    /// Plugins, in the order of folders and names; ids are unique.
+    pub plugins: Vec<Candidate>,
+    /// What is not used, in the same order.
+    pub refused: Vec<Refused>,
+    /// Links and repeated folders; worth a note, not a warning.
+    pub seen_twice: Vec<SeenTwice>,
+}
+
+/// The folders to search: those of `--plugin-dir`, those of `HOST_PLUGIN_DIR` (a list separated by
+/// `:`), and the one of the executable.
+///
+/// # Errors
+/// If one that the user named is no folder.
+pub fn search_path(
+    flags: &[PathBuf],
+    variable: Option<&OsStr>,
+    executable: Option<&Path>,
+) -> Result<Vec<SearchDirectory>, SearchError> {
+    let listed: Vec<PathBuf> = variable
+        .map(|list| {
+            std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect()
+        })
+        .unwrap_or_default();
+    let named = flags
+        .iter()
+        .map(|path| (path, "--plugin-dir"))
+        .chain(listed.iter().map(|path| (path, "HOST_PLUGIN_DIR")));
+    let beside = executable.and_then(Path::parent);
+    let mut directories = Vec::new();
+    for (path, from) in named {
+        let wrong = |reason: String| SearchError::Directory { path: path.clone(), from, reason };
+        let metadata = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
+        if !metadata.is_dir() {
+            return Err(wrong("not a directory".into()));
+        }
+        // Naming the executable's folder takes no trust from what is installed there.
+        let installed = beside.is_some_and(|beside| {
+            std::fs::canonicalize(beside).ok() == std::fs::canonicalize(path).ok()
+        });
+        let provenance = if installed { Provenance::Installed } else { Provenance::Directory };
+        directories.push(SearchDirectory { path: path.clone(), provenance });
+    }
+    if let Some(parent) = beside {
+        directories
+            .push(SearchDirectory { path: parent.to_owned(), provenance: Provenance::Installed });
+    }
+    Ok(directories)
+}
+
+/// Looks through the folders, not into folders below them. Never fails: what cannot be used is listed.
+pub fn discover(directories: &[SearchDirectory]) -> Discovery {
+    let accounts = Accounts::of_system();
+    let mut discovery = Discovery::default();
+    let mut seen = BTreeMap::new();
+    for directory in directories {
+        search(directory, &accounts, &mut seen, &mut discovery);
+    }
+    refuse_duplicates(&mut discovery);
+    discovery
+}
+
+/// The first path of every file that was met, by device and inode.
+type Seen = BTreeMap<(u64, u64), PathBuf>;
+
+fn search(
+    directory: &SearchDirectory,
+    accounts: &Accounts,
+    seen: &mut Seen,
+    discovery: &mut Discovery,
+) {
+    let installed = directory.provenance == Provenance::Installed;
+    let root = match std::fs::canonicalize(&directory.path) {
+        Ok(root) => root,
+        Err(error) => {
+            return discovery
+                .refused
+                .push(Refused { path: directory.path.clone(), reason: error.into() });
+        }
+    };
+    let directory_refusal = || accounts.check(&root).err();
+    if let (false, Some(reason)) = (installed, directory_refusal()) {
+        return discovery
+            .refused
+            .push(Refused { path: directory.path.clone(), reason: reason.into() });
+    }
+    let names = match library_names(&root) {
+        Ok(names) => names,
+        Err(error) => {
+            return discovery
+                .refused
+                .push(Refused { path: directory.path.clone(), reason: error.into() });
+        }
+    };
+    for name in names {
+        let path = directory.path.join(name);
+        let (identity, checked) = examine(&path, &root, accounts);
+        if let (
+            true,
+            Err(Refusal::Inspect(
+                inspect::Refusal::NotElf | inspect::Refusal::NoManifest | inspect::Refusal::Empty,
+            )),
+        ) = (installed, &checked)
+        {
+            continue; // Other programs keep their libraries there.
+        }
+        if let Some(first) = identity.and_then(|identity| seen.get(&identity)) {
+            discovery.seen_twice.push(SeenTwice { path, first: first.clone() });
+            continue;
+        }
+        if let Some(identity) = identity {
+            seen.insert(identity, path.clone());
+        }
+        let checked = match directory_refusal() {
+            Some(reason) if installed => Err(reason.into()),
+            _ => checked,
+        };
+        match checked {
+            Ok((inspection, len, identity)) => {
+                discovery.plugins.push(Candidate {
+                    path,
+                    provenance: directory.provenance,
+                    inspection,
+                    len,
+                    identity,
+                });
+            }
+            Err(reason) => discovery.refused.push(Refused { path, reason }),
+        }
+    }
+}
+
+/// Sorted, so that two machines with the same files behave alike.
+fn library_names(root: &Path) -> std::io::Result<BTreeSet<std::ffi::OsString>> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(root)? {
+        let name = entry?.file_name();
+        if Path::new(&name).extension() == Some(OsStr::new(&std::env::consts::DLL_EXTENSION)) {
+            names.insert(name);
+        }
+    }
+    Ok(names)
+}
+
+type Examined = (Inspection, u64, (u64, u64));
+
+/// The file's identity, if it could be had, and what came of looking into it.
+fn examine(
+    path: &Path,
+    root: &Path,
+    accounts: &Accounts,
+) -> (Option<(u64, u64)>, Result<Examined, Refusal>) {
+    let file = match open(path, root) {
+        Ok(file) => file,
+        Err(reason) => return (None, Err(reason)),
+    };
+    let metadata = match file.metadata() {
+        Ok(metadata) => metadata,
+        Err(error) => return (None, Err(error.into())),
+    };
+    let identity = (metadata.dev(), metadata.ino());
+    let checked = check_file(&metadata, accounts).and_then(|()| {
+        let cache = ReadCache::new(file);
+        Ok((inspect::inspect_data(&cache)?, metadata.len(), identity))
+    });
+    (Some(identity), checked)
+}
+
+fn check_file(metadata: &std::fs::Metadata, accounts: &Accounts) -> Result<(), Refusal> {
+    if !metadata.is_file() {
+        return Err(Refusal::NotAFile);
+    }
+    accounts.check_metadata(metadata)?;
+    if metadata.len() > MAX_PLUGIN_BYTES {
+        return Err(Refusal::TooLarge(metadata.len()));
+    }
+    Ok(())
+}
+
+/// Opens the file that `path` leads to, which must lie in `root`. Does not wait for a pipe's writer.
+fn open(path: &Path, root: &Path) -> Result<File, Refusal> {
+    let target = std::fs::canonicalize(path)?;
+    if target.parent() != Some(root) {
+        return Err(PermissionRefusal::LeadsOut(target).into());
+    }
+    if !std::fs::metadata(&target)?.is_file() {
+        return Err(Refusal::NotAFile);
+    }
+    let flags = i32::try_from((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits())
+        .unwrap_or_default();
+    Ok(OpenOptions::new().read(true).custom_flags(flags).open(target)?)
+}
+
+/// Of two files with one id neither is used: which one was meant cannot be known.
+fn refuse_duplicates(discovery: &mut Discovery) {
+    let mut by_id: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for plugin in &discovery.plugins {
+        by_id
+            .entry(plugin.inspection.manifest.plugin.id.clone())
+            .or_default()
+            .push(plugin.path.clone());
+    }
+    let (kept, duplicates): (Vec<_>, Vec<_>) = std::mem::take(&mut discovery.plugins)
+        .into_iter()
+        .partition(|plugin| by_id.get(plugin.id()).is_none_or(|paths| paths.len() == 1));
+    discovery.plugins = kept;
+    for plugin in duplicates {
+        let id = plugin.id().to_owned();
+        let other = by_id
+            .get(&id)
+            .and_then(|paths| paths.iter().find(|path| **path != plugin.path))
+            .cloned()
+            .unwrap_or_default();
+        discovery
+            .refused
+            .push(Refused { path: plugin.path, reason: Refusal::DuplicateId { id, other } });
+    }
+}
+
+impl Candidate {
+    /// The id by which run files name it.
+    pub fn id(&self) -> &str {
+        &self.inspection.manifest.plugin.id
+    }
+
+    /// Reads the whole file once, with every check made again on what was read: the bytes to load.
+    ///
+    /// # Errors
+    /// If the file cannot be read any more, or is another one than was discovered.
+    pub fn read_verified(&self) -> Result<VerifiedBytes, Refusal> {
+        let root = self.path.parent().unwrap_or(Path::new("."));
+        let root =
+            std::fs::canonicalize(if root.as_os_str().is_empty() { Path::new(".") } else { root })?;
+        let accounts = Accounts::of_system();
+        accounts.check(&root)?;
+        let file = open(&self.path, &root)?;
+        let metadata = file.metadata()?;
+        check_file(&metadata, &accounts)?;
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+        file.take(MAX_PLUGIN_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_PLUGIN_BYTES {
+            return Err(Refusal::TooLarge(bytes.len() as u64));
+        }
+        if inspect::inspect(&bytes)? != self.inspection {
+            return Err(Refusal::Changed);
+        }
+        let sha256 = Sha256::of(&bytes);
+        Ok(VerifiedBytes { bytes, sha256 })
+    }
+}
+
+#[cfg(test)]
+#[path = "discover_tests.rs"]
+mod tests;

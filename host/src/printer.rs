@@ -1,0 +1,285 @@
+//! The only module that writes to stdout or stderr. stdout is data, stderr is talk; a reader that goes
+//! away (`| head`) is no error. Everything passes the redactor on its way out.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use crate::secret::{Redactor, Secret};
+
+/// How much is said, and in what form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Data, warnings and errors.
+    #[default]
+    Default,
+    /// Data and errors.
+    Quiet,
+    /// stdout is one JSON record a line and nothing else; stderr as in `Quiet`.
+    Json,
+}
+
+/// Writes for the whole program. Cheap to clone; clones share one output.
+#[derive(Clone)]
+pub struct Printer {
+    mode: Mode,
+    color: bool,
+    stderr_is_terminal: bool,
+    streams: Arc<Mutex<Streams>>,
+}
+
+struct Streams {
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+    redactor: Redactor,
+    /// Whether the reader of stdout went away.
+    out_closed: bool,
+    /// Whether the last line of stderr is a status line, to be overwritten.
+    status_shown: bool,
+}
+
+/// What a text on stderr is.
+#[derive(Clone, Copy)]
+enum Tone {
+    Note,
+    Warning,
+    Error,
+    Hint,
+}
+
+impl Printer {
+    /// A printer to the process's own streams. Colours are for a terminal where `NO_COLOR` is unset or empty.
+    pub fn new(mode: Mode) -> Self {
+        let stderr_is_terminal = io::stderr().is_terminal();
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self {
+            color: stderr_is_terminal && !no_color,
+            ..Self::with_streams(
+                mode,
+                Box::new(io::stdout()),
+                Box::new(io::stderr()),
+                stderr_is_terminal,
+            )
+        }
+    }
+
+    /// A printer to other streams, without colours; for tests.
+    pub fn with_streams(
+        mode: Mode,
+        out: Box<dyn Write + Send>,
+        err: Box<dyn Write + Send>,
+        stderr_is_terminal: bool,
+    ) -> Self {
+        let streams = Streams {
+            out,
+            err,
+            redactor: Redactor::default(),
+            out_closed: false,
+            status_shown: false,
+        };
+        Self { mode, color: false, stderr_is_terminal, streams: Arc::new(Mutex::new(streams)) }
+    }
+
+    /// From now on these secrets are taken out of everything that is printed.
+    pub fn hide<'a>(&self, secrets: impl IntoIterator<Item = (&'a str, &'a Secret)>) {
+        self.lock().redactor.add(secrets);
+    }
+
+    /// The mode that was asked for.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Whether a person may be watching: a bar or a status line makes sense.
+    pub fn stderr_is_terminal(&self) -> bool {
+        self.stderr_is_terminal
+    }
+
+    /// Whether the reader of stdout went away; what makes data may stop.
+    pub fn stdout_closed(&self) -> bool {
+        self.lock().out_closed
+    }
+
+    /// Data for people, on stdout, as it is given (with its own line ends). Nothing in JSON mode.
+    pub fn data(&self, text: &str) {
+        if self.mode != Mode::Json {
+            self.lock().write_out(text);
+        }
+    }
+
+    /// One record for programs, on stdout, in JSON mode only.
+    pub fn record(&self, record: &impl Serialize) {
+        if self.mode == Mode::Json {
+            match serde_json::to_string(record) {
+                Ok(line) => self.lock().write_out(&format!("{line}\n")),
+                Err(error) => self.error(&format!("a record cannot be written as JSON: {error}")),
+            }
+        }
+    }
+
+    /// What is going on. Default mode only.
+    pub fn note(&self, text: &str) {
+        if self.mode == Mode::Default {
+            self.talk(Tone::Note, text);
+        }
+    }
+
+    /// Something that the user should know and need not do anything about. Default mode only.
+    pub fn warn(&self, text: &str) {
+        if self.mode == Mode::Default {
+            self.talk(Tone::Warning, text);
+        }
+    }
+
+    /// Why something failed. Always.
+    pub fn error(&self, text: &str) {
+        self.talk(Tone::Error, text);
+    }
+
+    /// What to do about an error. Always.
+    pub fn hint(&self, text: &str) {
+        self.talk(Tone::Hint, text);
+    }
+
+    /// A line that the next output overwrites, for a person who watches: on a terminal, in default mode.
+    /// An empty text takes the line away.
+    pub fn status(&self, text: &str) {
+        if self.mode != Mode::Default || !self.stderr_is_terminal {
+            return;
+        }
+        let mut streams = self.lock();
+        streams.clear_status();
+        if !text.is_empty() {
+            let line = streams.redactor.redact(text).replace(['\n', '\r'], " ");
+            streams.write_err(&line);
+            streams.status_shown = true;
+        }
+    }
+
+    fn talk(&self, tone: Tone, text: &str) {
+        let (word, color) = match tone {
+            Tone::Note => ("", ""),
+            Tone::Warning => ("warning", "\x1b[1;33m"),
+            Tone::Error => ("error", "\x1b[1;31m"),
+            Tone::Hint => ("hint", "\x1b[1;36m"),
+        };
+        let label = match (word.is_empty(), self.color) {
+            (true, _) => String::new(),
+            (_, true) => format!("{color}{word}\x1b[0m: "),
+            (_, false) => format!("{word}: "),
+        };
+        let mut streams = self.lock();
+        streams.clear_status();
+        let text = streams.redactor.redact(text.trim_end()).into_owned();
+        streams.write_err(&format!("{label}{text}\n"));
+    }
+
+    /// A panic elsewhere must not silence the program.
+    fn lock(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Streams {
+    fn write_out(&mut self, text: &str) {
+        self.clear_status();
+        if self.out_closed {
+            return;
+        }
+        let clean = self.redactor.redact(text);
+        let written = self.out.write_all(clean.as_bytes()).and_then(|()| self.out.flush());
+        // A full disk is as final as a closed pipe, but somebody should hear of it.
+        if let Err(error) = written {
+            self.out_closed = true;
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                self.write_err(&format!("error: cannot write to stdout: {error}\n"));
+            }
+        }
+    }
+
+    /// There is nowhere left to tell an error of stderr.
+    fn write_err(&mut self, text: &str) {
+        let _ = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
+    }
+
+    fn clear_status(&mut self) {
+        if std::mem::take(&mut self.status_shown) {
+            self.write_err("\r\x1b[2K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn printed(mode: Mode, terminal: bool) -> (String, String) {
+        let (out, err) = (Shared::default(), Shared::default());
+        let printer =
+            Printer::with_streams(mode, Box::new(out.clone()), Box::new(err.clone()), terminal);
+        printer.hide([("key", &Secret::new("sk-123456".into()))]);
+        printer.status("working");
+        printer.data("table sk-123456\n");
+        printer.record(&json!({"event": "launch"}));
+        printer.note("note");
+        printer.warn("warning");
+        printer.error("failed with sk-123456\n");
+        printer.hint("hint");
+        let text = |shared: Shared| String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
+        (text(out), text(err))
+    }
+
+    #[test]
+    fn each_mode_says_what_it_promises_and_no_secret() {
+        let errors = "error: failed with [redacted:key]\nhint: hint\n";
+        let talk = format!("note\nwarning: warning\n{errors}");
+        let table = [
+            (Mode::Default, false, "table [redacted:key]\n", talk.clone()),
+            (Mode::Default, true, "table [redacted:key]\n", format!("working\r\x1b[2K{talk}")),
+            (Mode::Quiet, true, "table [redacted:key]\n", errors.into()),
+            (Mode::Json, true, "{\"event\":\"launch\"}\n", errors.into()),
+        ];
+        for (mode, terminal, out, err) in table {
+            assert_eq!(printed(mode, terminal), (out.to_owned(), err), "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_is_no_error() {
+        let err = Shared::default();
+        let printer =
+            Printer::with_streams(Mode::Default, Box::new(Closed), Box::new(err.clone()), false);
+        printer.data("a\n");
+        printer.data("b\n");
+        assert!(printer.stdout_closed());
+        assert!(err.0.lock().unwrap().is_empty());
+    }
+}
