@@ -1,9 +1,12 @@
 //! Library of the `host` binary.
 
 pub mod asset;
+pub mod cli;
 pub mod config;
 pub mod plugin;
 pub mod printer;
+pub mod report;
+pub mod run;
 pub mod score;
 pub mod secret;
 pub mod stats;

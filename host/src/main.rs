@@ -1,3 +1,7 @@
 //! The binary `host`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    host::cli::main().into()
+}

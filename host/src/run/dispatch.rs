@@ -36,7 +36,7 @@ pub async fn dispatch(
     while open || !in_flight.is_empty() {
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => {
+            () = stopped(&mut stop) => {
                 in_flight.shutdown().await;
                 return Ended::Stopped;
             }
@@ -59,4 +59,11 @@ pub async fn dispatch(
         }
     }
     failed.map_or(Ended::Complete, Ended::Failed)
+}
+
+/// Waits for the stop; for ever, if the run ends without one.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.map(drop).is_err() {
+        std::future::pending::<()>().await;
+    }
 }

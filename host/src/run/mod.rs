@@ -7,6 +7,7 @@ pub mod event;
 pub mod executor;
 pub mod feed;
 pub mod grade;
+pub mod open;
 pub mod plan;
 pub mod recorder;
 pub mod request;

@@ -17,7 +17,8 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    config::raw::Store,
+    config::Store,
+    secret::Redactor,
     stats::exact::ExactError,
     store::{
         journal::Journal,
@@ -77,6 +78,8 @@ pub struct Sinks {
     pub reporters: Vec<Box<dyn Reporter>>,
     /// What a finished sample stores.
     pub store: Store,
+    /// Hides secrets that a server may have echoed.
+    pub redactor: Arc<Redactor>,
 }
 
 /// Starts the recorder. It ends when nobody can send notes any more. At the first error it asks the run to
@@ -93,7 +96,7 @@ pub fn start(
     let tallies = units.iter().map(|unit| Tally::new(Arc::clone(unit))).collect();
     thread::Builder::new().name("recorder".to_owned()).spawn(move || {
         let mut recorder = Recorder {
-            journal: Journal::new(sinks.journal),
+            journal: Journal::new(sinks.journal, sinks.redactor),
             tallies,
             reporters: sinks.reporters,
             store: sinks.store,

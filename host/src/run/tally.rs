@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{event::UnitName, executor::Finished, grade::incident_name, plan::Unit};
 use crate::{
-    score::aggregate::Aggregate,
+    score::aggregate::{Aggregate, MetricValue},
     stats::exact::ExactError,
     store::{
         record::{Response, SampleRecord, Status},
@@ -117,14 +117,17 @@ impl Tally {
         &self.unit.name
     }
 
-    /// The unit.
-    pub fn unit(&self) -> &Unit {
-        &self.unit
-    }
-
     /// Finished samples, repeats counted.
     pub fn finished(&self) -> u64 {
         self.finished
+    }
+
+    /// The metrics so far.
+    ///
+    /// # Errors
+    /// More samples than can be counted.
+    pub fn metrics(&self) -> Result<Vec<MetricValue>, ExactError> {
+        self.aggregate.summary(&self.unit.task.metrics)
     }
 
     /// The results so far.
@@ -136,7 +139,7 @@ impl Tally {
         result.samples.scored = self.aggregate.samples_scored();
         result.samples.unscored = self.aggregate.samples_unscored();
         result.samples.total = result.samples.scored + result.samples.unscored;
-        for value in self.aggregate.summary(&self.unit.task.metrics)? {
+        for value in self.metrics()? {
             let entry = MetricEntry {
                 value: value.value,
                 stderr: value.stderr,

@@ -4,26 +4,30 @@
 //! bytes before that member's comma. So a line is complete exactly if it ends in a right checksum.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{self, BufRead, BufReader, BufWriter, Write},
     path::Path,
+    sync::Arc,
 };
 
 use serde::Serialize;
 
 use super::{record::SampleRecord, run_dir::StoreError};
+use crate::secret::Redactor;
 
 /// Appends lines.
 #[derive(Debug)]
 pub struct Journal {
     file: BufWriter<File>,
+    redactor: Arc<Redactor>,
     line: Vec<u8>,
 }
 
 impl Journal {
-    /// Appends to this file.
-    pub fn new(file: File) -> Self {
-        Self { file: BufWriter::with_capacity(256 * 1024, file), line: Vec::new() }
+    /// Appends to this file, with the secrets that `redactor` knows taken out: a server may echo one.
+    pub fn new(file: File, redactor: Arc<Redactor>) -> Self {
+        Self { file: BufWriter::with_capacity(256 * 1024, file), redactor, line: Vec::new() }
     }
 
     /// Appends a record. It is on its way to the disk after [`Journal::flush`].
@@ -33,6 +37,10 @@ impl Journal {
     pub fn append<T: Serialize>(&mut self, record: &T) -> io::Result<()> {
         self.line.clear();
         serde_json::to_writer(&mut self.line, record)?;
+        let text = std::str::from_utf8(&self.line).map_err(io::Error::other)?;
+        if let Cow::Owned(redacted) = self.redactor.redact(text) {
+            self.line = redacted.into_bytes();
+        }
         seal(&mut self.line)?;
         self.file.write_all(&self.line)
     }

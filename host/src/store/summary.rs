@@ -152,7 +152,7 @@ pub struct GroupResult {
     /// Each sample weighs the same.
     pub by_sample: MetricEntry,
     /// Each task weighs the same.
-    pub by_task: f64,
+    pub by_task: MetricEntry,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

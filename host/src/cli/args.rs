@@ -1,0 +1,81 @@
+//! What may be typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Evaluates language models through vendor backends that are plugins.
+///
+/// Exit codes: 0 done, 1 internal error, 2 usage or configuration, 3 finished with more unscored samples than
+/// allowed, 4 stopped by a budget or by the user, 5 plugin refused or failed.
+#[derive(Debug, Parser)]
+#[command(name = "host", version, max_term_width = 100)]
+pub struct Args {
+    /// One JSON record a line on stdout, the first `launch`, the last `done`.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but data and errors.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run one or more run files.
+    Run(RunArgs),
+    /// Look at plugins.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+}
+
+/// Where plugins are looked for.
+#[derive(Debug, clap::Args)]
+pub struct PluginDirs {
+    /// A folder with plugins, beside $HOST_PLUGIN_DIR and the folder of this program. May be repeated.
+    #[arg(long = "plugin-dir", value_name = "DIR")]
+    pub plugin_dirs: Vec<PathBuf>,
+}
+
+/// `host run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Run files (TOML).
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Change a value of the run file, by its dotted path: `run.concurrency=8`, `task.piqa.limit=5`. May be
+    /// repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Most samples of each task.
+    #[arg(long, value_name = "N")]
+    pub max_samples: Option<u64>,
+    /// Folder in which the run directory is made.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<String>,
+    /// Where plugins are looked for.
+    #[command(flatten)]
+    pub plugins: PluginDirs,
+    /// Do not run if any plugin file is refused.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `host plugin`.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// List the plugins that are found, and the files that are not used.
+    List {
+        /// Where plugins are looked for.
+        #[command(flatten)]
+        plugins: PluginDirs,
+    },
+    /// Show what one file says of itself. None of its code runs.
+    Inspect {
+        /// The plugin's file.
+        file: PathBuf,
+    },
+}

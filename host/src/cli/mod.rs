@@ -1,0 +1,47 @@
+//! The command line: one file a subcommand. Each parses, calls, and prints through the printer alone.
+
+mod args;
+mod plugin;
+mod run;
+
+pub use args::Args;
+
+use clap::Parser;
+
+use crate::{
+    printer::{Mode, Printer},
+    run::engine::exit,
+};
+
+/// Parses the process's arguments, does what they say, and gives the exit code.
+pub fn main() -> u8 {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are no errors, and clap knows which stream each belongs to.
+            let _ = error.print();
+            return if error.use_stderr() { exit::USAGE } else { exit::DONE };
+        }
+    };
+    let mode = match (args.json, args.quiet) {
+        (true, _) => Mode::Json,
+        (_, true) => Mode::Quiet,
+        _ => Mode::Default,
+    };
+    let printer = Printer::new(mode);
+    let logged = printer.clone();
+    crate::plugin::host_table::set_log(move |level, text| match level {
+        0 | 1 => logged.error(text),
+        2 => logged.warn(text),
+        _ => {}
+    });
+    match args.command {
+        args::Command::Run(command) => run::main(&command, &printer),
+        args::Command::Plugin(command) => plugin::main(&command, &printer),
+    }
+}
+
+/// Everything that an error says of itself and its causes.
+fn print_error(printer: &Printer, error: &anyhow::Error) {
+    printer.error(&format!("{error:#}"));
+}

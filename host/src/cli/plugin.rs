@@ -1,0 +1,172 @@
+//! `host plugin list` and `host plugin inspect`. None of the plugins' code runs.
+
+use std::{env, fs, path::Path};
+
+use anyhow::Context;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use super::{
+    args::{PluginCommand, PluginDirs},
+    print_error,
+};
+use crate::{
+    asset::Sha256,
+    plugin::{
+        discover::{self, Candidate, Discovery, Provenance},
+        inspect,
+    },
+    printer::Printer,
+    run::engine::exit,
+};
+use plugin_api::manifest::Manifest;
+
+/// Lists or inspects.
+pub(super) fn main(command: &PluginCommand, printer: &Printer) -> u8 {
+    let result = match command {
+        PluginCommand::List { plugins } => list(plugins, printer),
+        PluginCommand::Inspect { file } => inspect(file, printer),
+    };
+    result.unwrap_or_else(|error| {
+        print_error(printer, &error);
+        exit::USAGE
+    })
+}
+
+/// Everything that is found in the folders of this command line.
+pub(super) fn find(dirs: &PluginDirs) -> anyhow::Result<Discovery> {
+    let executable = env::current_exe().context("cannot tell where this program lies")?;
+    let variable = env::var_os("HOST_PLUGIN_DIR");
+    let path = discover::search_path(&dirs.plugin_dirs, variable.as_deref(), Some(&executable))?;
+    Ok(discover::discover(&path))
+}
+
+/// A plugin as programs are told.
+#[derive(Serialize)]
+struct PluginRecord<'a> {
+    path: String,
+    installed: bool,
+    manifest: &'a Manifest,
+}
+
+/// A refused file as programs are told.
+#[derive(Serialize)]
+struct RefusedRecord {
+    path: String,
+    refused: String,
+}
+
+fn list(dirs: &PluginDirs, printer: &Printer) -> anyhow::Result<u8> {
+    let discovery = find(dirs)?;
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["plugin", "version", "capabilities", "file"]);
+    for candidate in &discovery.plugins {
+        printer.record(&PluginRecord {
+            path: candidate.path.display().to_string(),
+            installed: candidate.provenance == Provenance::Installed,
+            manifest: &candidate.inspection.manifest,
+        });
+        table.add_row(row(candidate));
+    }
+    for refused in &discovery.refused {
+        let path = refused.path.display().to_string();
+        printer.warn(&format!("not used: {path}: {}", refused.reason));
+        printer.record(&RefusedRecord { path, refused: refused.reason.to_string() });
+    }
+    for seen in &discovery.seen_twice {
+        printer.note(&format!("{} is {} once more", seen.path.display(), seen.first.display()));
+    }
+    if discovery.plugins.is_empty() {
+        printer.note("no plugins found; name their folder by --plugin-dir or HOST_PLUGIN_DIR");
+    } else {
+        printer.data(&format!("{table}\n"));
+    }
+    Ok(exit::DONE)
+}
+
+fn row(candidate: &Candidate) -> [String; 4] {
+    let manifest = &candidate.inspection.manifest;
+    let capabilities: Vec<&str> =
+        manifest.plugin.capabilities.iter().map(|capability| capability.as_str()).collect();
+    [
+        candidate.id().to_owned(),
+        manifest.version.clone(),
+        capabilities.join(", "),
+        candidate.path.display().to_string(),
+    ]
+}
+
+/// An inspected file as programs are told.
+#[derive(Serialize)]
+struct InspectRecord<'a> {
+    path: String,
+    sha256: String,
+    bytes: usize,
+    manifest: &'a Manifest,
+}
+
+fn inspect(file: &Path, printer: &Printer) -> anyhow::Result<u8> {
+    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let sha256 = Sha256::of(&bytes).to_string();
+    let inspection = match inspect::inspect(&bytes) {
+        Ok(inspection) => inspection,
+        Err(refusal) => {
+            printer.error(&format!("{}: {refusal}", file.display()));
+            printer.record(&RefusedRecord { path: file.display().to_string(), refused: refusal.to_string() });
+            return Ok(exit::PLUGIN);
+        }
+    };
+    let manifest = &inspection.manifest;
+    let path = file.display().to_string();
+    printer.record(&InspectRecord { path: path.clone(), sha256: sha256.clone(), bytes: bytes.len(), manifest });
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["plugin", &manifest.plugin.id]);
+    for (key, value) in facts(manifest, &path, &sha256, bytes.len()) {
+        table.add_row([key.to_owned(), value]);
+    }
+    printer.data(&format!("{table}\n"));
+    Ok(exit::DONE)
+}
+
+/// What the file says, and what it asks for, in words.
+fn facts(manifest: &Manifest, path: &str, sha256: &str, bytes: usize) -> Vec<(&'static str, String)> {
+    let declared = &manifest.plugin;
+    let or_none = |list: Vec<String>| if list.is_empty() { "none".to_owned() } else { list.join("\n") };
+    let secrets = declared.secrets.iter().map(|slot| {
+        let from = slot.env.iter().map(|name| format!("${name}")).chain(slot.files.iter().cloned());
+        let need = if slot.optional { "optional" } else { "needed" };
+        let origins =
+            if slot.origins.is_empty() { "only where the run file grants it".to_owned() } else { slot.origins.join(", ") };
+        format!("{} ({need}), from {}; goes to: {origins}", slot.slot, from.collect::<Vec<_>>().join(", "))
+    });
+    let keys = manifest.config_schema.get("properties").and_then(|properties| properties.as_object());
+    let keys = keys.map(|keys| keys.keys().cloned().collect::<Vec<_>>().join(", ")).unwrap_or_default();
+    let limits = declared.limits;
+    vec![
+        ("file", path.to_owned()),
+        ("size", format!("{bytes} bytes")),
+        ("sha256", sha256.to_owned()),
+        ("version", manifest.version.clone()),
+        ("needs ABI", format!("{}.{}", manifest.abi.major, manifest.abi.minor)),
+        ("built with", format!("SDK {}, {}", manifest.sdk, manifest.rustc)),
+        ("licence", manifest.license.clone()),
+        ("homepage", manifest.homepage.clone()),
+        ("layout check", if manifest.layout_check { "yes" } else { "no" }.to_owned()),
+        ("capabilities", or_none(declared.capabilities.iter().map(ToString::to_string).collect())),
+        ("secrets", or_none(secrets.collect())),
+        ("environment", or_none(declared.env.clone())),
+        ("origins", or_none(declared.origins.clone())),
+        (
+            "limits",
+            format!(
+                "{} items a batch, {} at once{}",
+                limits.max_batch,
+                if limits.max_concurrency == 0 { "any number".to_owned() } else { limits.max_concurrency.to_string() },
+                if limits.blocking { ", computes on threads of its own" } else { "" }
+            ),
+        ),
+        ("configuration", if keys.is_empty() { "none".to_owned() } else { keys }),
+    ]
+}

@@ -1,0 +1,6 @@
+//! What a person or a program is shown of a run. Reads events and what `store` wrote, nothing else.
+
+pub mod events_file;
+pub mod lines;
+pub mod progress;
+pub mod table;

@@ -1,0 +1,359 @@
+//! One run from its file to its results: opens, plans, asks, records, sums up.
+
+use std::{path::PathBuf, sync::Arc};
+
+use plugin_api::Request;
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    backend::OpenBackend,
+    dispatch::{Ended, dispatch},
+    event::{Event, Reporter},
+    executor::ask_backend,
+    feed::{self, FeedError},
+    open::{self, BackendError, Surroundings},
+    plan::{PlanError, Unit, plan},
+    recorder::{self, Note, RecordError, Recorded, Sinks},
+    tally::Tally,
+};
+use crate::{
+    config::{RunConfig, RunFile},
+    report::events_file::EventsFile,
+    score::{aggregate::MetricValue, group},
+    store::{
+        RunDir, StoreError,
+        manifest::{self, BackendIdentity, DataIdentity, PluginIdentity, RunManifest, file_blake3},
+        run_dir,
+        summary::{self, GroupResult, MetricEntry, RunIdentity, State, Summary, TaskResult},
+    },
+    task::{error::TaskError, resolve::Task},
+};
+
+/// Finished samples that wait for the recorder at most.
+const NOTES_AHEAD: usize = 1024;
+
+/// Why a run did not begin, or ended too early.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A task makes no sense.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// A backend does not open.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// Tasks and backends do not go together.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The run directory cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A data file cannot be read.
+    #[error("{}: cannot read it: {source}", path.display())]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The samples of a task ended too early.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// What was asked could not be recorded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The system gives no threads, or a part of the host failed.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// Exit codes: a contract.
+pub mod exit {
+    /// Done.
+    pub const DONE: u8 = 0;
+    /// The host failed.
+    pub const INTERNAL: u8 = 1;
+    /// The command or a file it names is wrong.
+    pub const USAGE: u8 = 2;
+    /// Finished with more unscored samples than allowed.
+    pub const UNSCORED: u8 = 3;
+    /// Stopped by a budget or by the user; resumable.
+    pub const STOPPED: u8 = 4;
+    /// A plugin was refused or failed.
+    pub const PLUGIN: u8 = 5;
+}
+
+impl RunError {
+    /// The exit code that it stands for.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Backend(error) if !error.is_configuration() => exit::PLUGIN,
+            Self::Backend(_) | Self::Task(_) | Self::Plan(_) | Self::Feed(_) | Self::Data { .. } => exit::USAGE,
+            Self::Store(_) | Self::Record(_) | Self::Internal(_) => exit::INTERNAL,
+        }
+    }
+}
+
+/// A run that left a directory.
+#[derive(Debug)]
+pub struct Finish {
+    /// The directory.
+    pub directory: PathBuf,
+    /// What is in it.
+    pub summary: Summary,
+    /// The exit code.
+    pub exit_code: u8,
+    /// Why it ended too early, if it did.
+    pub error: Option<String>,
+}
+
+/// Runs a run file. `stop` turning true ends it cleanly.
+///
+/// # Errors
+/// What kept it from beginning. Once the run directory is there, it always ends in a [`Finish`].
+pub async fn run(
+    file: &RunFile,
+    around: &mut Surroundings<'_>,
+    mut reporters: Vec<Box<dyn Reporter>>,
+    stop: watch::Sender<bool>,
+) -> Result<Finish, RunError> {
+    let config = &file.config;
+    let tasks = tasks(config)?;
+    let data = data_files(&tasks)?;
+    let opened = open::open(file, around).await?;
+    let units = plan(tasks, &opened.backends)?;
+
+    let now = jiff::Zoned::now();
+    let directory = RunDir::create(&config.out, &config.name, &now)?;
+    let started = now.timestamp().to_string();
+    let manifest = manifest(file, &directory, &started, opened.plugins, &opened.backends, data);
+    directory.write_json(run_dir::MANIFEST, &manifest)?;
+    let journal = directory.lines(run_dir::JOURNAL)?;
+    let events = directory.lines(run_dir::EVENTS)?;
+    reporters.push(Box::new(EventsFile::new(events, Arc::clone(&opened.redactor))));
+    let launch = Event::Launch {
+        format: 1,
+        run: directory.id().to_owned(),
+        directory: directory.path().display().to_string(),
+        units: units.iter().map(|unit| unit.name.clone()).collect(),
+    };
+
+    let (notes, taken) = mpsc::channel(NOTES_AHEAD);
+    let sinks = Sinks { journal, reporters, store: config.run.store, redactor: Arc::clone(&opened.redactor) };
+    let recorder = recorder::start(&units, sinks, taken, stop.clone())
+        .map_err(|error| RunError::Internal(format!("no thread for the recorder: {error}")))?;
+    let _ = notes.send(Note::Event(launch)).await;
+    let ended = ask_everything(&units, &opened.backends, notes, &stop).await;
+    for backend in &opened.backends {
+        // A backend that cannot tidy up has answered its samples all the same.
+        let _ = ask_backend(&backend.instance, Request::Release, backend.retry.attempt_timeout, 1).await;
+    }
+    let recorded = tokio::task::spawn_blocking(move || recorder.join())
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .ok_or_else(|| RunError::Internal("the recorder failed; what the journal holds is kept".to_owned()))?;
+    finish(file, &directory, started, recorded, ended)
+}
+
+/// The tasks as meant, and the backends that each is for.
+fn tasks(config: &RunConfig) -> Result<Vec<(Task, Vec<String>)>, RunError> {
+    config
+        .tasks
+        .iter()
+        .map(|task| {
+            let raw = serde_json::from_value(serde_json::Value::Object(task.task.clone()))
+                .map_err(|error| RunError::Internal(error.to_string()))?;
+            let mut resolved = Task::resolve(raw, &task.base_dir)?;
+            resolved.limit = match (resolved.limit, task.max_samples) {
+                (Some(own), Some(cap)) => Some(own.min(cap)),
+                (own, cap) => own.or(cap),
+            };
+            Ok((resolved, task.backends.clone()))
+        })
+        .collect()
+}
+
+/// The data files with their digests.
+fn data_files(tasks: &[(Task, Vec<String>)]) -> Result<Vec<DataIdentity>, RunError> {
+    let mut files = Vec::new();
+    for (task, _) in tasks {
+        for path in task.files() {
+            let blake3 = file_blake3(path)
+                .map_err(|source| RunError::Data { path: path.to_owned(), source })?;
+            files.push(DataIdentity { task: task.id.0.clone(), path: path.display().to_string(), blake3 });
+        }
+    }
+    Ok(files)
+}
+
+fn manifest(
+    file: &RunFile,
+    directory: &RunDir,
+    started: &str,
+    plugins: Vec<PluginIdentity>,
+    backends: &[Arc<OpenBackend>],
+    data: Vec<DataIdentity>,
+) -> RunManifest {
+    RunManifest {
+        format: manifest::FORMAT,
+        id: directory.id().to_owned(),
+        name: file.config.name.clone(),
+        started: started.to_owned(),
+        host_version: env!("CARGO_PKG_VERSION").to_owned(),
+        config_blake3: file.config_blake3.clone(),
+        config: serde_json::to_value(&file.config).unwrap_or_default(),
+        plugins,
+        backends: backends
+            .iter()
+            .map(|backend| BackendIdentity {
+                id: backend.id.clone(),
+                plugin: backend.manifest.plugin.id.clone(),
+                description: backend.description.clone(),
+            })
+            .collect(),
+        data,
+    }
+}
+
+/// Keeps every backend busy until all is asked, the user stops, or samples end too early.
+async fn ask_everything(
+    units: &[Arc<Unit>],
+    backends: &[Arc<OpenBackend>],
+    notes: mpsc::Sender<Note>,
+    stop: &watch::Sender<bool>,
+) -> Result<Vec<Ended>, RunError> {
+    let mut running = tokio::task::JoinSet::new();
+    for backend in backends {
+        let own: Vec<_> = units.iter().filter(|unit| unit.backend.id == backend.id).cloned().collect();
+        if own.is_empty() {
+            continue;
+        }
+        let work = feed::start(own, backend.concurrency, notes.clone())
+            .map_err(|error| RunError::Internal(format!("no thread to read samples: {error}")))?;
+        running.spawn(dispatch(work, backend.concurrency, notes.clone(), stop.subscribe()));
+    }
+    let mut ended = Vec::new();
+    while let Some(next) = running.join_next().await {
+        let next = next.map_err(|error| RunError::Internal(format!("a part of the host failed: {error}")))?;
+        if matches!(next, Ended::Failed(_)) {
+            // The user must mend the data first; what is in flight elsewhere is finished.
+            let _ = stop.send(true);
+        }
+        ended.push(next);
+    }
+    if *stop.borrow() && !ended.iter().any(|one| matches!(one, Ended::Failed(_))) {
+        let _ = notes.send(Note::Event(Event::Interrupted)).await;
+    }
+    Ok(ended)
+}
+
+/// Sums up what was recorded, writes the summary and decides the exit code.
+fn finish(
+    file: &RunFile,
+    directory: &RunDir,
+    started: String,
+    mut recorded: Recorded,
+    ended: Result<Vec<Ended>, RunError>,
+) -> Result<Finish, RunError> {
+    let (state, error) = how_it_ended(recorded.error.take(), ended);
+    let internal = |error: &dyn std::fmt::Display| RunError::Internal(error.to_string());
+    let results: Vec<TaskResult> = recorded
+        .tallies
+        .iter()
+        .map(Tally::result)
+        .collect::<Result<_, _>>()
+        .map_err(|error| internal(&error))?;
+    let groups = groups(&file.config, &recorded.tallies).map_err(|error| internal(&error))?;
+    let unscored: u64 = results.iter().map(|result| result.samples.unscored).sum();
+    let total: u64 = results.iter().map(|result| result.samples.total).sum();
+    let exit_code = match (&error, state) {
+        (Some(error), _) => error.exit_code(),
+        (None, State::Interrupted) => exit::STOPPED,
+        (None, _) if !file.config.run.max_unscored.allows(unscored, total) => exit::UNSCORED,
+        (None, _) => exit::DONE,
+    };
+    let summary = Summary {
+        format: summary::FORMAT,
+        run: RunIdentity {
+            id: directory.id().to_owned(),
+            name: file.config.name.clone(),
+            started,
+            finished: jiff::Timestamp::now().to_string(),
+            state,
+            host_version: env!("CARGO_PKG_VERSION").to_owned(),
+            config_blake3: file.config_blake3.clone(),
+        },
+        results,
+        groups,
+    };
+    directory.write_json(run_dir::SUMMARY, &summary)?;
+    let error = error.map(|error| error.to_string());
+    let done = Event::Done { exit_code, error: error.clone(), summary: Some(Box::new(summary.clone())) };
+    for reporter in &mut recorded.reporters {
+        reporter.on(&done);
+    }
+    Ok(Finish { directory: directory.path().to_owned(), summary, exit_code, error })
+}
+
+fn how_it_ended(
+    unrecorded: Option<RecordError>,
+    ended: Result<Vec<Ended>, RunError>,
+) -> (State, Option<RunError>) {
+    if let Some(error) = unrecorded {
+        return (State::Failed, Some(error.into()));
+    }
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(error) => return (State::Failed, Some(error)),
+    };
+    let stopped = ended.iter().any(|one| matches!(one, Ended::Stopped));
+    let failed = ended.into_iter().find_map(|one| match one {
+        Ended::Failed(error) => Some(error),
+        _ => None,
+    });
+    match failed {
+        Some(error) => (State::Failed, Some(error.into())),
+        None if stopped => (State::Interrupted, None),
+        None => (State::Complete, None),
+    }
+}
+
+fn groups(
+    config: &RunConfig,
+    tallies: &[Tally],
+) -> Result<Vec<GroupResult>, crate::stats::exact::ExactError> {
+    let mut results = Vec::new();
+    for wanted in &config.groups {
+        for backend in &config.backends {
+            let members: Vec<&Tally> = wanted
+                .tasks
+                .iter()
+                .filter_map(|task| {
+                    tallies.iter().find(|tally| tally.name().task == *task && tally.name().backend == backend.id)
+                })
+                .collect();
+            if members.len() != wanted.tasks.len() {
+                continue;
+            }
+            let values: Vec<Vec<MetricValue>> =
+                members.iter().map(|tally| tally.metrics()).collect::<Result<_, _>>()?;
+            let values: Vec<&[MetricValue]> = values.iter().map(Vec::as_slice).collect();
+            for value in group::group(&values) {
+                let metric = value.metric.name();
+                if wanted.metric.as_deref().is_some_and(|only| only != metric) {
+                    continue;
+                }
+                let entry = |value, stderr| MetricEntry { value, stderr, if_unscored_wrong: None, if_unscored_right: None };
+                results.push(GroupResult {
+                    group: wanted.id.clone(),
+                    backend: backend.id.clone(),
+                    metric: metric.to_owned(),
+                    tasks: wanted.tasks.clone(),
+                    by_sample: entry(value.by_sample, value.stderr_by_sample),
+                    by_task: entry(value.by_task, value.stderr_by_task),
+                });
+            }
+        }
+    }
+    Ok(results)
+}

@@ -1,0 +1,346 @@
+//! From a run file's backends to open ones: plugins loaded, configurations checked, secrets looked up, assets
+//! fetched, servers asked who they are. Everything that can fail before the first sample fails here.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use plugin_api::{Answer, Error, ErrorKind, Request, message::Description};
+use serde_json::Value;
+
+use super::{
+    backend::{OpenBackend, concurrency},
+    executor::ask_backend,
+    retry::RetryPolicy,
+};
+use crate::{
+    asset::{self, AssetError, Progress},
+    config::{BackendConfig, CheckedBackend, ConfigError, RunConfig, RunFile, nearest},
+    plugin::{
+        discover::{Candidate, Discovery, Provenance, Refusal},
+        instance::{Instance, Setup},
+        load::{LoadError, Loaded, OpenError},
+    },
+    printer::Printer,
+    secret::{Lookup, Redactor, SecretError, Secrets},
+    store::manifest::PluginIdentity,
+    transport::{Access, Settings, Transport, TransportError},
+};
+
+/// What the outside gives to opening.
+pub struct Surroundings<'a> {
+    /// The plugins that were found.
+    pub discovery: &'a Discovery,
+    /// The environment.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// What `~` stands for in token files.
+    pub home: Option<PathBuf>,
+    /// Where fetched assets are kept.
+    pub cache: Option<PathBuf>,
+    /// Told while assets are fetched.
+    pub progress: &'a mut dyn FnMut(Progress<'_>),
+    /// Is told the secrets, so that it never prints one.
+    pub printer: &'a Printer,
+}
+
+/// Why a backend does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// No such plugin.
+    #[error("backend `{backend}`: there is no plugin `{plugin}`{hint}")]
+    UnknownPlugin {
+        /// Id of the backend.
+        backend: String,
+        /// The plugin as the run file names it.
+        plugin: String,
+        /// What there is instead.
+        hint: String,
+    },
+    /// Its file is not the one that was discovered any more.
+    #[error("plugin `{plugin}` ({}): {source}", path.display())]
+    Refused {
+        /// Id of the plugin.
+        plugin: String,
+        /// Its file.
+        path: PathBuf,
+        /// Why it is not used.
+        source: Refusal,
+    },
+    /// The configuration does not fit the plugin.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A secret is missing or unusable.
+    #[error("backend `{backend}`: {source}")]
+    Secret {
+        /// Id of the backend.
+        backend: String,
+        /// What is wrong.
+        source: SecretError,
+    },
+    /// An asset cannot be had.
+    #[error("backend `{backend}`: {source}")]
+    Asset {
+        /// Id of the backend.
+        backend: String,
+        /// What was tried.
+        source: AssetError,
+    },
+    /// An isolation that this host does not offer.
+    #[error("backend `{backend}`: isolation = \"worker\" is not offered by this version; leave it out, and the plugin runs in-process")]
+    Isolation {
+        /// Id of the backend.
+        backend: String,
+    },
+    /// The library does not load.
+    #[error("plugin `{plugin}`: {source}")]
+    Load {
+        /// Id of the plugin.
+        plugin: String,
+        /// Why.
+        source: LoadError,
+    },
+    /// The plugin refuses to open.
+    #[error("backend `{backend}` (plugin `{plugin}`) does not open: {source}")]
+    Open {
+        /// Id of the backend.
+        backend: String,
+        /// Id of its plugin.
+        plugin: String,
+        /// Its own words.
+        source: OpenError,
+    },
+    /// HTTP cannot be set up.
+    #[error("HTTP cannot be set up: {0}")]
+    Transport(#[from] TransportError),
+    /// The server does not answer as it should.
+    #[error("backend `{backend}`{at} is not ready: {error}{hint}")]
+    NotReady {
+        /// Id of the backend.
+        backend: String,
+        /// Its server.
+        at: String,
+        /// What happened.
+        error: Error,
+        /// What to do.
+        hint: &'static str,
+    },
+}
+
+impl BackendError {
+    /// Whether the run file is at fault, and not the plugin or its server.
+    pub fn is_configuration(&self) -> bool {
+        !matches!(
+            self,
+            Self::Refused { .. } | Self::Load { .. } | Self::Open { .. } | Self::NotReady { .. } | Self::Transport(_)
+        )
+    }
+}
+
+/// Backends that are open, and what hides their secrets.
+#[derive(Debug)]
+pub struct Opened {
+    /// In the order of the run file.
+    pub backends: Vec<Arc<OpenBackend>>,
+    /// The plugins used, each once.
+    pub plugins: Vec<PluginIdentity>,
+    /// Hides every secret of every backend.
+    pub redactor: Arc<Redactor>,
+}
+
+/// A backend on its way.
+struct Found<'a> {
+    config: &'a BackendConfig,
+    candidate: &'a Candidate,
+    checked: CheckedBackend,
+    secrets: Secrets,
+}
+
+/// Opens the backends that tasks use.
+///
+/// # Errors
+/// The first backend that cannot be used, and why.
+pub async fn open(file: &RunFile, around: &mut Surroundings<'_>) -> Result<Opened, BackendError> {
+    let run = &file.config;
+    let discovery = around.discovery;
+    let mut found = Vec::new();
+    for (index, config) in run.backends.iter().enumerate() {
+        if run.tasks.iter().any(|task| task.backends.contains(&config.id)) {
+            found.push(find(file, index, config, discovery, around)?);
+        }
+    }
+    for backend in &found {
+        around.printer.hide(backend.secrets.iter());
+    }
+    let redactor = Arc::new(Redactor::new(found.iter().flat_map(|backend| backend.secrets.iter())));
+    let transport = Transport::new(Settings {
+        connect_timeout: run.run.connect_timeout,
+        attempt_timeout: run.run.attempt_timeout,
+        idle_timeout: run.run.idle_timeout,
+        ..Settings::default()
+    })?;
+    let mut loaded = HashMap::new();
+    let mut plugins = Vec::new();
+    let mut backends = Vec::new();
+    for backend in found {
+        let library = match loaded.get(backend.candidate.id()) {
+            Some(library) => *library,
+            None => {
+                let (library, identity) = load(&backend)?;
+                loaded.insert(backend.candidate.id().to_owned(), library);
+                plugins.push(identity);
+                library
+            }
+        };
+        let opened = open_one(backend, library, run, transport.clone(), &redactor, around)?;
+        backends.push(Arc::new(introduce(opened, run.run.attempt_timeout).await?));
+    }
+    Ok(Opened { backends, plugins, redactor })
+}
+
+/// Finds a backend's plugin and checks what the run file says against its manifest.
+fn find<'a>(
+    file: &RunFile,
+    index: usize,
+    config: &'a BackendConfig,
+    discovery: &'a Discovery,
+    around: &Surroundings<'_>,
+) -> Result<Found<'a>, BackendError> {
+    let candidate = discovery
+        .plugins
+        .iter()
+        .find(|candidate| candidate.id() == config.plugin)
+        .ok_or_else(|| unknown_plugin(config, discovery))?;
+    if config.isolation == Some(crate::config::Isolation::Worker) {
+        return Err(BackendError::Isolation { backend: config.id.clone() });
+    }
+    let manifest = &candidate.inspection.manifest;
+    let checked = file.check_backend(index, &manifest.plugin, &manifest.config_schema)?;
+    let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
+    let secrets = Secrets::resolve(&manifest.plugin.secrets, &lookup)
+        .map_err(|source| BackendError::Secret { backend: config.id.clone(), source })?;
+    Ok(Found { config, candidate, checked, secrets })
+}
+
+fn unknown_plugin(config: &BackendConfig, discovery: &Discovery) -> BackendError {
+    let ids: Vec<&str> = discovery.plugins.iter().map(Candidate::id).collect();
+    let mut hint = match nearest(&config.plugin, ids.iter().copied()) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None if ids.is_empty() => "; no plugin was found at all: name their folder by --plugin-dir".to_owned(),
+        None => format!("; there are: {}", ids.join(", ")),
+    };
+    for refused in &discovery.refused {
+        hint.push_str(&format!("\n  not used: {}: {}", refused.path.display(), refused.reason));
+    }
+    BackendError::UnknownPlugin { backend: config.id.clone(), plugin: config.plugin.clone(), hint }
+}
+
+fn load(backend: &Found<'_>) -> Result<(Loaded, PluginIdentity), BackendError> {
+    let candidate = backend.candidate;
+    let bytes = candidate.read_verified().map_err(|source| BackendError::Refused {
+        plugin: candidate.id().to_owned(),
+        path: candidate.path.clone(),
+        source,
+    })?;
+    let library = Loaded::open(
+        &candidate.path,
+        &bytes.bytes,
+        &candidate.inspection.manifest_bytes,
+        backend.config.allow_unchecked_layout,
+    )
+    .map_err(|source| BackendError::Load { plugin: candidate.id().to_owned(), source })?;
+    let manifest = &candidate.inspection.manifest;
+    let identity = PluginIdentity {
+        id: candidate.id().to_owned(),
+        version: manifest.version.clone(),
+        path: candidate.path.display().to_string(),
+        sha256: bytes.sha256.to_string(),
+        sdk: manifest.sdk.clone(),
+        rustc: manifest.rustc.clone(),
+        isolation: "in-process".to_owned(),
+        installed: candidate.provenance == Provenance::Installed,
+    };
+    Ok((library, identity))
+}
+
+fn open_one(
+    backend: Found<'_>,
+    library: Loaded,
+    run: &RunConfig,
+    transport: Transport,
+    redactor: &Arc<Redactor>,
+    around: &mut Surroundings<'_>,
+) -> Result<OpenBackend, BackendError> {
+    let Found { config, candidate, checked, secrets } = backend;
+    let manifest = candidate.inspection.manifest.clone();
+    let declared = &manifest.plugin;
+    let env = declared.env.iter().filter_map(|name| Some((name.clone(), (around.variable)(name)?))).collect();
+    let mut assets = BTreeMap::new();
+    for (name, wanted) in &config.assets {
+        let path = asset::fetch(wanted, around.cache.as_deref(), around.progress)
+            .map_err(|source| BackendError::Asset { backend: config.id.clone(), source })?;
+        assets.insert(name.clone(), absolute(&path).display().to_string());
+    }
+    let access = Access {
+        grants: checked.grants,
+        secrets,
+        redactor: Arc::clone(redactor),
+        reply_headers: declared.reply_headers.clone(),
+    };
+    let setup = Setup { config: Value::Object(checked.config), env, assets };
+    let instance = Instance::open(library, &config.id, setup, declared.limits, transport, access)
+        .map_err(|source| BackendError::Open {
+            backend: config.id.clone(),
+            plugin: config.plugin.clone(),
+            source,
+        })?;
+    Ok(OpenBackend {
+        id: config.id.clone(),
+        concurrency: concurrency(config.concurrency, &manifest),
+        retry: RetryPolicy {
+            max_retries: run.run.max_retries,
+            attempt_timeout: run.run.attempt_timeout,
+            sample_timeout: run.run.sample_timeout,
+        },
+        model: config.model.clone(),
+        base_url: config.base_url.as_ref().map(ToString::to_string),
+        description: Description::default(),
+        manifest,
+        instance,
+    })
+}
+
+/// Lets the backend prepare and asks it who it is: a server that is down, or is another one than the plugin
+/// is for, is found out before the first sample.
+async fn introduce(mut backend: OpenBackend, attempt_timeout: Duration) -> Result<OpenBackend, BackendError> {
+    let not_ready = |error: Error| BackendError::NotReady {
+        backend: backend.id.clone(),
+        at: backend.base_url.as_ref().map(|url| format!(" ({url})")).unwrap_or_default(),
+        hint: match error.kind {
+            ErrorKind::Transport | ErrorKind::Timeout if backend.base_url.is_some() => {
+                "; is the server running, and is base_url right?"
+            }
+            ErrorKind::UnexpectedReply => "; is base_url that of a server which this plugin is for?",
+            _ => "",
+        },
+        error,
+    };
+    let attempts = if backend.retry.max_retries == 0 { 1 } else { 3 };
+    // A plugin may load a model here, so this takes as long as an attempt at a sample may.
+    ask_backend(&backend.instance, Request::Prepare, attempt_timeout, attempts).await.map_err(&not_ready)?;
+    let described = ask_backend(&backend.instance, Request::Describe, attempt_timeout, attempts).await;
+    let description = match described {
+        Ok(Answer::Description(description)) => description,
+        Ok(_) => return Err(not_ready(Error::new(ErrorKind::Protocol, "it describes itself by another answer"))),
+        Err(error) if error.kind == ErrorKind::Unsupported => Description::default(),
+        Err(error) => return Err(not_ready(error)),
+    };
+    backend.description = description;
+    Ok(backend)
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
