@@ -15,9 +15,10 @@ use super::nearest;
 use super::node::Node;
 use super::raw::{RawAsset, RawBackend, RawEngine, RawRun, RawSource};
 use super::resolved::{BackendConfig, Engine, GroupConfig, MaxUnscored, RunConfig, TaskConfig};
-use super::task::{self, RUN_KEYS, RawTask};
+use super::task::{self, RUN_KEYS};
 use crate::asset::{Asset, Sha256, Source};
 use crate::secret::{Origin, OriginPattern};
+use crate::task::raw::RawTask;
 
 /// Problems so far, and the tree that they are located in.
 struct Resolver<'a> {

@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::raw::{Isolation, Store};
-use super::task::RawTask;
 use crate::asset::Asset;
 use crate::secret::OriginPattern;
+use crate::task::raw::RawTask;
 
 /// A run file as meant. Serialises to what [`super::digest`] names: nothing in it depends on the folder it lies in.
 #[derive(Clone, Debug, Serialize)]
