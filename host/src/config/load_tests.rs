@@ -114,7 +114,7 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "plugin = \"local\"",
             "plugin = \"local\"\nurl = 1\nisolation = \"workr\"",
             &[],
-            "demo.toml:14: backend.small.url: unknown key\n  hint: known keys: allow_unchecked_layout, asset, base_url, concurrency, config, id, isolation, model, origins, plugin, secrets\n\
+            "demo.toml:14: backend.small.url: unknown key\n  hint: known keys: allow_unchecked_layout, asset, base_url, concurrency, config, id, isolation, model, origins, plugin, secrets, slot\n\
              demo.toml:15: backend.small.isolation: expected one of `in-process`, `worker`, found the string \"workr\"\n  hint: did you mean `worker`?",
         ),
         (
@@ -300,4 +300,25 @@ fn a_table_that_does_not_fit_its_plugin_is_told() {
         assert_eq!(rest, expected);
         assert!(error.contains("backend.tgi.base_url: plugin `tgi` has no base_url"), "{error}");
     }
+}
+
+#[test]
+fn a_run_file_may_declare_slots_of_its_own_and_none_twice() {
+    let with = |slot: &str| {
+        let set = format!(
+            "backend.tgi.slot=[{{slot = \"{slot}\", env = [\"T\"], origins = [\"https://a.org\"]}}]"
+        );
+        let loaded = load_text(GOOD, &[&set, "backend.tgi.origins=[\"https://a.org\"]"]).1.unwrap();
+        let checked = loaded.check_backend(0, &declared(), &serde_json::Value::Null);
+        checked.map_err(|error| error.to_string())
+    };
+    let checked = with("token").unwrap();
+    assert_eq!(checked.slots.len(), 2);
+    assert!(checked.grants.secret("token", &"https://a.org/x".parse().unwrap()).is_ok());
+    assert!(checked.grants.secret("api_key", &"https://a.org/x".parse().unwrap()).is_err());
+    let error = with("api_key").map(|_| ()).unwrap_err();
+    assert_eq!(
+        error,
+        "--set backend.tgi.slot: backend.tgi.slot: the slot `api_key` is declared already"
+    );
 }

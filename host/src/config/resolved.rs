@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use plugin_api::manifest::SecretSlot;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use url::Url;
@@ -92,6 +93,8 @@ pub struct BackendConfig {
     pub allow_unchecked_layout: bool,
     /// The plugin's own configuration as typed; `RunFile::check_backend` makes it what `open` is given.
     pub config: Map<String, Value>,
+    /// Secret slots beside those of the manifest; their origins can be read.
+    pub slots: Vec<SecretSlot>,
     /// Files that the plugin is given by path.
     pub assets: BTreeMap<String, Asset>,
 }
