@@ -11,7 +11,7 @@ use super::parts::{Parts, mark};
 use crate::task::answer::{Answer, Extract, cut};
 use crate::task::boundary::is_space;
 use crate::task::choices::Choices;
-use crate::task::raw::Incident as Worth;
+use crate::task::raw::CountsAs;
 
 /// How replies of a task are graded.
 #[derive(Debug, Clone)]
@@ -25,11 +25,11 @@ pub struct Rules {
     /// What is ignored when it is compared.
     pub exact_match: ExactMatch,
     /// What a refusal counts as.
-    pub on_refusal: Worth,
+    pub on_refusal: CountsAs,
     /// What a reply that was cut off counts as.
-    pub on_truncation: Worth,
+    pub on_truncation: CountsAs,
     /// What a reply without an answer counts as.
-    pub on_no_answer: Worth,
+    pub on_no_answer: CountsAs,
 }
 
 /// How a reply ended.
@@ -107,10 +107,13 @@ impl Rules {
         let thought = reply.has_reasoning || self.think_end.is_some();
         let is_empty = text.trim_matches(is_space).is_empty();
         if truncated && ((is_empty && thought) || still_thinking && !reply.has_reasoning) {
-            return Ok(without_answer(Incident::ReasoningBudget, Worth::Unscored));
+            return Ok(without_answer(
+                Incident::ReasoningBudget,
+                CountsAs::Unscored,
+            ));
         }
-        if truncated && self.on_truncation == Worth::Unscored {
-            return Ok(without_answer(Incident::Truncation, Worth::Unscored));
+        if truncated && self.on_truncation == CountsAs::Unscored {
+            return Ok(without_answer(Incident::Truncation, CountsAs::Unscored));
         }
         let answer = self.extract.answer(text, choices)?;
         let Answer::Found(found) = &answer else {
@@ -138,10 +141,10 @@ fn worth(right: bool) -> Parts {
     parts
 }
 
-fn without_answer(incident: Incident, counts_as: Worth) -> Grade {
+fn without_answer(incident: Incident, counts_as: CountsAs) -> Grade {
     let parts = match counts_as {
-        Worth::Wrong => Some(worth(false)),
-        Worth::Unscored => None,
+        CountsAs::Wrong => Some(worth(false)),
+        CountsAs::Unscored => None,
     };
     Grade {
         parts,
@@ -164,7 +167,7 @@ pub fn combine(grades: &[Grade]) -> Option<Parts> {
 mod tests {
     use super::*;
 
-    fn rules(extract: Extract, counts_as: Worth) -> Rules {
+    fn rules(extract: Extract, counts_as: CountsAs) -> Rules {
         Rules {
             think_end: Some("</think>".into()),
             stop: vec!["\n\n".into()],
@@ -226,8 +229,10 @@ mod tests {
             labels: vec!["A".into(), "B".into()],
         };
         for (text, ending, has_reasoning, if_wrong, if_unscored, incident) in table {
-            for (counts_as, expected) in [(Worth::Wrong, if_wrong), (Worth::Unscored, if_unscored)]
-            {
+            for (counts_as, expected) in [
+                (CountsAs::Wrong, if_wrong),
+                (CountsAs::Unscored, if_unscored),
+            ] {
                 let reply = Reply {
                     text,
                     ending,
@@ -256,7 +261,7 @@ mod tests {
             ending: Ending::Complete,
             has_reasoning: false,
         };
-        let grade = rules(Extract::Number, Worth::Wrong).grade(
+        let grade = rules(Extract::Number, CountsAs::Wrong).grade(
             &reply,
             &["1234".into()],
             &Choices::default(),
@@ -274,8 +279,8 @@ mod tests {
             answer: Answer::None,
             incident: None,
         };
-        let wrong = without_answer(Incident::NoAnswer, Worth::Wrong);
-        let unscored = without_answer(Incident::Refusal, Worth::Unscored);
+        let wrong = without_answer(Incident::NoAnswer, CountsAs::Wrong);
+        let unscored = without_answer(Incident::Refusal, CountsAs::Unscored);
         let mean = combine(&[right, wrong, unscored.clone()]).unwrap();
         assert_eq!(mean.get(Metric::ExactMatch), Some(0.5));
         assert_eq!(combine(&[unscored]), None);

@@ -61,14 +61,14 @@ pub struct RawTask {
     pub repeats: u32,
     /// What a refusal counts as.
     #[serde(default)]
-    pub on_refusal: Incident,
+    pub on_refusal: CountsAs,
     /// What a reply that was cut off by the token limit counts as. With `wrong`, an answer that is found
     /// in it all the same is graded as any other (a one-letter reply is always cut off).
     #[serde(default)]
-    pub on_truncation: Incident,
+    pub on_truncation: CountsAs,
     /// What a reply without an answer counts as.
     #[serde(default)]
-    pub on_no_answer: Incident,
+    pub on_no_answer: CountsAs,
     /// What to do when the backend cannot give log-likelihoods: `generate` shows lettered options and
     /// reads the letter from the reply. Without it such a run stops before its first request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,7 +109,7 @@ pub enum TargetIs {
 /// What something that the model did counts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Incident {
+pub enum CountsAs {
     /// A wrong answer, as in other harnesses.
     #[default]
     Wrong,

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
+use minijinja::value::{Serde, ValueKind};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 
 use super::raw::Record;
@@ -104,11 +104,10 @@ impl Templates {
             .build()
             .map_err(|error| TemplateError::new("syntax", &error))?;
         environment.set_syntax(syntax);
-        environment
-            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_unknown_method_callback(python_method);
         // Python prints True, False and None, and prompts that were written for it count on that.
         environment.set_formatter(|out, state, value| {
-            if value.kind() == minijinja::value::ValueKind::Bool {
+            if value.kind() == ValueKind::Bool {
                 return Ok(out.write_str(if value.is_true() { "True" } else { "False" })?);
             }
             if value.is_none() {
@@ -178,6 +177,26 @@ impl Templates {
     }
 }
 
+/// A method of a Python object. Lists lack `index` in the library, and targets such as
+/// `['A', 'B'].index(answer)` are common.
+fn python_method(
+    state: &mut minijinja::State<'_, '_>,
+    value: &Value,
+    method: &str,
+    arguments: &[Value],
+) -> Result<Value, minijinja::Error> {
+    if let ("index", ValueKind::Seq, [wanted]) = (method, value.kind(), arguments) {
+        return match value.try_iter()?.position(|item| item == *wanted) {
+            Some(index) => Ok(Value::from(index)),
+            None => {
+                let message = format!("{wanted} is not in the list {value}");
+                Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+            }
+        };
+    }
+    minijinja_contrib::pycompat::unknown_method_callback(state, value, method, arguments)
+}
+
 /// The expression of a template that is nothing but one `{{ expression }}`.
 #[must_use]
 pub fn sole_expression(template: &str) -> Option<&str> {
@@ -204,6 +223,11 @@ mod tests {
             ("{{ goal }}\n", " a <b> \n"),
             ("{{ goal.strip() }}{{ list[-1] }}", "a <b>y"),
             ("{{ 'p #### 18'.split('####')[-1].strip() }}", "18"),
+            ("{{ ['A', 'B'].index('B') }}", "1"),
+            (
+                "{{ {'yes': 1}.get('yes') }} {{ goal.replace('a', 'b').title() }}",
+                "1  B <B> ",
+            ),
             ("{{ n }} {{ f }} {{ yes }} {{ none }}", "3 1.5 True None"),
             ("{% if yes %}\nk\n{% endif %}\n", "\nk\n\n"),
             ("{{ doc.goal }}{{ doc['n'] }}", " a <b> 3"),

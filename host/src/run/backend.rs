@@ -1,0 +1,60 @@
+//! A configured backend as the run uses it: its open plugin and its bounds.
+
+use std::sync::Arc;
+
+use plugin_api::{
+    capability::Capability,
+    manifest::Manifest,
+    message::Description,
+};
+
+use super::retry::RetryPolicy;
+use crate::plugin::instance::{Instance, threads};
+
+/// A backend that is open.
+#[derive(Debug)]
+pub struct OpenBackend {
+    /// Its id in the run file.
+    pub id: String,
+    /// Its plugin's manifest.
+    pub manifest: Manifest,
+    /// The plugin's side.
+    pub instance: Arc<Instance>,
+    /// Most sessions at once; at least 1.
+    pub concurrency: usize,
+    /// Retries and deadlines.
+    pub retry: RetryPolicy,
+    /// The model, as the run file names it.
+    pub model: Option<String>,
+    /// Where its server is, as the run file says.
+    pub base_url: Option<String>,
+    /// What it says of itself.
+    pub description: Description,
+}
+
+impl OpenBackend {
+    /// Whether the plugin declares an ability.
+    pub fn can(&self, capability: &Capability) -> bool {
+        self.manifest.plugin.capabilities.contains(capability)
+    }
+
+    /// The model as results name it.
+    pub fn model(&self) -> Option<String> {
+        self.model.clone().or_else(|| self.description.model.clone())
+    }
+}
+
+/// Most sessions at once: what the run file says, within what the plugin allows.
+pub fn concurrency(configured: u32, manifest: &Manifest) -> usize {
+    let limits = manifest.plugin.limits;
+    let configured = configured.max(1) as usize;
+    let allowed = if limits.blocking {
+        threads(limits)
+    } else {
+        match limits.max_concurrency {
+            0 => configured,
+            bound => bound as usize,
+        }
+    };
+    configured.min(allowed)
+}

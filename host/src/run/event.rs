@@ -1,0 +1,108 @@
+//! What happens in a run, as its reporters are told. One type, many consumers; none of them can slow a
+//! request down.
+
+use serde::Serialize;
+
+use crate::{
+    score::parts::Parts,
+    store::{record::Status, summary::Summary},
+};
+
+/// Something that happened. As JSON it is one line of `events.jsonl`, and of stdout under `--json`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The first event: the run directory is there and the backends are open.
+    Launch {
+        /// Format of these lines.
+        format: u32,
+        /// Id of the run.
+        run: String,
+        /// The run directory.
+        directory: String,
+        /// What will be asked, in order.
+        units: Vec<UnitName>,
+    },
+    /// A sample is finished and stored.
+    Sample {
+        /// Which task at which backend.
+        unit: UnitName,
+        /// Id of the sample.
+        id: String,
+        /// Which repeat.
+        repeat: u32,
+        /// `scored`, or why not.
+        status: Status,
+        /// What it contributes to the metrics.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        scores: Option<Parts>,
+        /// What failed last, for an unscored sample.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        /// Milliseconds from first attempt to end.
+        ms: f64,
+    },
+    /// An attempt failed and will be repeated.
+    Retry {
+        /// Which task at which backend.
+        unit: UnitName,
+        /// Id of the sample.
+        id: String,
+        /// The attempt that failed, from 1.
+        attempt: u32,
+        /// The failure's kind.
+        kind: String,
+        /// What happened.
+        message: String,
+        /// How long the host waits.
+        wait_ms: u64,
+    },
+    /// A record of the data set was left out.
+    Skipped {
+        /// Which task at which backend.
+        unit: UnitName,
+        /// Why, and where.
+        reason: String,
+    },
+    /// All samples of a task have been handed out.
+    Read {
+        /// Which task at which backend.
+        unit: UnitName,
+        /// How many samples, repeats counted.
+        samples: u64,
+    },
+    /// The user asked to stop.
+    Interrupted,
+    /// The last event.
+    Done {
+        /// The exit code.
+        exit_code: u8,
+        /// What went wrong, if anything did.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        /// The results.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        summary: Option<Box<Summary>>,
+    },
+}
+
+/// A task at a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct UnitName {
+    /// Id of the task.
+    pub task: String,
+    /// Id of the backend.
+    pub backend: String,
+}
+
+impl std::fmt::Display for UnitName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} @ {}", self.task, self.backend)
+    }
+}
+
+/// Who is told.
+pub trait Reporter: Send {
+    /// Takes an event. Must not block on a network.
+    fn on(&mut self, event: &Event);
+}

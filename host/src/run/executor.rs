@@ -1,0 +1,167 @@
+//! Asks one sample: its attempts, its deadlines, its grade. Owns no state of the run.
+
+use std::time::Duration;
+
+use plugin_api::{Answer, Error, ErrorKind, Request};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+
+use super::{
+    backend::OpenBackend,
+    event::Event,
+    feed::Work,
+    grade::{Graded, grade},
+    recorder::Note,
+    request::requests,
+};
+use crate::{
+    plugin::session::{Job, drive},
+    store::record::Timing,
+};
+
+/// A sample that has been asked.
+#[derive(Debug)]
+pub struct Finished {
+    /// What was asked.
+    pub work: Work,
+    /// What came of it.
+    pub result: Result<Graded, Error>,
+    /// Attempts made, over all requests.
+    pub attempts: u32,
+    /// How long it took.
+    pub timing: Timing,
+    /// When its first attempt began.
+    pub started: Instant,
+}
+
+/// Asks a sample until it is answered, or no attempt is left.
+pub async fn execute(work: Work, notes: &mpsc::Sender<Note>) -> Finished {
+    let started = Instant::now();
+    let mut asked = Asked { attempts: 0, timing: Timing::default() };
+    let result = ask_all(&work, started, &mut asked, notes).await;
+    let result = result.and_then(|answers| grade(&work.unit.task, &work.prepared.rendered, answers));
+    asked.timing.total = milliseconds(started.elapsed());
+    Finished { work, result, attempts: asked.attempts, timing: asked.timing, started }
+}
+
+/// What was spent on a sample so far.
+struct Asked {
+    attempts: u32,
+    timing: Timing,
+}
+
+async fn ask_all(
+    work: &Work,
+    started: Instant,
+    asked: &mut Asked,
+    notes: &mpsc::Sender<Note>,
+) -> Result<Vec<Answer>, Error> {
+    let unit = &work.unit;
+    let mut answers = Vec::new();
+    for request in requests(&work.prepared.rendered, unit.task.generation.as_ref(), work.repeat) {
+        answers.push(ask(work, &request, started, asked, notes).await?);
+    }
+    Ok(answers)
+}
+
+async fn ask(
+    work: &Work,
+    request: &Request<'_>,
+    started: Instant,
+    asked: &mut Asked,
+    notes: &mpsc::Sender<Note>,
+) -> Result<Answer, Error> {
+    let backend = &work.unit.backend;
+    let id = &work.prepared.sample.id.0;
+    let request_id = format!("{}/{}/{}", work.unit.name.task, id, work.repeat);
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        asked.attempts += 1;
+        let left = backend.retry.sample_timeout.saturating_sub(started.elapsed());
+        let begun = Instant::now();
+        let (result, retry_after) = try_once(backend, request, &request_id, attempt, left, asked).await;
+        asked.timing.attempt = milliseconds(begun.elapsed());
+        let error = match result {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let left = backend.retry.sample_timeout.saturating_sub(started.elapsed());
+        let Some(wait) = backend.retry.wait(attempt, error.kind, retry_after, left, fastrand::f64()) else {
+            return Err(error);
+        };
+        let retry = Event::Retry {
+            unit: work.unit.name.clone(),
+            id: id.clone(),
+            attempt,
+            kind: error.kind.to_string(),
+            message: error.to_string(),
+            wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        };
+        let _ = notes.send(Note::Retry(work.unit.index, retry)).await;
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// One attempt: the answer, and how long the server asked to wait.
+async fn try_once(
+    backend: &OpenBackend,
+    request: &Request<'_>,
+    request_id: &str,
+    attempt: u32,
+    left: Duration,
+    asked: &mut Asked,
+) -> (Result<Answer, Error>, Option<Duration>) {
+    let deadline = backend.retry.attempt_timeout.min(left);
+    let job = Job { request_id, attempt, deadline, requests: std::slice::from_ref(request) };
+    match timeout(deadline, drive(&backend.instance, job)).await {
+        Ok(outcome) => {
+            asked.timing.first_text = outcome.first_delta.map(milliseconds);
+            let lost = || Err(Error::new(ErrorKind::Protocol, "the session ended without an answer"));
+            let result = outcome.items.into_iter().next().unwrap_or_else(lost);
+            let asked_by_plugin =
+                result.as_ref().err().and_then(|error| error.retry_after_ms).map(Duration::from_millis);
+            (result, asked_by_plugin.or(outcome.retry_after))
+        }
+        Err(_) => {
+            let message = format!("no answer within {}", humantime::format_duration(deadline));
+            (Err(Error::new(ErrorKind::Timeout, message)), None)
+        }
+    }
+}
+
+/// Asks a backend something that is not about a sample, `attempts` times at most.
+///
+/// # Errors
+/// The last attempt's failure.
+pub async fn ask_backend(
+    instance: &std::sync::Arc<crate::plugin::instance::Instance>,
+    request: Request<'_>,
+    limit: Duration,
+    attempts: u32,
+) -> Result<Answer, Error> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let job = Job { request_id: "host", attempt, deadline: limit, requests: std::slice::from_ref(&request) };
+        let error = match timeout(limit, drive(instance, job)).await {
+            Ok(outcome) => match outcome.items.into_iter().next() {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(error)) => error,
+                None => Error::new(ErrorKind::Protocol, "no answer"),
+            },
+            Err(_) => Error::new(ErrorKind::Timeout, format!("no answer within {}", humantime::format_duration(limit))),
+        };
+        if attempt >= attempts || !super::retry::is_retriable(error.kind) {
+            return Err(error);
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    // Microseconds are as fine as such a time is worth.
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}

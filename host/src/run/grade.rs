@@ -1,0 +1,187 @@
+//! From a plugin's answers to a graded sample. Pure: no request, no clock, no file.
+
+use plugin_api::{Answer, Changed, Choice, Completion, Error, ErrorKind, FinishReason, Likelihood};
+
+use crate::{
+    score::{
+        generated::{Ending, Grade, Incident, Reply, combine},
+        multiple_choice::{self, OptionLikelihood},
+        parts::Parts,
+        perplexity,
+    },
+    store::record::{ChoiceRecord, Response, Tokens},
+    task::{
+        answer::Answer as Found,
+        render::{Form, Generate, MultipleChoice, Rendered},
+        resolve::Task,
+    },
+};
+
+/// What came of a sample that was answered.
+#[derive(Clone, Debug)]
+pub struct Graded {
+    /// Its parts, or the reason why it has none.
+    pub outcome: Result<Parts, String>,
+    /// What is stored of the answer.
+    pub response: Response,
+    /// Tokens used.
+    pub usage: Tokens,
+    /// Parameters that the backend dropped or changed.
+    pub changed: Vec<Changed>,
+}
+
+/// Grades the answers to the requests of one sample, in their order.
+///
+/// # Errors
+/// `unexpected_reply` or `protocol` when the answers are not of the shape that was asked for: such a
+/// sample is unscored, never wrong.
+pub fn grade(task: &Task, rendered: &Rendered, answers: Vec<Answer>) -> Result<Graded, Error> {
+    let mut answers = answers.into_iter();
+    let first = answers.next().ok_or_else(|| shape("an answer"))?;
+    match (&rendered.form, first) {
+        (Form::MultipleChoice(choice), Answer::Likelihoods(conditional)) => {
+            let unconditional = match answers.next() {
+                Some(Answer::Likelihoods(likelihoods)) => likelihoods,
+                Some(_) => return Err(shape("log-likelihoods")),
+                None => Vec::new(),
+            };
+            multiple_choice(choice, conditional, unconditional)
+        }
+        (Form::Rolling { text }, Answer::Likelihoods(likelihoods)) => rolling(text, likelihoods),
+        (Form::Generate(form), Answer::Completion(completion)) => generated(task, form, completion),
+        (Form::Generate(_), _) => Err(shape("a completion")),
+        (_, _) => Err(shape("log-likelihoods")),
+    }
+}
+
+fn shape(expected: &str) -> Error {
+    Error::new(ErrorKind::Protocol, format!("the plugin gave another answer than {expected}"))
+}
+
+/// A likelihood that may enter a score.
+fn checked(likelihood: &Likelihood, which: &str) -> Result<f64, Error> {
+    if likelihood.tokens == 0 {
+        return Err(Error::unexpected(format!("{which} has no tokens of its own, so it has no log-likelihood")));
+    }
+    likelihood
+        .logprob
+        .filter(|logprob| logprob.is_finite())
+        .ok_or_else(|| Error::unexpected(format!("{which} has no finite log-likelihood")))
+}
+
+fn multiple_choice(
+    choice: &MultipleChoice,
+    conditional: Vec<Likelihood>,
+    unconditional: Vec<Likelihood>,
+) -> Result<Graded, Error> {
+    let expected = choice.continuations.len();
+    let expected_unconditional = if choice.unconditional { expected } else { 0 };
+    for (found, expected) in [(conditional.len(), expected), (unconditional.len(), expected_unconditional)] {
+        if found != expected {
+            return Err(Error::unexpected(format!("{found} log-likelihoods came for {expected} continuations")));
+        }
+    }
+    let options = conditional
+        .iter()
+        .enumerate()
+        .map(|(index, likelihood)| {
+            let which = format!("option {index} (from 0)");
+            let without = unconditional.get(index);
+            Ok(OptionLikelihood {
+                loglikelihood: checked(likelihood, &which)?,
+                greedy: likelihood.greedy,
+                unconditional: without.map(|likelihood| checked(likelihood, &which)).transpose()?,
+            })
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    let parts = multiple_choice::score(&choice.choices.texts, &options, &choice.gold)
+        .map_err(|error| Error::unexpected(error.to_string()))?;
+    let usage = likelihood_usage(conditional.iter().chain(&unconditional));
+    let response = Response::Likelihoods { conditional, unconditional };
+    Ok(Graded { outcome: Ok(parts), response, usage, changed: Vec::new() })
+}
+
+fn rolling(text: &str, likelihoods: Vec<Likelihood>) -> Result<Graded, Error> {
+    let [likelihood] = likelihoods.as_slice() else {
+        return Err(Error::unexpected(format!("{} log-likelihoods came for one text", likelihoods.len())));
+    };
+    let loglikelihood = checked(likelihood, "the text")?;
+    let parts = perplexity::score(text, loglikelihood).map_err(|error| Error::unexpected(error.to_string()))?;
+    let usage = likelihood_usage(likelihoods.iter());
+    let response = Response::Likelihoods { conditional: likelihoods, unconditional: Vec::new() };
+    Ok(Graded { outcome: Ok(parts), response, usage, changed: Vec::new() })
+}
+
+/// Prompt tokens: as the plugin counts them, else those that were scored.
+fn likelihood_usage<'a>(likelihoods: impl Iterator<Item = &'a Likelihood>) -> Tokens {
+    let prompt = likelihoods
+        .map(|likelihood| likelihood.prompt_tokens.unwrap_or_else(|| u64::from(likelihood.tokens)))
+        .sum();
+    Tokens { prompt, completion: 0 }
+}
+
+fn generated(task: &Task, form: &Generate, completion: Completion) -> Result<Graded, Error> {
+    let rules = task.rules.as_ref().ok_or_else(|| shape("what the task grades"))?;
+    let wanted = task.generation.as_ref().map_or(1, |generation| generation.n.get()) as usize;
+    if completion.choices.len() != wanted {
+        let found = completion.choices.len();
+        return Err(Error::unexpected(format!("{found} choices came where {wanted} were asked for")));
+    }
+    let mut grades = Vec::with_capacity(wanted);
+    let mut choices = Vec::with_capacity(wanted);
+    for choice in completion.choices {
+        let reply = Reply {
+            text: &choice.text,
+            ending: ending(&choice.finish_reason),
+            has_reasoning: choice.reasoning.as_deref().is_some_and(|reasoning| !reasoning.is_empty()),
+        };
+        let grade = rules
+            .grade(&reply, &form.references, &form.choices)
+            .map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?;
+        choices.push(record(choice, &grade));
+        grades.push(grade);
+    }
+    let outcome = combine(&grades).ok_or_else(|| reason(&grades));
+    let mut usage = Tokens::default();
+    usage.add(&completion.usage);
+    let response = Response::Completion { model: completion.model, choices };
+    Ok(Graded { outcome, response, usage, changed: completion.changed })
+}
+
+fn record(choice: Choice, grade: &Grade) -> ChoiceRecord {
+    ChoiceRecord {
+        text: choice.text,
+        reasoning: choice.reasoning,
+        finish_reason: choice.finish_reason.to_string(),
+        answer: match &grade.answer {
+            Found::Found(answer) => Some(answer.clone()),
+            Found::None => None,
+        },
+        incident: grade.incident,
+        logprobs: choice.logprobs,
+    }
+}
+
+fn ending(finish_reason: &FinishReason) -> Ending {
+    match finish_reason {
+        FinishReason::Length => Ending::Truncated,
+        FinishReason::ContentFilter => Ending::Refused,
+        _ => Ending::Complete,
+    }
+}
+
+/// Why none of the choices is scored: the first one's reason.
+fn reason(grades: &[Grade]) -> String {
+    incident_name(grades.iter().find_map(|grade| grade.incident)).to_owned()
+}
+
+/// An incident by the name under which it is counted.
+pub fn incident_name(incident: Option<Incident>) -> &'static str {
+    match incident {
+        Some(Incident::Refusal) => "refusal",
+        Some(Incident::Truncation) => "truncated",
+        Some(Incident::NoAnswer) => "no_answer",
+        Some(Incident::ReasoningBudget) => "reasoning_truncated",
+        None => "other",
+    }
+}

@@ -1,0 +1,14 @@
+//! A run from plan to results: who asks what, how often, and what is kept of it.
+
+pub mod backend;
+pub mod dispatch;
+pub mod engine;
+pub mod event;
+pub mod executor;
+pub mod feed;
+pub mod grade;
+pub mod plan;
+pub mod recorder;
+pub mod request;
+pub mod retry;
+pub mod tally;

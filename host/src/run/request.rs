@@ -1,0 +1,91 @@
+//! From a rendered sample to the requests that a plugin is given. Borrows everything.
+
+use plugin_api::{Generate, Loglikelihood, Message, Part, Prompt, Request, Rolling};
+use serde_json::Map;
+
+use crate::task::{
+    generation::Generation,
+    prompt::{self, Role},
+    render::{Form, Rendered},
+};
+
+/// The requests of one sample: the main one, and for mutual information a second one without context.
+pub fn requests<'a>(
+    rendered: &'a Rendered,
+    generation: Option<&'a Generation>,
+    repeat: u32,
+) -> Vec<Request<'a>> {
+    match &rendered.form {
+        Form::MultipleChoice(choice) => {
+            let continuations: Vec<&str> = choice.continuations.iter().map(String::as_str).collect();
+            let of = |prompt| {
+                Request::Loglikelihood(Loglikelihood {
+                    prompt,
+                    continuations: continuations.clone(),
+                    token_logprobs: false,
+                })
+            };
+            let mut requests = vec![of(prompt(&rendered.prompt))];
+            if choice.unconditional {
+                requests.push(of(Prompt::Text("")));
+            }
+            requests
+        }
+        Form::Generate(_) => vec![Request::Generate(generate(&rendered.prompt, generation, repeat))],
+        Form::Rolling { text } => vec![Request::Rolling(Rolling { text })],
+    }
+}
+
+fn generate<'a>(
+    prompt_of: &'a prompt::Prompt,
+    generation: Option<&'a Generation>,
+    repeat: u32,
+) -> Generate<'a> {
+    let mut request = Generate {
+        prompt: prompt(prompt_of),
+        n: 1,
+        max_tokens: None,
+        temperature: None,
+        top_p: None,
+        top_k: None,
+        stop: Vec::new(),
+        seed: None,
+        logprobs: None,
+        stream: false,
+        extra: Map::new(),
+    };
+    if let Some(generation) = generation {
+        request.n = generation.n.get();
+        request.max_tokens = Some(generation.max_tokens);
+        request.temperature = Some(generation.temperature);
+        request.top_p = generation.top_p;
+        request.top_k = generation.top_k;
+        request.stop = generation.stop.iter().map(|stop| stop.as_str().into()).collect();
+        // Each repeat is a draw of its own.
+        request.seed = generation.seed.map(|seed| seed.wrapping_add(u64::from(repeat)));
+        request.extra = generation.vendor.clone();
+    }
+    request
+}
+
+fn prompt(prompt: &prompt::Prompt) -> Prompt<'_> {
+    match prompt {
+        prompt::Prompt::Text(text) => Prompt::Text(text),
+        prompt::Prompt::Chat(chat) => {
+            let mut messages: Vec<Message<'_>> =
+                chat.messages.iter().map(|message| Message::text(role(message.role), &message.text)).collect();
+            if let Some(prefix) = &chat.generation_prefix {
+                messages.push(Message { role: "assistant".into(), content: vec![Part::Text(prefix)] });
+            }
+            Prompt::Messages(messages)
+        }
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::System => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    }
+}

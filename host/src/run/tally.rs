@@ -1,0 +1,164 @@
+//! What the samples of one task at one backend come to. Does not depend on the order in which they finish.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use hdrhistogram::Histogram;
+use tokio::time::Instant;
+
+use super::{event::UnitName, executor::Finished, grade::incident_name, plan::Unit};
+use crate::{
+    score::aggregate::Aggregate,
+    stats::exact::ExactError,
+    store::{
+        record::{Response, SampleRecord, Status},
+        summary::{Counts, Latency, MetricEntry, TaskResult, TokenCounts},
+    },
+};
+
+/// Running totals of one unit.
+#[derive(Debug)]
+pub struct Tally {
+    unit: Arc<Unit>,
+    aggregate: Aggregate,
+    result: TaskResult,
+    /// Microseconds, to three digits.
+    latency: Option<Histogram<u64>>,
+    finished: u64,
+    first: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Tally {
+    /// Nothing yet.
+    pub fn new(unit: Arc<Unit>) -> Self {
+        let result = TaskResult {
+            task: unit.name.task.clone(),
+            backend: unit.name.backend.clone(),
+            model: unit.backend.model(),
+            fallback: unit.task.is_fallback,
+            samples: Counts::default(),
+            unscored_reasons: BTreeMap::new(),
+            incidents: BTreeMap::new(),
+            changed_parameters: BTreeMap::new(),
+            boundary_merged: 0,
+            metrics: BTreeMap::new(),
+            tokens: TokenCounts::default(),
+            latency_ms: Latency::default(),
+            samples_per_second: 0.0,
+            retries: 0,
+        };
+        Self {
+            aggregate: Aggregate::new(unit.task.repeats),
+            result,
+            // One hour at most; longer ones are counted as that.
+            latency: Histogram::new_with_max(3_600_000_000, 3).ok(),
+            finished: 0,
+            first: None,
+            last: None,
+            unit,
+        }
+    }
+
+    /// Adds a finished sample.
+    ///
+    /// # Errors
+    /// A score that is out of any range; the sample is not counted then.
+    pub fn add(&mut self, record: &SampleRecord) -> Result<(), ExactError> {
+        self.aggregate.add(record.sample.index, record.scores.as_ref())?;
+        self.finished += 1;
+        if let Status::Unscored(reason) = &record.status {
+            *self.result.unscored_reasons.entry(reason.clone()).or_default() += 1;
+        }
+        for changed in &record.changed {
+            *self.result.changed_parameters.entry(changed.parameter.clone()).or_default() += 1;
+        }
+        self.result.tokens.prompt += record.usage.prompt;
+        self.result.tokens.completion += record.usage.completion;
+        match &record.response {
+            Some(Response::Completion { choices, .. }) => {
+                for incident in choices.iter().filter_map(|choice| choice.incident) {
+                    *self.result.incidents.entry(incident_name(Some(incident)).to_owned()).or_default() += 1;
+                }
+            }
+            Some(Response::Likelihoods { conditional, .. }) => {
+                let merged = conditional.iter().filter(|likelihood| likelihood.boundary_merged).count();
+                self.result.boundary_merged += merged as u64;
+            }
+            None => {}
+        }
+        if record.status == Status::Scored {
+            if let Some(latency) = &mut self.latency {
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time is positive, and saturates")]
+                latency.saturating_record((record.timing_ms.total * 1e3) as u64);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes when a sample began and ended.
+    pub fn time(&mut self, finished: &Finished) {
+        let now = Instant::now();
+        self.first = Some(self.first.map_or(finished.started, |first| first.min(finished.started)));
+        self.last = Some(now);
+    }
+
+    /// A record was left out.
+    pub fn skip(&mut self) {
+        self.result.samples.skipped += 1;
+    }
+
+    /// An attempt failed and is repeated.
+    pub fn retry(&mut self) {
+        self.result.retries += 1;
+    }
+
+    /// Which task at which backend.
+    pub fn name(&self) -> &UnitName {
+        &self.unit.name
+    }
+
+    /// The unit.
+    pub fn unit(&self) -> &Unit {
+        &self.unit
+    }
+
+    /// Finished samples, repeats counted.
+    pub fn finished(&self) -> u64 {
+        self.finished
+    }
+
+    /// The results so far.
+    ///
+    /// # Errors
+    /// More samples than can be counted.
+    pub fn result(&self) -> Result<TaskResult, ExactError> {
+        let mut result = self.result.clone();
+        result.samples.scored = self.aggregate.samples_scored();
+        result.samples.unscored = self.aggregate.samples_unscored();
+        result.samples.total = result.samples.scored + result.samples.unscored;
+        for value in self.aggregate.summary(&self.unit.task.metrics)? {
+            let entry = MetricEntry {
+                value: value.value,
+                stderr: value.stderr,
+                if_unscored_wrong: value.if_unscored_wrong,
+                if_unscored_right: value.if_unscored_right,
+            };
+            result.metrics.insert(value.metric.name().to_owned(), entry);
+        }
+        if let Some(latency) = self.latency.as_ref().filter(|latency| !latency.is_empty()) {
+            #[allow(clippy::cast_precision_loss, reason = "an hour in microseconds fits")]
+            let percentile = |p: f64| latency.value_at_quantile(p) as f64 / 1e3;
+            result.latency_ms =
+                Latency { p50: percentile(0.5), p90: percentile(0.9), p99: percentile(0.99) };
+        }
+        if let (Some(first), Some(last)) = (self.first, self.last) {
+            let seconds = last.duration_since(first).as_secs_f64();
+            if seconds > 0.0 {
+                #[allow(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
+                let rate = self.finished as f64 / seconds;
+                result.samples_per_second = (rate * 1e3).round() / 1e3;
+            }
+        }
+        Ok(result)
+    }
+}
