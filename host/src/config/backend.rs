@@ -1,7 +1,7 @@
 //! A backend's table against its plugin's manifest: the configuration that `open` is given, checked
 //! against the plugin's schema, and what the backend may reach.
 
-use plugin_api::manifest::Declared;
+use plugin_api::manifest::{Declared, SecretSlot};
 use serde_json::{Map, Value};
 
 use super::check::{self, join};
@@ -18,6 +18,8 @@ pub struct CheckedBackend {
     pub config: Map<String, Value>,
     /// What it may reach and send.
     pub grants: Grants,
+    /// The secrets that its requests may name: the manifest's slots, then the run file's.
+    pub slots: Vec<SecretSlot>,
 }
 
 impl RunFile {
@@ -45,10 +47,19 @@ impl RunFile {
         };
         let name = join("backend", &backend.id);
         let mut problems = Vec::new();
-        let config = plugin_config(node, &name, declared, config_schema, &mut problems);
+        let mut declared = declared.clone();
+        for slot in &backend.slots {
+            if declared.secrets.iter().any(|known| known.slot == slot.slot) {
+                let place = node.get("slot").map_or(&node.place, |slots| &slots.place);
+                let message = format!("the slot `{}` is declared already", slot.slot);
+                problems.push(Problem::new(place, join(&name, "slot"), message));
+            }
+            declared.secrets.push(slot.clone());
+        }
+        let config = plugin_config(node, &name, &declared, config_schema, &mut problems);
         let base = backend.base_url.as_ref().and_then(|url| Origin::of(url).ok());
         let grants =
-            Grants::new(declared, base, &backend.origins, &backend.secrets).map_err(|error| {
+            Grants::new(&declared, base, &backend.origins, &backend.secrets).map_err(|error| {
                 let place = node.get("secrets").map_or(&node.place, |secrets| &secrets.place);
                 problems.push(Problem::new(place, name.clone(), error.to_string()));
             });
@@ -58,7 +69,7 @@ impl RunFile {
                     Value::Object(map) => map,
                     _ => Map::new(),
                 };
-                Ok(CheckedBackend { config, grants })
+                Ok(CheckedBackend { config, grants, slots: declared.secrets })
             }
             _ => Err(ConfigError::Invalid(problems)),
         }

@@ -2,7 +2,7 @@
 //! of its key, what was expected and the nearest known name. It knows no key itself.
 
 use jsonschema::{ValidationError, error::ValidationErrorKind as Kind};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::error::Problem;
 use super::nearest;
@@ -209,10 +209,10 @@ fn neighbours(root: &Value, schema_path: &str) -> Vec<String> {
             None => return Vec::new(),
         }
     }
-    at.get("properties")
-        .and_then(Value::as_object)
-        .map(|map| map.keys().cloned().collect())
-        .unwrap_or_default()
+    let properties = at.get("properties").and_then(Value::as_object);
+    let mut names: Vec<_> = properties.into_iter().flat_map(Map::keys).cloned().collect();
+    names.sort(); // A map's own order depends on how `serde_json` is built.
+    names
 }
 
 /// A JSON pointer, taken apart.

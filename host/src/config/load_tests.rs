@@ -34,12 +34,29 @@ id = "all"
 tasks = ["piqa"]
 "#;
 
-const TASK: &str = "kind = \"multiple_choice\"\ndata = { path = \"x.jsonl\" }\nprompt = { text = \"{{ goal }}\" }\n";
+const TASK: &str = r#"
+kind = "multiple_choice"
+target = "{{ label }}"
+[data]
+path = "x.jsonl"
+[prompt]
+user = "{{ goal }}"
+[choices]
+texts = ["{{ sol1 }}", "{{ sol2 }}"]
+"#;
 
 fn load_text(text: &str, sets: &[&str]) -> (tempfile::TempDir, Result<RunFile, String>) {
+    load_texts(text, TASK, sets)
+}
+
+fn load_texts(
+    text: &str,
+    task: &str,
+    sets: &[&str],
+) -> (tempfile::TempDir, Result<RunFile, String>) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("tasks")).unwrap();
-    std::fs::write(dir.path().join("tasks/piqa.toml"), TASK).unwrap();
+    std::fs::write(dir.path().join("tasks/piqa.toml"), task).unwrap();
     std::fs::write(dir.path().join("demo.toml"), text).unwrap();
     let overrides =
         Overrides { sets: sets.iter().map(|&set| set.into()).collect(), ..Overrides::default() };
@@ -78,9 +95,9 @@ fn the_digest_names_the_meaning_and_not_the_layout() {
         reference,
         digest(&format!("# a comment\n{}", GOOD.replace("\"2m\"", "\"120s\"")), &[])
     );
-    assert_eq!(reference, digest(GOOD, &["seed=1234"]));
+    assert_eq!(reference, digest(GOOD, &["seed=1234", "task.piqa.repeats=1"]));
     assert_ne!(reference, digest(GOOD, &["seed=1"]));
-    assert_ne!(reference, digest(GOOD, &["task.piqa.prompt.text=other"]));
+    assert_ne!(reference, digest(GOOD, &["task.piqa.prompt.user=other"]));
 }
 
 /// Each row: what is replaced in the good file, by what, and the whole report.
@@ -97,7 +114,7 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "plugin = \"local\"",
             "plugin = \"local\"\nurl = 1\nisolation = \"workr\"",
             &[],
-            "demo.toml:14: backend.small.url: unknown key\n  hint: known keys: allow_unchecked_layout, asset, base_url, concurrency, config, id, isolation, model, origins, plugin, secrets\n\
+            "demo.toml:14: backend.small.url: unknown key\n  hint: known keys: allow_unchecked_layout, asset, base_url, concurrency, config, id, isolation, model, origins, plugin, secrets, slot\n\
              demo.toml:15: backend.small.isolation: expected one of `in-process`, `worker`, found the string \"workr\"\n  hint: did you mean `worker`?",
         ),
         (
@@ -193,6 +210,39 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
     }
 }
 
+/// The same for the good task file.
+#[test]
+fn mistakes_in_a_task_file_are_told_at_its_own_lines() {
+    let table = [
+        (
+            "[prompt]",
+            "[prompt]\nusr = 1",
+            "tasks/piqa.toml:7: task.piqa.prompt.usr: unknown key\n  hint: did you mean `user`?",
+        ),
+        (
+            "kind = \"multiple_choice\"",
+            "kind = \"multiple_choise\"",
+            "tasks/piqa.toml:2: task.piqa.kind: expected one of `multiple_choice`, `generate`, `perplexity`, \
+             found the string \"multiple_choise\"\n  hint: did you mean `multiple_choice`?",
+        ),
+        (
+            "path = \"x.jsonl\"",
+            "",
+            "tasks/piqa.toml:4: task.piqa.data.path: is required and missing",
+        ),
+        (
+            "kind =",
+            "backends = []\nkind =",
+            "tasks/piqa.toml:2: backends: `backends` belongs into the [[task]] table of the run file",
+        ),
+    ];
+    for (from, to, expected) in table {
+        assert!(TASK.contains(from), "{from}");
+        let error = load_texts(GOOD, &TASK.replacen(from, to, 1), &[]).1.map(|_| ()).unwrap_err();
+        assert_eq!(error, expected, "{from} -> {to}");
+    }
+}
+
 fn declared() -> Declared {
     let slot =
         SecretSlot { slot: "api_key".into(), env: vec!["TGI_KEY".into()], ..SecretSlot::default() };
@@ -250,4 +300,25 @@ fn a_table_that_does_not_fit_its_plugin_is_told() {
         assert_eq!(rest, expected);
         assert!(error.contains("backend.tgi.base_url: plugin `tgi` has no base_url"), "{error}");
     }
+}
+
+#[test]
+fn a_run_file_may_declare_slots_of_its_own_and_none_twice() {
+    let with = |slot: &str| {
+        let set = format!(
+            "backend.tgi.slot=[{{slot = \"{slot}\", env = [\"T\"], origins = [\"https://a.org\"]}}]"
+        );
+        let loaded = load_text(GOOD, &[&set, "backend.tgi.origins=[\"https://a.org\"]"]).1.unwrap();
+        let checked = loaded.check_backend(0, &declared(), &serde_json::Value::Null);
+        checked.map_err(|error| error.to_string())
+    };
+    let checked = with("token").unwrap();
+    assert_eq!(checked.slots.len(), 2);
+    assert!(checked.grants.secret("token", &"https://a.org/x".parse().unwrap()).is_ok());
+    assert!(checked.grants.secret("api_key", &"https://a.org/x".parse().unwrap()).is_err());
+    let error = with("api_key").map(|_| ()).unwrap_err();
+    assert_eq!(
+        error,
+        "--set backend.tgi.slot: backend.tgi.slot: the slot `api_key` is declared already"
+    );
 }

@@ -102,9 +102,32 @@ pub(crate) struct RawBackend {
     /// The plugin's own configuration; `host plugin inspect ID` shows its keys.
     #[serde(default)]
     pub config: Map<String, Value>,
+    /// Secret slots beside those of the plugin's manifest, for a plugin such as `custom` that speaks to any server.
+    #[serde(default)]
+    pub slot: Vec<RawSlot>,
     /// Files that the plugin is given by path, by the name that it knows them by.
     #[serde(default)]
     pub asset: BTreeMap<String, RawAsset>,
+}
+
+/// A secret that requests need: where it is looked up and where it may go, never what it is.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSlot {
+    /// Name of the slot.
+    pub slot: String,
+    /// Environment variables to look in, in this order.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// Files to look in after those; the first line is the secret.
+    #[serde(default)]
+    pub files: Vec<String>,
+    /// Whether the backend works without it.
+    #[serde(default)]
+    pub optional: bool,
+    /// Where the secret may go: `https://host[:port]`, the host may begin with `*.`.
+    #[serde(default)]
+    pub origins: Vec<String>,
 }
 
 /// A file that a plugin needs, a model for example.

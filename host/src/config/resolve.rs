@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plugin_api::manifest::SecretSlot;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
@@ -13,11 +14,12 @@ use super::check::join;
 use super::error::{ConfigError, Problem};
 use super::nearest;
 use super::node::Node;
-use super::raw::{RawAsset, RawBackend, RawEngine, RawRun, RawSource};
+use super::raw::{RawAsset, RawBackend, RawEngine, RawRun, RawSlot, RawSource};
 use super::resolved::{BackendConfig, Engine, GroupConfig, MaxUnscored, RunConfig, TaskConfig};
-use super::task::{self, RUN_KEYS, RawTask};
+use super::task::{self, RUN_KEYS};
 use crate::asset::{Asset, Sha256, Source};
 use crate::secret::{Origin, OriginPattern};
+use crate::task::raw::RawTask;
 
 /// Problems so far, and the tree that they are located in.
 struct Resolver<'a> {
@@ -157,6 +159,12 @@ impl Resolver<'_> {
             Some((name, asset))
         });
         let assets = assets.collect();
+        let slots = (0..)
+            .zip(raw.slot)
+            .map(|(number, raw): (usize, _)| {
+                self.slot(&[&at[..], &["slot", &number.to_string()]].concat(), raw)
+            })
+            .collect();
         if base_url.is_none() && !raw.secrets.is_empty() {
             self.wrong::<()>(
                 &[&at[..], &["secrets"]].concat(),
@@ -174,8 +182,19 @@ impl Resolver<'_> {
             isolation: raw.isolation,
             allow_unchecked_layout: raw.allow_unchecked_layout,
             config: raw.config,
+            slots,
             assets,
         }
+    }
+
+    fn slot(&mut self, at: &[&str], raw: RawSlot) -> SecretSlot {
+        for text in &raw.origins {
+            if let Err(error) = text.parse::<OriginPattern>() {
+                self.wrong::<()>(&[at, &["origins"]].concat(), &error.to_string());
+            }
+        }
+        let RawSlot { slot, env, files, optional, origins } = raw;
+        SecretSlot { slot, env, files, optional, origins }
     }
 
     fn asset(&mut self, at: &[&str], raw: RawAsset) -> Option<Asset> {

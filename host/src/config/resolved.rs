@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use plugin_api::manifest::SecretSlot;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::raw::{Isolation, Store};
-use super::task::RawTask;
 use crate::asset::Asset;
 use crate::secret::OriginPattern;
+use crate::task::raw::RawTask;
 
 /// A run file as meant. Serialises to what [`super::digest`] names: nothing in it depends on the folder it lies in.
 #[derive(Clone, Debug, Serialize)]
@@ -92,6 +93,8 @@ pub struct BackendConfig {
     pub allow_unchecked_layout: bool,
     /// The plugin's own configuration as typed; `RunFile::check_backend` makes it what `open` is given.
     pub config: Map<String, Value>,
+    /// Secret slots beside those of the manifest; their origins can be read.
+    pub slots: Vec<SecretSlot>,
     /// Files that the plugin is given by path.
     pub assets: BTreeMap<String, Asset>,
 }

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
 use super::raw::RawRun;
-use super::task::RawTask;
+use crate::task::raw::RawTask;
 
 /// The schema that `host schema` prints. A task's own keys are all optional in it, since a task file may have them.
 pub fn run_schema() -> Value {

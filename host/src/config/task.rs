@@ -10,9 +10,6 @@ use super::env::{self, Variables};
 use super::error::{ConfigError, Problem};
 use super::node::{self, Content, Node};
 
-/// A task as typed. `task::raw::RawTask` takes this place; its schema is all that is used here.
-pub(crate) type RawTask = serde_json::Map<String, Value>;
-
 /// Keys of a `[[task]]` table that belong to the run and not to the task.
 pub(crate) const RUN_KEYS: [&str; 3] = ["file", "backends", "max_samples"];
 
