@@ -161,9 +161,7 @@ fn tasks(config: &RunConfig) -> Result<Vec<(Task, Vec<String>)>, RunError> {
         .tasks
         .iter()
         .map(|task| {
-            let raw = serde_json::from_value(serde_json::Value::Object(task.task.clone()))
-                .map_err(|error| RunError::Internal(error.to_string()))?;
-            let mut resolved = Task::resolve(raw, &task.base_dir)?;
+            let mut resolved = Task::resolve(task.task.clone(), &task.base_dir)?;
             resolved.limit = match (resolved.limit, task.max_samples) {
                 (Some(own), Some(cap)) => Some(own.min(cap)),
                 (own, cap) => own.or(cap),

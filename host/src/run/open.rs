@@ -219,7 +219,7 @@ fn find<'a>(
     let manifest = &candidate.inspection.manifest;
     let checked = file.check_backend(index, &manifest.plugin, &manifest.config_schema)?;
     let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
-    let secrets = Secrets::resolve(&manifest.plugin.secrets, &lookup)
+    let secrets = Secrets::resolve(&checked.slots, &lookup)
         .map_err(|source| BackendError::Secret { backend: config.id.clone(), source })?;
     Ok(Found { config, candidate, checked, secrets })
 }
