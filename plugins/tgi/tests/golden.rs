@@ -1,5 +1,7 @@
 //! Encoder and decoder against golden files, each of which names where its content comes from.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use plugin_api::{Generate, Prompt, Reply};
 use serde_json::{Value, json};
 use tgi::{config::Config, decode, encode};

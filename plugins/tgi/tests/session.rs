@@ -1,5 +1,12 @@
 //! Whole sessions, driven event by event as the host would.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::sync::Arc;
 
 use plugin_api::{
