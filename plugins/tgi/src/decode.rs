@@ -1,0 +1,194 @@
+//! Replies of TGI as typed values (router/src/lib.rs: `GenerateResponse`, `StreamResponse`, `SimpleToken`,
+//! `Info`, version 3.3), and a reply to a generation as a choice.
+//!
+//! Pure: borrows from the reply. Texts are borrowed where JSON did not escape them.
+
+use std::borrow::Cow;
+
+use plugin_api::{Choice, FinishReason, Reply, Result, TokenLogprob, Usage, message::Str};
+use serde::Deserialize;
+
+use crate::{failure, stop};
+
+/// Reply of `/generate`.
+#[derive(Debug, Deserialize)]
+pub struct Generated<'a> {
+    /// The answer, with the stop text that ended it.
+    #[serde(borrow)]
+    pub generated_text: Cow<'a, str>,
+    /// Present if it was asked for.
+    #[serde(borrow, default)]
+    pub details: Option<Details<'a>>,
+}
+
+/// How a generation went.
+#[derive(Debug, Deserialize)]
+pub struct Details<'a> {
+    /// `length`, `eos_token` or `stop_sequence`.
+    #[serde(borrow)]
+    pub finish_reason: Cow<'a, str>,
+    /// Tokens generated, the end token included.
+    pub generated_tokens: u64,
+    /// Tokens generated; absent from the last event of a stream.
+    #[serde(borrow, default)]
+    pub tokens: Vec<Token<'a>>,
+    /// The likeliest tokens at each position, if they were asked for.
+    #[serde(borrow, default)]
+    pub top_tokens: Option<Vec<Vec<Token<'a>>>>,
+    /// Tokens of the prompt; only in the last event of a stream.
+    #[serde(default)]
+    pub input_length: Option<u64>,
+}
+
+/// Reply of `/generate` to a scoring: of all that it holds, the prompt's tokens.
+#[derive(Debug, Deserialize)]
+pub struct Scored {
+    /// Always asked for.
+    pub details: ScoredDetails,
+}
+
+/// The prompt's part of the details.
+#[derive(Debug, Deserialize)]
+pub struct ScoredDetails {
+    /// Every token of the prompt, with what the server puts before it; empty if the server has none.
+    #[serde(default)]
+    pub prefill: Vec<Prefill>,
+}
+
+/// One token of the prompt.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Prefill {
+    /// Its id.
+    pub id: u32,
+    /// Natural logarithm; null for the first token, which has no condition, and for what is not a number.
+    #[serde(default)]
+    pub logprob: Option<f64>,
+}
+
+/// One generated token, or an alternative to it.
+#[derive(Debug, Deserialize)]
+pub struct Token<'a> {
+    /// Its text; empty while a character is incomplete.
+    #[serde(borrow)]
+    pub text: Cow<'a, str>,
+    /// Natural logarithm.
+    #[serde(default)]
+    pub logprob: Option<f64>,
+    /// Whether it is left out of the answer's text.
+    #[serde(default)]
+    pub special: bool,
+}
+
+/// One token of `/tokenize` or `/chat_tokenize`.
+#[derive(Debug, Deserialize)]
+pub struct TextToken<'a> {
+    /// Its id.
+    pub id: u32,
+    /// Its part of the text; empty for one that the server added, and for every one where the model has only
+    /// a slow tokenizer.
+    #[serde(borrow, default)]
+    pub text: Cow<'a, str>,
+}
+
+/// Reply of `/chat_tokenize`.
+#[derive(Debug, Deserialize)]
+pub struct Templated<'a> {
+    /// The messages as text.
+    #[serde(borrow)]
+    pub templated_text: Cow<'a, str>,
+    /// Its tokens.
+    #[serde(borrow, default)]
+    pub tokenize_response: Vec<TextToken<'a>>,
+}
+
+/// Reply of `/info`. Versions before 3 call the first bound `max_input_length`.
+#[derive(Debug, Deserialize)]
+pub struct Info<'a> {
+    /// The model's name.
+    #[serde(borrow)]
+    pub model_id: Cow<'a, str>,
+    /// TGI's version.
+    #[serde(borrow, default)]
+    pub version: Option<Str<'a>>,
+    /// Most tokens of prompt and answer together.
+    #[serde(default)]
+    pub max_total_tokens: Option<u64>,
+}
+
+/// Reads a reply that must be a success.
+///
+/// # Errors
+/// What [`failure`] makes of another status, and of an error object under a good one; `unexpected_reply` if
+/// the shape is not `T`'s.
+pub fn success<'a, T: Deserialize<'a>>(reply: &'a Reply) -> Result<T> {
+    if !reply.is_success() {
+        return Err(failure::of(reply));
+    }
+    reply.json().map_err(|error| failure::in_body(reply.body()).unwrap_or(error))
+}
+
+/// The answer and what it cost.
+///
+/// # Errors
+/// As for [`success`].
+pub fn choice(reply: &Reply, stops: &[&str], logprobs: bool) -> Result<(Choice, Usage)> {
+    let Generated { generated_text, details } = success(reply)?;
+    let usage = Usage {
+        prompt_tokens: reply.header("x-prompt-tokens").and_then(|n| n.trim().parse().ok()),
+        completion_tokens: details.as_ref().map(|details| details.generated_tokens),
+        ..Usage::default()
+    };
+    let reason = details.as_ref().map(|details| &*details.finish_reason);
+    let cut = stop::find(&generated_text, 0, stops);
+    let tokens = logprobs.then(|| {
+        let (tokens, top) =
+            details.as_ref().map_or((&[][..], None), |d| (&d.tokens[..], d.top_tokens.as_deref()));
+        let tokens = tokens.iter().enumerate().map(|(at, token)| {
+            let alternatives = top.and_then(|top| top.get(at)).map_or(&[][..], Vec::as_slice);
+            (token, alternatives)
+        });
+        token_logprobs(tokens, cut)
+    });
+    let mut choice = finished(generated_text.into_owned(), cut, reason);
+    choice.logprobs = tokens;
+    Ok((choice, usage))
+}
+
+/// A choice cut at `cut`. TGI calls it `length` if budget and stop text are reached by the same token; a text
+/// that is cut at a stop text is complete all the same.
+pub fn finished(mut text: String, cut: Option<usize>, reason: Option<&str>) -> Choice {
+    let finish_reason = match (cut, reason) {
+        (Some(_), _) | (None, Some("eos_token" | "stop_sequence")) => FinishReason::Stop,
+        (None, Some(other)) => other.into(),
+        (None, None) => FinishReason::Other("unknown".to_owned()),
+    };
+    if let Some(cut) = cut {
+        text.truncate(cut);
+    }
+    Choice { text, reasoning: None, finish_reason, logprobs: None }
+}
+
+/// Log-probabilities of the tokens that begin before `cut`.
+pub fn token_logprobs<'t, 'a: 't>(
+    tokens: impl Iterator<Item = (&'t Token<'a>, &'t [Token<'a>])>,
+    cut: Option<usize>,
+) -> Vec<TokenLogprob> {
+    let mut length = 0;
+    tokens
+        .take_while(|(token, _)| {
+            let begins = length;
+            length += if token.special { 0 } else { token.text.len() };
+            cut.is_none_or(|cut| begins < cut)
+        })
+        .map(|(token, top)| token_logprob(token, top))
+        .collect()
+}
+
+/// One token as the host keeps it.
+pub fn token_logprob(token: &Token<'_>, top: &[Token<'_>]) -> TokenLogprob {
+    TokenLogprob {
+        token: token.text.clone().into_owned(),
+        logprob: token.logprob,
+        top: top.iter().map(|other| (other.text.clone().into_owned(), other.logprob)).collect(),
+    }
+}
