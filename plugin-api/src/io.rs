@@ -182,7 +182,9 @@ impl Io {
         Self { shared, item }
     }
 
-    pub(crate) fn for_item(&self, item: u32) -> Self {
+    /// The same services for another item of a batch: its deltas carry that number.
+    #[must_use]
+    pub fn for_item(&self, item: u32) -> Self {
         Self { shared: Arc::clone(&self.shared), item }
     }
 
@@ -284,6 +286,13 @@ impl Io {
             }
             Err(error) => self.shared.push(&Action::Fail(error.to_fail(Some(item))), Vec::new()),
         }
+    }
+
+    /// Pushes an action as it stands, sensible or not.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn push_raw(&self, head: Vec<u8>, body: Vec<u8>) {
+        self.shared.state().outbox.push((head, body));
+        self.shared.nudge();
     }
 
     fn start(&self, request: HttpRequest<'_>, stream: bool) -> OpenCall {
