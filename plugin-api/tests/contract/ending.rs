@@ -9,8 +9,11 @@ use crate::{
     subject::{Subject, generate},
 };
 
+/// An event: head and body.
+type Happening = (Value, &'static [u8]);
+
 /// A prompt and the events of its whole session after `start`.
-fn stories() -> Vec<(Vec<&'static str>, Vec<(Value, &'static [u8])>)> {
+fn stories() -> Vec<(Vec<&'static str>, Vec<Happening>)> {
     let reply = |call: &str| json!({ "reply": { "call": call, "status": 200 } });
     let chunk = || json!({ "chunk": { "call": "1" } });
     vec![
