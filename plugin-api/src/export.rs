@@ -3,11 +3,7 @@
 //! Nothing here runs before `open`: an entry is a static. Every function catches panics, since a panic
 //! that leaves a library cannot be caught by the host.
 
-use std::{
-    ffi::c_void,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{cell::Cell, ffi::c_void, sync::Arc};
 
 use crate::{
     abi::{self, Buf, Bytes, HostRef, MessageRef},
@@ -40,7 +36,7 @@ pub const fn plugin<B: Backend>() -> abi::Plugin {
 
 /// Runs `body`; a panic becomes its status, and its description goes to `report`.
 fn guarded(report: impl FnOnce(String), body: impl FnOnce() -> i32) -> i32 {
-    match catch_unwind(AssertUnwindSafe(body)) {
+    match panics::inside(body) {
         Ok(status) => status,
         Err(panic) => {
             report(panics::describe(&*panic));
@@ -57,16 +53,12 @@ unsafe extern "C" fn open<B: Backend>(
     out: *mut *mut abi::Backend,
     err: *mut Buf,
 ) -> i32 {
-    panics::silence();
-    let report = |text: String| {
-        if !err.is_null() {
-            // SAFETY: the host passes a valid place for one `Buf` that holds nothing to release.
-            unsafe { err.write(Buf::from(text.into_bytes())) };
-        }
-    };
+    // SAFETY: the contract has the message live for the call, and the host's table for the process.
+    let (head, host) = unsafe { (config.head.as_slice(), HostRef::new(host)) };
+    panics::silence(host);
+    // SAFETY: the host passes a valid place for one `Buf` that holds nothing to release, or null.
+    let report = |text: String| unsafe { put_error(err, text) };
     guarded(report, || {
-        // SAFETY: the contract has the message live for the call, and the host's table for the process.
-        let (head, host) = unsafe { (config.head.as_slice(), HostRef::new(host)) };
         match open_backend::<B>(head, host) {
             Ok(instance) => {
                 // SAFETY: the host passes a valid place for the pointer.
@@ -79,6 +71,17 @@ unsafe extern "C" fn open<B: Backend>(
             }
         }
     })
+}
+
+/// Writes a reason to where the host wants it.
+///
+/// # Safety
+/// `err` must be null or valid for a write.
+unsafe fn put_error(err: *mut Buf, text: String) {
+    if !err.is_null() {
+        // SAFETY: the caller promises a valid place; what it held before needs no release.
+        unsafe { err.write(Buf::from(text.into_bytes())) };
+    }
 }
 
 fn open_backend<B: Backend>(head: &[u8], host: Option<HostRef>) -> Result<Instance<B>, String> {
@@ -110,9 +113,11 @@ unsafe extern "C" fn begin<B: Backend>(
     backend: *mut abi::Backend,
     token: u64,
     out: *mut *mut abi::Session,
-    _err: *mut Buf,
+    err: *mut Buf,
 ) -> i32 {
-    guarded(drop, || {
+    // SAFETY: the host passes a valid place for one `Buf` that holds nothing to release, or null.
+    let report = |text: String| unsafe { put_error(err, text) };
+    guarded(report, || {
         // SAFETY: the pointer came from `open` of the same `B`; `close` comes after every session's `end`.
         let instance = unsafe { &*backend.cast::<Instance<B>>() };
         let session = Session::new(Arc::clone(&instance.backend), instance.host.table(), token);
@@ -120,6 +125,11 @@ unsafe extern "C" fn begin<B: Backend>(
         unsafe { out.write(Box::into_raw(Box::new(session)).cast()) };
         abi::STATUS_OK
     })
+}
+
+thread_local! {
+    /// The list that a step collects its actions in, kept from step to step.
+    static OUT: Cell<Vec<Outgoing>> = const { Cell::new(Vec::new()) };
 }
 
 unsafe extern "C" fn step<B: Backend>(
@@ -132,13 +142,15 @@ unsafe extern "C" fn step<B: Backend>(
         let session = unsafe { &mut *session.cast::<Session<B>>() };
         // SAFETY: the message lives for the call.
         let (head, body) = unsafe { (event.head.as_slice(), event.body.as_slice()) };
-        let mut out: Vec<Outgoing> = Vec::new();
+        let mut out = OUT.try_with(Cell::take).unwrap_or_default();
         let stepped = session.step(head, body, &mut out);
-        for (head, body) in out {
+        for (head, body) in out.drain(..) {
             // SAFETY: the sink is valid during the call. `push` borrows the head and takes the body over.
             unsafe { ((*sink).push)((*sink).ctx, Bytes::new(&head), Buf::from(body)) };
             abi::recycle(head);
         }
+        // A thread that is ending has no place to keep the list; it is then simply dropped.
+        let _ = OUT.try_with(|kept| kept.set(out));
         match stepped {
             Stepped::Ok => abi::STATUS_OK,
             Stepped::Failed => abi::STATUS_FAILED,

@@ -17,12 +17,13 @@ use serde::Serialize;
 use crate::{
     abi::{self, HostRef},
     completion::Answer,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     http::{HttpRequest, Reply},
     message::{
         Action, CallRef, Cancel, Decimal, Delta, Done, Limits, ReplyHead, Start, TransportError,
         Wait,
     },
+    turn,
 };
 
 /// The host's services for one item of a session. Cheap to clone.
@@ -36,6 +37,8 @@ pub struct Io {
 pub(crate) struct Shared {
     host: Option<HostRef>,
     token: u64,
+    /// The session's own waker. A call that waits with it needs no wake: every event polls the session.
+    waker: Waker,
     state: Mutex<State>,
 }
 
@@ -56,6 +59,7 @@ struct State {
 struct Call {
     id: u64,
     streamed: bool,
+    /// Whom an event must wake beside the session: a part of it that has a waker of its own.
     waker: Option<Waker>,
     reply: Option<Reply>,
     chunks: VecDeque<Vec<u8>>,
@@ -70,8 +74,12 @@ enum Outcome {
 }
 
 impl Shared {
-    pub(crate) fn new(host: Option<HostRef>, token: u64) -> Arc<Self> {
-        Arc::new(Self { host, token, state: Mutex::default() })
+    pub(crate) fn new(host: Option<HostRef>, token: u64, waker: Waker) -> Arc<Self> {
+        Arc::new(Self { host, token, waker, state: Mutex::default() })
+    }
+
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -80,17 +88,19 @@ impl Shared {
 
     pub(crate) fn push(&self, action: &Action<'_>, body: Vec<u8>) {
         self.state().push(action, body);
+        self.nudge();
+    }
+
+    /// What another thread pushes between two steps would lie there unseen, so it asks for a step.
+    fn nudge(&self) {
+        if !turn::is_of(self) {
+            self.waker.wake_by_ref();
+        }
     }
 
     /// Moves what was pushed since the last time into `out`.
     pub(crate) fn drain(&self, out: &mut Vec<Outgoing>) {
         out.append(&mut self.state().outbox);
-    }
-
-    /// How many calls hold a clone of `waker`, and so will be woken by an event.
-    pub(crate) fn waiting(&self, waker: &Waker) -> usize {
-        let holds = |call: &&Call| call.waker.as_ref().is_some_and(|held| held.will_wake(waker));
-        self.state().calls.iter().filter(holds).count()
     }
 
     pub(crate) fn on_reply(&self, head: &ReplyHead<'_>, body: &[u8]) {
@@ -172,7 +182,9 @@ impl Io {
         Self { shared, item }
     }
 
-    pub(crate) fn for_item(&self, item: u32) -> Self {
+    /// The same services for another item of a batch: its deltas carry that number.
+    #[must_use]
+    pub fn for_item(&self, item: u32) -> Self {
         Self { shared: Arc::clone(&self.shared), item }
     }
 
@@ -207,6 +219,7 @@ impl Io {
         let id = state.open(false);
         state.push(&Action::Wait(Wait { call: Decimal(id), ms }), Vec::new());
         drop(state);
+        self.shared.nudge();
         let call = OpenCall { shared: Arc::clone(&self.shared), id };
         // A wait has no failure: whatever ends it, it is over.
         async move { call.complete().await }
@@ -275,9 +288,11 @@ impl Io {
         }
     }
 
-    /// Fails every item that is not answered yet.
-    pub(crate) fn fail_all(&self, error: &Error) {
-        self.shared.push(&Action::Fail(error.to_fail(None)), Vec::new());
+    /// Pushes an action as it stands, sensible or not.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn push_raw(&self, head: Vec<u8>, body: Vec<u8>) {
+        self.shared.state().outbox.push((head, body));
+        self.shared.nudge();
     }
 
     fn start(&self, request: HttpRequest<'_>, stream: bool) -> OpenCall {
@@ -286,6 +301,7 @@ impl Io {
         let (head, body) = request.into_parts(id, stream);
         state.push(&Action::Http(head), body);
         drop(state);
+        self.shared.nudge();
         OpenCall { shared: Arc::clone(&self.shared), id }
     }
 }
@@ -312,9 +328,16 @@ impl OpenCall {
             if let Some(value) = ready(call) {
                 return Poll::Ready(value);
             }
-            if !call.waker.as_ref().is_some_and(|held| held.will_wake(context.waker())) {
-                call.waker = Some(context.waker().clone());
-            }
+            let held = if context.waker().will_wake(&self.shared.waker) {
+                call.waker.take()
+            } else if call.waker.as_ref().is_some_and(|held| held.will_wake(context.waker())) {
+                None
+            } else {
+                call.waker.replace(context.waker().clone())
+            };
+            // A waker's destructor is someone else's code: it does not run under the lock.
+            drop(state);
+            drop(held);
             Poll::Pending
         })
     }
@@ -323,7 +346,8 @@ impl OpenCall {
         self.until(|call| match (call.reply.take(), &call.outcome) {
             (Some(reply), _) => Some(Ok(reply)),
             (None, Outcome::Failed(error)) => Some(Err(error.clone())),
-            (None, _) => None,
+            (None, Outcome::Complete) => Some(Err(no_reply())),
+            (None, Outcome::Open) => None,
         })
         .await
     }
@@ -350,10 +374,20 @@ impl Drop for OpenCall {
             return;
         };
         let call = state.calls.swap_remove(index);
-        if matches!(call.outcome, Outcome::Open) {
+        let open = matches!(call.outcome, Outcome::Open);
+        if open {
             state.push(&Action::Cancel(Cancel { call: Decimal(self.id) }), Vec::new());
         }
+        // Before `call`, whose waker's destructor is someone else's code.
+        drop(state);
+        if open {
+            self.shared.nudge();
+        }
     }
+}
+
+fn no_reply() -> Error {
+    Error::new(ErrorKind::Protocol, "the host ended a call without a reply")
 }
 
 /// A streamed reply.
@@ -391,5 +425,5 @@ impl Stream {
     }
 }
 
-/// A future in a box, as a session keeps it.
-pub(crate) type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// A future in a box, as a session keeps it; fails if the session never came to the author's code.
+pub(crate) type BoxFuture = Pin<Box<dyn Future<Output = Result<()>> + Send>>;

@@ -21,6 +21,7 @@ mod session;
 mod sse;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod turn;
 pub mod version;
 mod wake;
 

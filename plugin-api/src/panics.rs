@@ -2,22 +2,40 @@
 
 use std::{
     any::Any,
-    cell::RefCell,
-    panic::{self, PanicHookInfo},
-    sync::Once,
+    cell::{Cell, RefCell},
+    panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind},
+    sync::OnceLock,
 };
 
-use crate::session::Panic;
+use crate::abi::HostRef;
+
+/// What a caught panic carries.
+pub(crate) type Panic = Box<dyn Any + Send>;
 
 thread_local! {
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
+    /// Calls of the host that this thread is inside of.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Makes this library's panics silent and remembers where they happened. A library has a std of its own,
-/// so the host's hook is not touched.
-pub(crate) fn silence() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| panic::set_hook(Box::new(remember)));
+/// Makes this library's panics silent: one inside a call is described to the caller, one on a thread of
+/// the plugin's own goes to the host's log. A library has a std of its own, so the host's hook is not touched.
+pub(crate) fn silence(host: Option<HostRef>) {
+    static HOST: OnceLock<HostRef> = OnceLock::new();
+    let Some(host) = host else {
+        return;
+    };
+    if HOST.set(host).is_ok() {
+        panic::set_hook(Box::new(move |info| {
+            if DEPTH.try_with(Cell::get).is_ok_and(|depth| depth > 0) {
+                remember(info);
+            } else {
+                let text = text_of(info.payload());
+                let place = info.location().map(ToString::to_string).unwrap_or_default();
+                host.log(1, &format!("a thread of the plugin panicked at {place}: {text}"));
+            }
+        }));
+    }
 }
 
 fn remember(info: &PanicHookInfo<'_>) {
@@ -31,16 +49,30 @@ fn remember(info: &PanicHookInfo<'_>) {
     }
 }
 
+/// Runs a call of the host and catches its panic.
+pub(crate) fn inside<T>(call: impl FnOnce() -> T) -> Result<T, Panic> {
+    let _ = DEPTH.try_with(|depth| depth.set(depth.get() + 1));
+    let result = catch_unwind(AssertUnwindSafe(call));
+    let _ = DEPTH.try_with(|depth| depth.set(depth.get().saturating_sub(1)));
+    result
+}
+
 /// The panic's message and, where the hook saw it, its place.
 pub(crate) fn describe(panic: &(dyn Any + Send)) -> String {
-    let text = panic
+    let place = PLACE
+        .try_with(|place| place.try_borrow_mut().map(|mut place| std::mem::take(&mut *place)))
+        .ok()
+        .and_then(Result::ok)
+        .unwrap_or_default();
+    format!("the plugin panicked{place}: {}", text_of(panic))
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a value that is not text");
-    let place =
-        PLACE.try_with(|place| std::mem::take(&mut *place.borrow_mut())).unwrap_or_default();
-    format!("the plugin panicked{place}: {text}")
+        .unwrap_or("a value that is not text")
 }
 
 /// Leaks the payload: its destructor could panic again.

@@ -1,10 +1,10 @@
 //! Drives an author's future as a state machine: event in, actions out.
 
 use std::{
-    any::Any,
+    iter,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::{Context, Waker},
+    task::{Context, Poll},
 };
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     message::{Action, Event, Start},
     panics,
     request::{Generate, Loglikelihood, Request},
+    turn::Turn,
     wake::SessionWake,
 };
 
@@ -35,30 +36,32 @@ pub struct Session<B> {
     backend: Arc<B>,
     shared: Arc<Shared>,
     wake: Arc<SessionWake>,
-    waker: Waker,
     future: Option<BoxFuture>,
-    started: bool,
+    stage: Stage,
     parked: bool,
+}
+
+/// How far a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The next event must be `start`.
+    New,
+    Started,
+    /// The author's code panicked, and its future must not be polled again.
+    Panicked,
 }
 
 impl<B: Backend> Session<B> {
     /// A session under the host's `token`.
     pub fn new(backend: Arc<B>, host: Option<HostRef>, token: u64) -> Self {
         let wake = SessionWake::new(token, host);
-        let waker = wake.waker();
-        Self {
-            backend,
-            shared: Shared::new(host, token),
-            wake,
-            waker,
-            future: None,
-            started: false,
-            parked: false,
-        }
+        let shared = Shared::new(host, token, wake.waker());
+        Self { backend, shared, wake, future: None, stage: Stage::New, parked: false }
     }
 
     /// Takes one event and gives the actions that follow from it, JSON head and body each.
     pub fn step(&mut self, head: &[u8], body: &[u8], out: &mut Vec<Outgoing>) -> Stepped {
+        let _turn = Turn::of(&self.shared);
         let stepped = match catch_unwind(AssertUnwindSafe(|| self.turn(head, body))) {
             Ok(Ok(())) => Stepped::Ok,
             Ok(Err(error)) => {
@@ -68,6 +71,7 @@ impl<B: Backend> Session<B> {
             Err(panic) => {
                 let error = Error::new(ErrorKind::Panic, panics::describe(&*panic));
                 panics::forget(panic);
+                self.stage = Stage::Panicked;
                 self.shared.push(&Action::Fail(error.to_fail(None)), Vec::new());
                 Stepped::Panicked
             }
@@ -77,15 +81,21 @@ impl<B: Backend> Session<B> {
     }
 
     fn turn(&mut self, head: &[u8], body: &[u8]) -> Result<()> {
-        if !self.started {
-            // The first event must be `start`; the future reads it, once, where its requests can borrow.
-            self.started = true;
-            let io = Io::new(Arc::clone(&self.shared), 0);
-            self.future =
-                Some(Box::pin(serve(Arc::clone(&self.backend), io, Message::copy(head, body))));
-            self.poll();
-            return Ok(());
+        match self.stage {
+            Stage::New => {
+                // The first event must be `start`; the future reads it, once, where its requests can borrow.
+                self.stage = Stage::Started;
+                let io = Io::new(Arc::clone(&self.shared), 0);
+                let message = Message::copy(head, body);
+                self.future = Some(Box::pin(serve(Arc::clone(&self.backend), io, message)));
+                return self.poll();
+            }
+            Stage::Started => {}
+            Stage::Panicked => {
+                return Err(Error::new(ErrorKind::Protocol, "a step of a session that panicked"));
+            }
         }
+        self.wake.begin();
         let event: Event<'_> = serde_json::from_slice(head).map_err(|error| unreadable(&error))?;
         match event {
             Event::Start(_) => {
@@ -98,36 +108,38 @@ impl<B: Backend> Session<B> {
             Event::Woken {} => self.parked = false,
             Event::Resumed {} => {}
         }
-        self.poll();
-        Ok(())
+        self.poll()
     }
 
-    fn poll(&mut self) {
+    fn poll(&mut self) -> Result<()> {
         let Some(future) = &mut self.future else {
-            return;
+            return Ok(());
         };
-        self.wake.begin_poll();
-        let ready = future.as_mut().poll(&mut Context::from_waker(&self.waker)).is_ready();
-        if ready {
+        self.wake.begin();
+        if let Poll::Ready(result) =
+            future.as_mut().poll(&mut Context::from_waker(self.shared.waker()))
+        {
             self.future = None;
-            self.wake.end_step();
-            return;
+            self.wake.end();
+            return result;
         }
-        // Whoever holds the waker beside this session and its open calls is outside and will wake us.
-        // It is asked before `end_step`, so that a wake that comes in between finds us parked.
-        let own = 2 + self.shared.waiting(&self.waker);
-        if !self.parked && Arc::strong_count(&self.wake) > own {
+        // Whoever holds the waker beside this session (here and in `shared`) will wake it from outside.
+        // It is asked before `end`, so that a wake that comes in between finds us parked.
+        const OWN: usize = 2;
+        if !self.parked && Arc::strong_count(&self.wake) > OWN {
             self.parked = true;
             self.shared.push(&Action::Park {}, Vec::new());
         }
-        if self.wake.end_step() {
+        if self.wake.end() {
             self.shared.push(&Action::Again {}, Vec::new());
         }
+        Ok(())
     }
 }
 
 impl<B> Drop for Session<B> {
     fn drop(&mut self) {
+        let _turn = Turn::of(&self.shared);
         // The author's destructors may panic; the rest of the session must go all the same.
         if let Some(future) = self.future.take() {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
@@ -177,24 +189,25 @@ impl Drop for Message {
     }
 }
 
-async fn serve<B: Backend>(backend: Arc<B>, io: Io, message: Message) {
-    let requests = message.start().and_then(|(start, body)| {
-        io.started(&start);
-        start.requests.into_iter().map(|head| Ok(Request::resolve(head, body)?)).collect()
-    });
-    match requests {
-        Ok(requests) => serve_all(&*backend, &io, requests).await,
-        Err(error) => io.fail_all(&error),
+/// Fails if the start event cannot be read, or makes no sense.
+async fn serve<B: Backend>(backend: Arc<B>, io: Io, message: Message) -> Result<()> {
+    let (start, body) = message.start()?;
+    io.started(&start);
+    let mut requests = start.requests.into_iter().map(|head| Ok(Request::resolve(head, body)?));
+    match (requests.next().transpose()?, requests.len()) {
+        (None, _) => Err(Error::new(ErrorKind::Protocol, "a start event without a request")),
+        (Some(request), 0) => {
+            serve_one(&*backend, &io, request).await;
+            Ok(())
+        }
+        (Some(first), _) => {
+            let requests = iter::once(Ok(first)).chain(requests).collect::<Result<_>>()?;
+            serve_batch(&*backend, &io, requests).await
+        }
     }
 }
 
-async fn serve_all<B: Backend>(backend: &B, io: &Io, requests: Vec<Request<'_>>) {
-    if requests.len() > 1 {
-        return serve_batch(backend, io, requests).await;
-    }
-    let Some(request) = requests.into_iter().next() else {
-        return io.fail_all(&Error::new(ErrorKind::Protocol, "a start event without a request"));
-    };
+async fn serve_one<B: Backend>(backend: &B, io: &Io, request: Request<'_>) {
     let result = match request {
         Request::Generate(request) => backend.generate(&request, io).await.map(Answer::Completion),
         Request::Loglikelihood(request) => {
@@ -216,7 +229,7 @@ async fn serve_all<B: Backend>(backend: &B, io: &Io, requests: Vec<Request<'_>>)
 }
 
 /// A batch is of one kind: all generations, or all scorings.
-async fn serve_batch<B: Backend>(backend: &B, io: &Io, requests: Vec<Request<'_>>) {
+async fn serve_batch<B: Backend>(backend: &B, io: &Io, requests: Vec<Request<'_>>) -> Result<()> {
     let mut generate: Vec<Generate<'_>> = Vec::new();
     let mut score: Vec<Loglikelihood<'_>> = Vec::new();
     let items = requests.len();
@@ -234,9 +247,7 @@ async fn serve_batch<B: Backend>(backend: &B, io: &Io, requests: Vec<Request<'_>
         let answers = Answers::new(io, Answer::Likelihoods);
         backend.loglikelihood_batch(&score, io, &answers).await;
     } else {
-        io.fail_all(&Error::new(ErrorKind::Protocol, "a batch of unlike requests"));
+        return Err(Error::new(ErrorKind::Protocol, "a batch of unlike requests"));
     }
+    Ok(())
 }
-
-/// What a caught panic carries.
-pub(crate) type Panic = Box<dyn Any + Send>;

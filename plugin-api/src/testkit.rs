@@ -8,6 +8,7 @@ use crate::{
     backend::Backend,
     error::Error,
     host::Host,
+    io::Io,
     message::{Action, Event, OpenHead, ReplyHead, Start, Str},
     request::Request,
     session::{Session, Stepped},
@@ -125,6 +126,11 @@ pub fn check_schema<B: Backend>(crate_folder: &str) -> Result<(), String> {
         "{} is not the schema of the configuration: run UPDATE_SCHEMA=1 cargo test",
         path.display()
     ))
+}
+
+/// Pushes an action as it stands, sensible or not: for plugins that misbehave so that a host can be tested.
+pub fn push_raw(io: &Io, head: impl Into<Vec<u8>>, body: impl Into<Vec<u8>>) {
+    io.push_raw(head.into(), body.into());
 }
 
 /// The failure that an action carries, if it is one.

@@ -2,6 +2,7 @@
 //!
 //! A wake during a step asks for another turn (`again`); a wake at any other time, from any thread,
 //! becomes `Host.wake`, which the host latches. So no wake is lost and none is taken for another's.
+//! Wakes that a step's own event causes are answered by the poll that follows it, and go nowhere.
 
 use std::{
     sync::{
@@ -33,13 +34,13 @@ impl SessionWake {
         Waker::from(Arc::clone(self))
     }
 
-    /// A poll begins; wakes so far are answered by it.
-    pub(crate) fn begin_poll(&self) {
+    /// A step begins, and then its poll; wakes so far are answered by that poll.
+    pub(crate) fn begin(&self) {
         self.state.store(STEPPING, Ordering::SeqCst);
     }
 
-    /// A step ends. True if a wake came since the poll began.
-    pub(crate) fn end_step(&self) -> bool {
+    /// A step ends. True if a wake came since its poll began.
+    pub(crate) fn end(&self) -> bool {
         self.state.swap(IDLE, Ordering::SeqCst) == WOKEN
     }
 }

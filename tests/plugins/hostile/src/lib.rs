@@ -1,0 +1,340 @@
+//! A plugin that misbehaves as its configuration says, so that the host can be tested.
+//!
+//! `mode` picks what it does; `after` (0) is how many requests it answers as `ok` first. All but the
+//! first group misbehave in `generate`; log-likelihood and health always answer as `ok` does.
+//!
+//! | mode | what it does | what a host makes of it |
+//! |---|---|---|
+//! | `ok` | `n` choices of `text`, usage counted in words | scored |
+//! | `echo` | the prompt, or the text of the last message | scored |
+//! | `fail` | fails with the kind `kind` | that kind |
+//! | `http` | POSTs the prompt to `base_url`, answers with the body of the reply | scored |
+//! | `stream` | the words of `text` as deltas, a turn between two, then `ok` | scored |
+//! | `thread_wake` | answers from a thread of its own after `ms` | scored |
+//! | `panic_open` | panics in `open` | refused at open |
+//! | `slow_open` | `open` takes `ms` | refused or awaited |
+//! | `panic_first_poll` | panics in the step of `start` | `panic` |
+//! | `panic_later_poll` | waits 1 ms, then panics | `panic` |
+//! | `panic_drop` | waits for ever; dropping its future panics | `end` still returns |
+//! | `never_ready` | awaits nothing at all | `protocol` |
+//! | `wait_forever` | a `wait` of 2^64 - 1 ms | `timeout` at the deadline |
+//! | `park_forever` | parks, and no thread ever wakes it | `timeout` at the deadline |
+//! | `again_forever` | `again` without end | `timeout` at the deadline |
+//! | `slow_block` | blocks the step for `ms`, then `ok` | late, others go on |
+//! | `answer_twice` | `done` of item 0 twice | `protocol` |
+//! | `unknown_item` | `done` of item 4000000000 | `protocol` |
+//! | `no_answer` | a batch: never answers its last item; else as `never_ready` | `protocol` |
+//! | `bad_span` | `done` whose text lies outside its body | `protocol` |
+//! | `bad_action` | `{"dance":{}}` | `protocol` |
+//! | `garbage` | bytes that are neither JSON nor UTF-8 | `protocol` |
+//! | `call_twice` | two `http` actions under one call number | `protocol` |
+//! | `cancel_unknown` | cancels a call that never was, then `ok` | scored |
+//! | `huge_delta` | one `delta` of `bytes` | bounded or `protocol` |
+//! | `many_deltas` | `bytes` deltas of one byte in one step | bounded or `protocol` |
+//! | `wrong_secret_slot` | a header with a secret that the manifest does not declare | `invalid_request` |
+//! | `forbidden_url` | a request to `https://forbidden.invalid` | `forbidden_origin` |
+//! | `file_url` | a request to `file:///etc/passwd` | `forbidden_origin` |
+//! | `header_injection` | a header value with a line break | `invalid_request` |
+//! | `log_flood` | `bytes` log lines, then `ok` | scored |
+//! | `print` | writes to stdout and stderr, then `ok` | a worker captures it |
+//! | `exit` | ends the process with status 0 | a worker: `crashed` |
+//! | `abort` | aborts the process | a worker: `crashed` |
+//! | `stack_overflow` | recurses without end | a worker: `crashed` |
+
+use std::{
+    future::{pending, poll_fn},
+    hint::black_box,
+    io::Write,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::{Poll, Waker},
+    thread,
+    time::Duration,
+};
+
+use plugin_api::{testkit::push_raw, *};
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(default)]
+struct Config {
+    /// What it does; see the table at the top of the source.
+    mode: String,
+    /// Requests that are answered as `ok` before it misbehaves.
+    after: u32,
+    /// The answer of `ok`.
+    text: String,
+    /// The error kind of `fail`.
+    kind: String,
+    /// Where `http` and its like send their request.
+    base_url: String,
+    /// Milliseconds of `slow_open`, `slow_block` and `thread_wake`.
+    ms: u64,
+    /// Size or number, for the modes that flood.
+    bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mode: "ok".to_owned(),
+            after: 0,
+            text: "the answer is 42".to_owned(),
+            kind: "overloaded".to_owned(),
+            base_url: "http://127.0.0.1:9".to_owned(),
+            ms: 50,
+            bytes: 1 << 20,
+        }
+    }
+}
+
+struct Hostile {
+    config: Config,
+    host: Host,
+    requests: AtomicU32,
+}
+
+struct PanicsInDrop;
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        panic!("panic_drop");
+    }
+}
+
+impl Backend for Hostile {
+    type Config = Config;
+
+    fn open(config: Config, host: Host) -> Result<Self> {
+        match config.mode.as_str() {
+            "panic_open" => panic!("panic_open"),
+            "slow_open" => thread::sleep(Duration::from_millis(config.ms)),
+            _ => {}
+        }
+        Ok(Self { config, host, requests: AtomicU32::new(0) })
+    }
+
+    async fn generate(&self, request: &Generate<'_>, io: &Io) -> Result<Completion> {
+        let prompt = prompt_text(&request.prompt);
+        if self.requests.fetch_add(1, Ordering::Relaxed) >= self.config.after
+            && let Some(text) = self.misbehave(&prompt, io).await?
+        {
+            return Ok(completion(&prompt, &text, request.n));
+        }
+        Ok(completion(&prompt, &self.config.text, request.n))
+    }
+
+    async fn generate_batch(
+        &self,
+        requests: &[Generate<'_>],
+        io: &Io,
+        answers: &Answers<'_, Completion>,
+    ) {
+        let unanswered = usize::from(self.config.mode == "no_answer");
+        let items = requests.iter().zip(0..).take(requests.len() - unanswered);
+        join_all(items.map(|(request, item)| async move {
+            let io = io.for_item(item);
+            let answer = if unanswered > 0 {
+                Ok(completion("", &self.config.text, request.n))
+            } else {
+                self.generate(request, &io).await
+            };
+            answers.put(item, answer);
+        }))
+        .await;
+    }
+
+    async fn loglikelihood(&self, request: &Loglikelihood<'_>, _: &Io) -> Result<Vec<Likelihood>> {
+        Ok(request.continuations.iter().map(|text| likelihood(text)).collect())
+    }
+
+    async fn loglikelihood_rolling(&self, request: &Rolling<'_>, _: &Io) -> Result<Likelihood> {
+        Ok(likelihood(request.text))
+    }
+
+    async fn health(&self, _: &Io) -> Result<Health> {
+        Ok(Health { ready: true, detail: self.config.mode.clone() })
+    }
+
+    async fn describe(&self, _: &Io) -> Result<Description> {
+        Ok(Description { model: Some("hostile".to_owned()), ..Description::default() })
+    }
+}
+
+impl Hostile {
+    /// What the mode says; the text to answer with, or none for that of `ok`.
+    async fn misbehave(&self, prompt: &str, io: &Io) -> Result<Option<String>> {
+        let config = &self.config;
+        match config.mode.as_str() {
+            "ok" | "slow_open" => {}
+            "echo" => return Ok(Some(prompt.to_owned())),
+            "fail" => {
+                return Err(Error::new(ErrorKind::from(config.kind.as_str()), "as configured"));
+            }
+            "http" => return self.post(prompt, io).await.map(Some),
+            "stream" => {
+                for word in config.text.split_inclusive(' ') {
+                    io.delta(word);
+                    io.again().await;
+                }
+            }
+            "thread_wake" => answer_from_a_thread(config.ms).await,
+            "panic_first_poll" => panic!("panic_first_poll"),
+            "panic_later_poll" => {
+                io.wait(Duration::from_millis(1)).await;
+                panic!("panic_later_poll");
+            }
+            "panic_drop" => {
+                let _bomb = PanicsInDrop;
+                io.wait(Duration::MAX).await;
+            }
+            "never_ready" | "no_answer" => pending().await,
+            "wait_forever" => io.wait(Duration::MAX).await,
+            "park_forever" => park_forever().await,
+            "again_forever" => loop {
+                io.again().await;
+            },
+            "slow_block" => thread::sleep(Duration::from_millis(config.ms)),
+            "answer_twice" => push_done(io, 0, 2),
+            "unknown_item" => push_done(io, 4_000_000_000, 2),
+            "bad_span" => push_done(io, 0, 1_000_000),
+            "bad_action" => push_raw(io, *b"{\"dance\":{}}", []),
+            "garbage" => push_raw(io, [0xff, 0xfe, b'{', 0], [0xff; 100]),
+            "call_twice" => {
+                let url = &config.base_url;
+                let head = format!(r#"{{"http":{{"call":"9","method":"GET","url":"{url}"}}}}"#);
+                push_raw(io, head.clone(), []);
+                push_raw(io, head, []);
+                pending().await
+            }
+            "cancel_unknown" => push_raw(io, *b"{\"cancel\":{\"call\":\"77\"}}", []),
+            "huge_delta" => io.delta(&"x".repeat(config.bytes)),
+            "many_deltas" => (0..config.bytes).for_each(|_| io.delta("x")),
+            "wrong_secret_slot" => {
+                let call = HttpRequest::get(config.base_url.as_str()).bearer("no_such_slot");
+                io.send(call).await?;
+            }
+            "forbidden_url" => {
+                io.send(HttpRequest::get("https://forbidden.invalid/")).await?;
+            }
+            "file_url" => {
+                io.send(HttpRequest::get("file:///etc/passwd")).await?;
+            }
+            "header_injection" => {
+                let call = HttpRequest::get(config.base_url.as_str());
+                io.send(call.header("x-a", "b\r\nx-injected: c")).await?;
+            }
+            "log_flood" => {
+                for line in 0..config.bytes {
+                    self.host.log(Level::Info, &format!("line {line}"));
+                }
+            }
+            "print" => {
+                let _ = writeln!(std::io::stdout(), "hostile to stdout");
+                let _ = writeln!(std::io::stderr(), "hostile to stderr");
+            }
+            "exit" => std::process::exit(0),
+            "abort" => std::process::abort(),
+            "stack_overflow" => {
+                black_box(recurse(1));
+            }
+            other => return Err(Error::new(ErrorKind::Other, format!("there is no mode {other}"))),
+        }
+        Ok(None)
+    }
+
+    async fn post(&self, prompt: &str, io: &Io) -> Result<String> {
+        let call = HttpRequest::post(self.config.base_url.as_str()).body(prompt.into());
+        let reply = io.send(call).await?;
+        if !reply.is_success() {
+            return Err(reply.error());
+        }
+        Ok(String::from_utf8_lossy(reply.body()).into_owned())
+    }
+}
+
+fn prompt_text(prompt: &Prompt<'_>) -> String {
+    match prompt {
+        Prompt::Text(text) => (*text).to_owned(),
+        Prompt::Messages(messages) => {
+            let text = messages.last().and_then(Message::as_text);
+            text.unwrap_or_default().into_owned()
+        }
+    }
+}
+
+fn words(text: &str) -> u64 {
+    text.split_whitespace().count() as u64
+}
+
+fn completion(prompt: &str, text: &str, n: u32) -> Completion {
+    let mut completion = Completion::new(text, "stop");
+    let choice = completion.choices[0].clone();
+    completion.choices = vec![choice; n.max(1) as usize];
+    completion.with_usage(Some(words(prompt)), Some(words(text) * u64::from(n.max(1))))
+}
+
+/// From the length alone: -0.5 a byte, a token for four bytes, greedy if the length is even.
+fn likelihood(text: &str) -> Likelihood {
+    Likelihood {
+        logprob: Some(-0.5 * text.len() as f64),
+        tokens: text.len().div_ceil(4).max(1) as u32,
+        greedy: Some(text.len().is_multiple_of(2)),
+        ..Likelihood::default()
+    }
+}
+
+/// A `done` of this item, whose text is `length` bytes of a body of two.
+fn push_done(io: &Io, item: u32, length: usize) {
+    let choice = json!({ "text": [0, length], "finish_reason": "stop" });
+    let answer = json!({ "completion": { "choices": [choice] } });
+    push_raw(io, json!({ "done": { "item": item, "answer": answer } }).to_string(), *b"hi");
+}
+
+async fn answer_from_a_thread(ms: u64) {
+    let shared: Arc<Mutex<(bool, Option<Waker>)>> = Arc::default();
+    let theirs = Arc::clone(&shared);
+    thread::spawn(move || {
+        thread::sleep(Duration::from_millis(ms));
+        let mut state = theirs.lock().unwrap();
+        state.0 = true;
+        if let Some(waker) = state.1.take() {
+            waker.wake();
+        }
+    });
+    poll_fn(|context| {
+        let mut state = shared.lock().unwrap();
+        if state.0 {
+            return Poll::Ready(());
+        }
+        state.1 = Some(context.waker().clone());
+        Poll::Pending
+    })
+    .await;
+}
+
+async fn park_forever() {
+    let mut held = None;
+    poll_fn(|context| {
+        held = Some(context.waker().clone());
+        Poll::<()>::Pending
+    })
+    .await;
+}
+
+#[allow(unconditional_recursion, reason = "this is what the mode is for")]
+fn recurse(depth: u64) -> u64 {
+    let here = black_box([depth; 64]);
+    recurse(depth + 1) + here[0]
+}
+
+export_plugin!(Hostile);
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_schema_is_that_of_the_configuration() {
+        plugin_api::testkit::check_schema::<super::Hostile>(env!("CARGO_MANIFEST_DIR")).unwrap();
+    }
+}
