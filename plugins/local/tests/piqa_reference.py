@@ -9,6 +9,10 @@ tokenizer and `llama_decode`, not through a server, because servers' echoed log-
 Each sample's line is {"index": i, "ll": [a, b], "tokens": [n, m]}: sum of ln p and number of tokens of each
 continuation. Context `Question: {goal}\nAnswer:`, continuations ` {sol1}` and ` {sol2}`; the boundary rule of
 lm-eval's `_encode_pair`. With --tokens, the ids of every whole text are written to that file as well.
+
+llama.cpp rounds activations to 8 bits to multiply them with quantised weights, and the cache to 16, which moves a
+sum by some tenths of a nat. To compare arithmetic, and not rounding, dequantise the GGUF to f32 first (with the
+`gguf` package) and pass --exact, which keeps the cache in f32 too; `piqa_llama_cpp_f32.jsonl` comes from that.
 """
 
 import argparse
@@ -22,13 +26,16 @@ import numpy as np
 class Scorer:
     """One model and one context; every call starts from an empty cache."""
 
-    def __init__(self, path, context_tokens, threads):
+    def __init__(self, path, context_tokens, threads, exact):
         llama_cpp.llama_backend_init()
         model_params = llama_cpp.llama_model_default_params()
         self.model = llama_cpp.llama_model_load_from_file(path.encode(), model_params)
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = context_tokens
         params.n_threads = params.n_threads_batch = threads
+        if exact:
+            params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
+            params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self.context = llama_cpp.llama_init_from_model(self.model, params)
         self.vocab = llama_cpp.llama_model_get_vocab(self.model)
         self.vocab_size = llama_cpp.llama_vocab_n_tokens(self.vocab)
@@ -82,9 +89,10 @@ def main():
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--limit", type=int)
     arguments.add_argument("--tokens")
+    arguments.add_argument("--exact", action="store_true")
     options = arguments.parse_args()
 
-    scorer = Scorer(options.model, 1024, options.threads)
+    scorer = Scorer(options.model, 1024, options.threads, options.exact)
     probe = encode_pair(scorer, "The capital of France is", " Paris")
     print("ln P( Paris | The capital of France is) =", scorer.log_likelihood(probe[0], probe[1]))
     with open(options.model, "rb") as file:
