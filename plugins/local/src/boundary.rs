@@ -24,7 +24,11 @@ pub fn move_whitespace(context: &str) -> (&str, &str) {
 /// Cuts the tokens of context and continuation together after as many as the context alone has.
 pub fn split(context: Vec<u32>, whole: &[u32]) -> EncodedPair {
     let (head, tail) = whole.split_at(context.len().min(whole.len()));
-    EncodedPair { boundary_merged: head != context, continuation: tail.to_vec(), context }
+    EncodedPair {
+        boundary_merged: head != context,
+        continuation: tail.to_vec(),
+        context,
+    }
 }
 
 /// Conditions an empty context on the prefix token.
@@ -33,10 +37,15 @@ pub fn split(context: Vec<u32>, whole: &[u32]) -> EncodedPair {
 pub fn with_prefix(pair: EncodedPair, prefix: u32) -> EncodedPair {
     match pair.continuation.split_first() {
         _ if !pair.context.is_empty() => pair,
-        Some((first, rest)) if *first == prefix && !rest.is_empty() => {
-            EncodedPair { context: vec![prefix], continuation: rest.to_vec(), ..pair }
-        }
-        _ => EncodedPair { context: vec![prefix], ..pair },
+        Some((first, rest)) if *first == prefix && !rest.is_empty() => EncodedPair {
+            context: vec![prefix],
+            continuation: rest.to_vec(),
+            ..pair
+        },
+        _ => EncodedPair {
+            context: vec![prefix],
+            ..pair
+        },
     }
 }
 
@@ -59,7 +68,8 @@ mod tests {
 
     #[test]
     fn the_split_trusts_lengths_and_says_so() {
-        let table: &[(&[u32], &[u32], &[u32], bool)] = &[
+        type Case<'a> = (&'a [u32], &'a [u32], &'a [u32], bool);
+        let table: &[Case<'_>] = &[
             (&[1, 2], &[1, 2, 3, 4], &[3, 4], false),
             (&[1, 2], &[1, 9, 3], &[3], true),
             (&[1, 2], &[9], &[], true),
@@ -67,14 +77,18 @@ mod tests {
         ];
         for (context, whole, continuation, boundary_merged) in table {
             let pair = split(context.to_vec(), whole);
-            assert_eq!((pair.continuation.as_slice(), pair.boundary_merged), (*continuation, *boundary_merged));
+            assert_eq!(
+                (pair.continuation.as_slice(), pair.boundary_merged),
+                (*continuation, *boundary_merged)
+            );
             assert_eq!(pair.context, *context);
         }
     }
 
     #[test]
     fn an_empty_context_gets_the_prefix_token_once() {
-        let table: &[(&[u32], &[u32], &[u32], &[u32])] = &[
+        type Case<'a> = (&'a [u32], &'a [u32], &'a [u32], &'a [u32]);
+        let table: &[Case<'_>] = &[
             (&[], &[5, 6], &[1], &[5, 6]),
             (&[], &[1, 6], &[1], &[6]),
             (&[], &[1], &[1], &[1]),
@@ -82,10 +96,16 @@ mod tests {
             (&[], &[], &[1], &[]),
         ];
         for (context, continuation, expected_context, expected_continuation) in table {
-            let pair =
-                EncodedPair { context: context.to_vec(), continuation: continuation.to_vec(), boundary_merged: false };
+            let pair = EncodedPair {
+                context: context.to_vec(),
+                continuation: continuation.to_vec(),
+                boundary_merged: false,
+            };
             let pair = with_prefix(pair, 1);
-            assert_eq!((pair.context.as_slice(), pair.continuation.as_slice()), (*expected_context, *expected_continuation));
+            assert_eq!(
+                (pair.context.as_slice(), pair.continuation.as_slice()),
+                (*expected_context, *expected_continuation)
+            );
         }
     }
 }

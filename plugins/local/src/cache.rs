@@ -37,9 +37,17 @@ impl Cache {
         let capacity = capacity.max(16);
         let shape = (sizes.key_value_heads, capacity, sizes.head_width);
         let zeros = || {
-            (0..sizes.blocks).map(|_| Tensor::zeros(shape, DType::F32, &Device::Cpu)).collect::<Result<Vec<_>>>()
+            (0..sizes.blocks)
+                .map(|_| Tensor::zeros(shape, DType::F32, &Device::Cpu))
+                .collect::<Result<Vec<_>>>()
         };
-        Ok(Self { keys: zeros()?, values: zeros()?, parents: Vec::new(), positions: Vec::new(), capacity })
+        Ok(Self {
+            keys: zeros()?,
+            values: zeros()?,
+            parents: Vec::new(),
+            positions: Vec::new(),
+            capacity,
+        })
     }
 
     /// Rows held.
@@ -69,7 +77,10 @@ impl Cache {
                 None => 0,
                 Some(parent) => match self.positions.get(parent) {
                     Some(position) => position + 1,
-                    None => candle_core::bail!("row {} has the parent {parent}, which comes later", self.len()),
+                    None => candle_core::bail!(
+                        "row {} has the parent {parent}, which comes later",
+                        self.len()
+                    ),
                 },
             };
             self.parents.push(row.parent);
@@ -110,11 +121,16 @@ impl Cache {
     /// When there is no such block.
     pub fn block(&self, block: usize) -> Result<(Tensor, Tensor)> {
         let length = self.len();
-        Ok((self.of(&self.keys, block)?.narrow(1, 0, length)?, self.of(&self.values, block)?.narrow(1, 0, length)?))
+        Ok((
+            self.of(&self.keys, block)?.narrow(1, 0, length)?,
+            self.of(&self.values, block)?.narrow(1, 0, length)?,
+        ))
     }
 
     fn of<'a>(&self, tensors: &'a [Tensor], block: usize) -> Result<&'a Tensor> {
-        tensors.get(block).ok_or_else(|| candle_core::Error::Msg(format!("the cache has no block {block}")))
+        tensors
+            .get(block)
+            .ok_or_else(|| candle_core::Error::Msg(format!("the cache has no block {block}")))
     }
 
     fn reserve(&mut self, rows: usize) -> Result<()> {
@@ -151,7 +167,13 @@ mod tests {
             norm_epsilon: 0.0,
         };
         let mut cache = Cache::new(&sizes, 0).unwrap();
-        let rows: Vec<Row> = parents.iter().map(|parent| Row { token: 0, parent: *parent }).collect();
+        let rows: Vec<Row> = parents
+            .iter()
+            .map(|parent| Row {
+                token: 0,
+                parent: *parent,
+            })
+            .collect();
         cache.append(&rows).unwrap();
         cache
     }
@@ -162,7 +184,11 @@ mod tests {
         let seen: Vec<String> = cache
             .visibility(1)
             .chunks(4)
-            .map(|line| line.iter().map(|bias| if *bias == 0.0 { 'x' } else { '.' }).collect())
+            .map(|line| {
+                line.iter()
+                    .map(|bias| if *bias == 0.0 { 'x' } else { '.' })
+                    .collect()
+            })
             .collect();
         assert_eq!(seen, ["xx..", "xxx.", "xx.x"]);
     }
@@ -170,7 +196,16 @@ mod tests {
     #[test]
     fn siblings_share_a_position() {
         let mut cache = cache(&[None, Some(0)]);
-        let rows = [Row { token: 0, parent: Some(1) }, Row { token: 0, parent: Some(1) }];
+        let rows = [
+            Row {
+                token: 0,
+                parent: Some(1),
+            },
+            Row {
+                token: 0,
+                parent: Some(1),
+            },
+        ];
         assert_eq!(cache.append(&rows).unwrap(), [2, 2]);
     }
 
@@ -179,15 +214,38 @@ mod tests {
         let mut cache = cache(&[None]);
         let stored = Tensor::new(&[[[3.0f32, 4.0]]], &Device::Cpu).unwrap();
         cache.store(0, 0, &stored, &stored).unwrap();
-        cache.append(&vec![Row { token: 0, parent: Some(0) }; 40]).unwrap();
+        cache
+            .append(&vec![
+                Row {
+                    token: 0,
+                    parent: Some(0)
+                };
+                40
+            ])
+            .unwrap();
         let (keys, _) = cache.block(0).unwrap();
         assert_eq!(keys.dims(), [1, 41, 2]);
-        assert_eq!(keys.narrow(1, 0, 1).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(), [3.0, 4.0]);
+        assert_eq!(
+            keys.narrow(1, 0, 1)
+                .unwrap()
+                .flatten_all()
+                .unwrap()
+                .to_vec1::<f32>()
+                .unwrap(),
+            [3.0, 4.0]
+        );
     }
 
     #[test]
     fn a_parent_must_come_first() {
         let mut cache = cache(&[None]);
-        assert!(cache.append(&[Row { token: 0, parent: Some(1) }]).is_err());
+        assert!(
+            cache
+                .append(&[Row {
+                    token: 0,
+                    parent: Some(1)
+                }])
+                .is_err()
+        );
     }
 }

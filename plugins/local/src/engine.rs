@@ -15,7 +15,9 @@ use crate::weights::Weights;
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The request needs more tokens than the model has positions.
-    #[error("the request needs {needed_tokens} tokens, but the model's context holds {limit_tokens}; shorten it")]
+    #[error(
+        "the request needs {needed_tokens} tokens, but the model's context holds {limit_tokens}; shorten it"
+    )]
     ContextLength {
         /// Tokens that would have to be seen at once.
         needed_tokens: usize,
@@ -29,7 +31,9 @@ pub enum EngineError {
         index: usize,
     },
     /// The prompt is empty and the model has neither BOS nor EOS to stand in for it.
-    #[error("the prompt is empty and the model has no BOS or EOS token to condition on; give a prompt")]
+    #[error(
+        "the prompt is empty and the model has no BOS or EOS token to condition on; give a prompt"
+    )]
     NoPrefixToken,
     /// The prompt is a conversation, but the model has no chat template.
     #[error("the GGUF holds no chat template; send the prompt as text")]
@@ -91,13 +95,24 @@ impl Engine {
         let mut file = GgufFile::open(path)?;
         let weights = Weights::read(&mut file)?;
         let tokenizer = Tokenizer::read(&file)?;
-        let spelling = |id: Option<u32>| id.and_then(|id| tokenizer.spelling(id)).unwrap_or_default().to_owned();
+        let spelling = |id: Option<u32>| {
+            id.and_then(|id| tokenizer.spelling(id))
+                .unwrap_or_default()
+                .to_owned()
+        };
         let chat_template = file
             .string("tokenizer.chat_template")?
-            .map(|source| ChatTemplate::new(source, spelling(tokenizer.bos()), spelling(tokenizer.eos())))
+            .map(|source| {
+                ChatTemplate::new(source, spelling(tokenizer.bos()), spelling(tokenizer.eos()))
+            })
             .transpose()?;
         let model_name = file.string("general.name")?.unwrap_or_default();
-        Ok(Self { weights, tokenizer, chat_template, model_name })
+        Ok(Self {
+            weights,
+            tokenizer,
+            chat_template,
+            model_name,
+        })
     }
 
     /// The weights.
@@ -131,10 +146,19 @@ impl Engine {
     /// When there is no chat template, or it refuses the conversation.
     pub fn render(&self, prompt: Prompt<'_>) -> Result<RenderedPrompt, EngineError> {
         match prompt {
-            Prompt::Text(text) => Ok(RenderedPrompt { text: text.to_owned(), is_verbatim: false }),
+            Prompt::Text(text) => Ok(RenderedPrompt {
+                text: text.to_owned(),
+                is_verbatim: false,
+            }),
             Prompt::Messages(messages) => {
-                let template = self.chat_template.as_ref().ok_or(EngineError::NoChatTemplate)?;
-                Ok(RenderedPrompt { text: template.render(messages)?, is_verbatim: true })
+                let template = self
+                    .chat_template
+                    .as_ref()
+                    .ok_or(EngineError::NoChatTemplate)?;
+                Ok(RenderedPrompt {
+                    text: template.render(messages)?,
+                    is_verbatim: true,
+                })
             }
         }
     }
@@ -144,7 +168,11 @@ impl Engine {
     /// # Errors
     /// When the text cannot be tokenised.
     pub fn encode(&self, text: &str, is_verbatim: bool) -> Result<Vec<u32>, EngineError> {
-        if is_verbatim { Ok(self.tokenizer.encode_verbatim(text)?) } else { Ok(self.tokenizer.encode(text)?) }
+        if is_verbatim {
+            Ok(self.tokenizer.encode_verbatim(text)?)
+        } else {
+            Ok(self.tokenizer.encode(text)?)
+        }
     }
 
     /// Refuses more tokens than the model has positions; nothing is ever cut off silently.
@@ -156,7 +184,10 @@ impl Engine {
         if needed_tokens <= limit_tokens {
             Ok(())
         } else {
-            Err(EngineError::ContextLength { needed_tokens, limit_tokens })
+            Err(EngineError::ContextLength {
+                needed_tokens,
+                limit_tokens,
+            })
         }
     }
 }

@@ -72,7 +72,9 @@ impl ForwardPass {
         let sizes = &weights.hyperparameters;
         let normed = self.norm(&block.attention_norm, sizes)?;
         let attended = self.attend(sizes, cache, &normed.matmul(&block.query_key_value)?)?;
-        with_f32(&attended.matmul(&block.attention_output)?, |out| numeric::add(&mut self.residual, out))?;
+        with_f32(&attended.matmul(&block.attention_output)?, |out| {
+            numeric::add(&mut self.residual, out)
+        })?;
         self.feed_forward(block, sizes)?;
         self.next_block += 1;
         Ok(true)
@@ -97,7 +99,9 @@ impl ForwardPass {
     }
 
     fn feed_forward(&mut self, block: &BlockWeights, sizes: &Hyperparameters) -> Result<()> {
-        let gate_up = self.norm(&block.feed_forward_norm, sizes)?.matmul(&block.gate_up)?;
+        let gate_up = self
+            .norm(&block.feed_forward_norm, sizes)?
+            .matmul(&block.gate_up)?;
         let mut inner = Vec::with_capacity(self.rows * sizes.feed_forward_width);
         with_f32(&gate_up, |values| {
             for row in values.chunks_exact(2 * sizes.feed_forward_width) {
@@ -105,7 +109,9 @@ impl ForwardPass {
             }
         })?;
         let inner = Tensor::from_vec(inner, (self.rows, sizes.feed_forward_width), &Device::Cpu)?;
-        with_f32(&inner.matmul(&block.down)?, |out| numeric::add(&mut self.residual, out))
+        with_f32(&inner.matmul(&block.down)?, |out| {
+            numeric::add(&mut self.residual, out)
+        })
     }
 
     /// Grouped-query attention of `[rows, query_key_value_width]`, giving `[rows, heads * head_width]`.
@@ -132,9 +138,15 @@ impl ForwardPass {
             }
             for key in 0..sizes.key_value_heads {
                 for row in 0..self.rows {
-                    let source = projected.get(head(row, first_key + key)).unwrap_or_default();
+                    let source = projected
+                        .get(head(row, first_key + key))
+                        .unwrap_or_default();
                     self.rotation.append(row, source, 1.0, &mut keys);
-                    values.extend_from_slice(projected.get(head(row, first_value + key)).unwrap_or_default());
+                    values.extend_from_slice(
+                        projected
+                            .get(head(row, first_value + key))
+                            .unwrap_or_default(),
+                    );
                 }
             }
             (queries, keys, values)
@@ -152,18 +164,26 @@ impl ForwardPass {
         let mut weights = Vec::with_capacity(sizes.heads * self.rows * seen);
         with_f32(&scores, |scores| {
             // The stacked heads repeat the rows, and so the visibility.
-            for (scores, bias) in scores.chunks_exact(seen).zip(self.bias.chunks_exact(seen).cycle()) {
+            for (scores, bias) in scores
+                .chunks_exact(seen)
+                .zip(self.bias.chunks_exact(seen).cycle())
+            {
                 numeric::masked_softmax(scores, bias, &mut weights);
             }
         })?;
-        let weights = Tensor::from_vec(weights, (sizes.key_value_heads, shared * self.rows, seen), &Device::Cpu)?;
+        let weights = Tensor::from_vec(
+            weights,
+            (sizes.key_value_heads, shared * self.rows, seen),
+            &Device::Cpu,
+        )?;
         let mixed = weights.matmul(&values)?;
         let attended = with_f32(&mixed, |mixed| {
             let mut attended = Vec::with_capacity(mixed.len());
             for row in 0..self.rows {
                 for head in 0..sizes.heads {
                     let offset = (head * self.rows + row) * width;
-                    attended.extend_from_slice(mixed.get(offset..offset + width).unwrap_or_default());
+                    attended
+                        .extend_from_slice(mixed.get(offset..offset + width).unwrap_or_default());
                 }
             }
             attended
@@ -190,7 +210,10 @@ impl Rotation {
                 })
             })
             .collect();
-        Self { pairs: inverse_frequencies.len(), cosine_sine }
+        Self {
+            pairs: inverse_frequencies.len(),
+            cosine_sine,
+        }
     }
 
     /// Appends one head of a row, rotated and scaled.
@@ -198,12 +221,19 @@ impl Rotation {
     /// A GGUF's query and key rows are permuted so that a pair is two neighbouring dimensions; Hugging Face's
     /// checkpoints pair dimension i with i + width/2 instead.
     fn append(&self, row: usize, head: &[f32], scale: f32, out: &mut Vec<f32>) {
-        let angles = self.cosine_sine.get(row * self.pairs..(row + 1) * self.pairs).unwrap_or_default();
+        let angles = self
+            .cosine_sine
+            .get(row * self.pairs..(row + 1) * self.pairs)
+            .unwrap_or_default();
         let (pairs, _) = head.as_chunks::<2>();
         for ([even, odd], (cosine, sine)) in pairs.iter().zip(angles) {
             out.push((even * cosine - odd * sine) * scale);
             out.push((even * sine + odd * cosine) * scale);
         }
-        out.extend(head.iter().skip(2 * angles.len()).map(|value| value * scale));
+        out.extend(
+            head.iter()
+                .skip(2 * angles.len())
+                .map(|value| value * scale),
+        );
     }
 }

@@ -4,7 +4,6 @@
 //! seeded with `seed + i`.
 
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use crate::cache::{Cache, Row};
@@ -107,17 +106,32 @@ impl Generation {
     ///
     /// # Errors
     /// When the prompt does not fit into the context or cannot be rendered, or a parameter is out of range.
-    pub fn new(engine: &Arc<Engine>, prompt: Prompt<'_>, options: GenerationOptions) -> Result<Self, EngineError> {
+    pub fn new(
+        engine: &Arc<Engine>,
+        prompt: Prompt<'_>,
+        options: GenerationOptions,
+    ) -> Result<Self, EngineError> {
         Sampler::new(options.sampling)?;
         let rendered = engine.render(prompt)?;
         let mut tokens = engine.encode(&rendered.text, rendered.is_verbatim)?;
         if tokens.is_empty() {
-            tokens.push(engine.tokenizer().prefix_token().ok_or(EngineError::NoPrefixToken)?);
+            tokens.push(
+                engine
+                    .tokenizer()
+                    .prefix_token()
+                    .ok_or(EngineError::NoPrefixToken)?,
+            );
         }
         engine.check_length(tokens.len())?;
-        let plan = Plan { rows: plan::linear(&tokens), ..Plan::default() };
+        let plan = Plan {
+            rows: plan::linear(&tokens),
+            ..Plan::default()
+        };
         Ok(Self {
-            cache: Cache::new(&engine.weights().hyperparameters, tokens.len() + options.max_tokens.min(256))?,
+            cache: Cache::new(
+                &engine.weights().hyperparameters,
+                tokens.len() + options.max_tokens.min(256),
+            )?,
             engine: Arc::clone(engine),
             options,
             run: Run::new(&plan),
@@ -138,10 +152,18 @@ impl Generation {
             return self.start_choice(budget);
         };
         if let Some((text, finish_reason)) = choice.end.take() {
-            return Ok(GenerationEvent::ChoiceEnd { choice: choice.index, text, finish_reason });
+            return Ok(GenerationEvent::ChoiceEnd {
+                choice: choice.index,
+                text,
+                finish_reason,
+            });
         }
         let Some(hidden) = choice.hidden.take() else {
-            if self.run.step(self.engine.weights(), &mut self.cache, budget)?.is_ready() {
+            if self
+                .run
+                .step(self.engine.weights(), &mut self.cache, budget)?
+                .is_ready()
+            {
                 choice.hidden = Some(self.run.last_hidden().to_vec());
             }
             self.choice = Some(choice);
@@ -155,19 +177,29 @@ impl Generation {
     /// Computes the prompt, and then begins one choice a call.
     fn start_choice(&mut self, budget: Duration) -> Result<GenerationEvent, EngineError> {
         if self.prompt_hidden.is_empty() {
-            if let Poll::Ready(_) = self.run.step(self.engine.weights(), &mut self.cache, budget)? {
+            if self
+                .run
+                .step(self.engine.weights(), &mut self.cache, budget)?
+                .is_ready()
+            {
                 self.prompt_hidden = self.run.last_hidden().to_vec();
             }
             return Ok(GenerationEvent::Working);
         }
         if self.next_choice >= self.options.choices {
-            let usage = Usage { prompt_tokens: self.prompt_tokens, completion_tokens: self.completion_tokens };
+            let usage = Usage {
+                prompt_tokens: self.prompt_tokens,
+                completion_tokens: self.completion_tokens,
+            };
             return Ok(GenerationEvent::Done(usage));
         }
         let index = self.next_choice;
         self.next_choice += 1;
         self.cache.truncate(self.prompt_tokens);
-        let sampling = Sampling { seed: self.options.sampling.seed.wrapping_add(index as u64), ..self.options.sampling };
+        let sampling = Sampling {
+            seed: self.options.sampling.seed.wrapping_add(index as u64),
+            ..self.options.sampling
+        };
         self.choice = Some(Choice {
             index,
             sampler: Sampler::new(sampling)?,
@@ -180,13 +212,23 @@ impl Generation {
         Ok(GenerationEvent::Working)
     }
 
-    fn next_token(&mut self, choice: &mut Choice, hidden: &[f32]) -> Result<GenerationEvent, EngineError> {
+    fn next_token(
+        &mut self,
+        choice: &mut Choice,
+        hidden: &[f32],
+    ) -> Result<GenerationEvent, EngineError> {
         let logits = projection::logits(self.engine.weights(), hidden)?;
         let Some(token) = choice.sampler.choose(&logits) else {
             return Err(candle_core::Error::Msg("the model has no vocabulary".to_owned()).into());
         };
-        let logit = logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
-        let scored = ScoredToken { token, log_prob: f64::from(logit) - numeric::log_sum_exp(&logits) };
+        let logit = logits
+            .get(token as usize)
+            .copied()
+            .unwrap_or(f32::NEG_INFINITY);
+        let scored = ScoredToken {
+            token,
+            log_prob: f64::from(logit) - numeric::log_sum_exp(&logits),
+        };
         choice.generated += 1;
         self.completion_tokens += 1;
         let text = if self.engine.tokenizer().ends_generation(token) {
@@ -205,7 +247,11 @@ impl Generation {
                 }
             }
         };
-        Ok(GenerationEvent::Piece { choice: choice.index, text, token: scored })
+        Ok(GenerationEvent::Piece {
+            choice: choice.index,
+            text,
+            token: scored,
+        })
     }
 
     /// Queues the row after which the next token comes, unless this was the last one.
@@ -215,8 +261,15 @@ impl Generation {
             choice.end = Some((choice.release(), FinishReason::Length));
             return;
         }
-        let row = Row { token, parent: self.cache.len().checked_sub(1) };
-        self.run = Run::new(&Plan { rows: vec![row], first_row: self.cache.len(), ..Plan::default() });
+        let row = Row {
+            token,
+            parent: self.cache.len().checked_sub(1),
+        };
+        self.run = Run::new(&Plan {
+            rows: vec![row],
+            first_row: self.cache.len(),
+            ..Plan::default()
+        });
     }
 }
 

@@ -55,21 +55,28 @@ impl Hyperparameters {
         }
         let embedding_width = file.required_integer("llama.embedding_length")?;
         let heads = file.required_integer("llama.attention.head_count")?;
-        let head_width =
-            file.integer("llama.attention.key_length")?.unwrap_or(embedding_width.checked_div(heads).unwrap_or(0));
+        let head_width = file
+            .integer("llama.attention.key_length")?
+            .unwrap_or(embedding_width.checked_div(heads).unwrap_or(0));
         let read = Self {
             blocks: file.required_integer("llama.block_count")?,
             context_length_tokens: file.required_integer("llama.context_length")?,
             embedding_width,
             feed_forward_width: file.required_integer("llama.feed_forward_length")?,
             heads,
-            key_value_heads: file.integer("llama.attention.head_count_kv")?.unwrap_or(heads),
+            key_value_heads: file
+                .integer("llama.attention.head_count_kv")?
+                .unwrap_or(heads),
             head_width,
-            rotary_width: file.integer("llama.rope.dimension_count")?.unwrap_or(head_width),
+            rotary_width: file
+                .integer("llama.rope.dimension_count")?
+                .unwrap_or(head_width),
             rotary_base: file.float("llama.rope.freq_base")?.unwrap_or(10_000.0),
             norm_epsilon: file
                 .float("llama.attention.layer_norm_rms_epsilon")?
-                .ok_or_else(|| LoadError::MissingKey { key: "llama.attention.layer_norm_rms_epsilon".to_owned() })?,
+                .ok_or_else(|| LoadError::MissingKey {
+                    key: "llama.attention.layer_norm_rms_epsilon".to_owned(),
+                })?,
         };
         read.check()?;
         Ok(read)

@@ -39,7 +39,10 @@ pub fn max(values: &[f32]) -> f32 {
             *lane = if *value > *lane { *value } else { *lane };
         }
     }
-    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |top, value| if *value > top { *value } else { top })
+    lanes.iter().chain(rest).fold(
+        f32::NEG_INFINITY,
+        |top, value| if *value > top { *value } else { top },
+    )
 }
 
 /// Σ e^(x - offset), summed in lanes of single precision and then in double.
@@ -56,7 +59,10 @@ pub fn sum_exp(values: &[f32], offset: f32) -> f64 {
                     *lane += exp(*value - offset);
                 }
             }
-            let tail: f64 = rest.iter().map(|value| f64::from(exp(*value - offset))).sum();
+            let tail: f64 = rest
+                .iter()
+                .map(|value| f64::from(exp(*value - offset)))
+                .sum();
             lanes.iter().map(|lane| f64::from(*lane)).sum::<f64>() + tail
         })
         .sum()
@@ -74,14 +80,22 @@ pub fn rms_norm(row: &[f32], weight: &[f32], epsilon: f32, out: &mut Vec<f32>) {
     }
     let sum: f32 = lanes.iter().sum::<f32>() + rest.iter().map(|value| value * value).sum::<f32>();
     let scale = 1.0 / (sum / row.len() as f32 + epsilon).sqrt();
-    out.extend(row.iter().zip(weight).map(|(value, weight)| value * scale * weight));
+    out.extend(
+        row.iter()
+            .zip(weight)
+            .map(|(value, weight)| value * scale * weight),
+    );
 }
 
 /// SwiGLU of one row: silu(gate) * up, appended to `out`; `gate_up` holds both, one after the other.
 #[inline]
 pub fn swiglu(gate_up: &[f32], out: &mut Vec<f32>) {
     let (gate, up) = gate_up.split_at(gate_up.len() / 2);
-    out.extend(gate.iter().zip(up).map(|(gate, up)| gate / (1.0 + exp(-gate)) * up));
+    out.extend(
+        gate.iter()
+            .zip(up)
+            .map(|(gate, up)| gate / (1.0 + exp(-gate)) * up),
+    );
 }
 
 /// Softmax of one row of attention scores, appended to `out`.
@@ -92,11 +106,17 @@ pub fn swiglu(gate_up: &[f32], out: &mut Vec<f32>) {
 pub fn masked_softmax(scores: &[f32], bias: &[f32], out: &mut Vec<f32>) {
     let start = out.len();
     out.extend(scores.iter().zip(bias).map(|(score, bias)| score + bias));
-    let Some(row) = out.get_mut(start..) else { return };
+    let Some(row) = out.get_mut(start..) else {
+        return;
+    };
     let top = max(row);
     for value in row.iter_mut() {
         let weight = exp(*value - top);
-        *value = if *value == f32::NEG_INFINITY { 0.0 } else { weight };
+        *value = if *value == f32::NEG_INFINITY {
+            0.0
+        } else {
+            weight
+        };
     }
     let (chunks, rest) = row.as_chunks::<LANES>();
     let mut lanes = [0.0f32; LANES];
@@ -147,10 +167,15 @@ mod tests {
     #[test]
     fn sums_and_maxima_match_the_plain_ones() {
         for length in [1, 15, 16, 17, 500] {
-            let values: Vec<f32> = (0..length).map(|i| ((i * 37) % 101) as f32 / 7.0 - 6.0).collect();
+            let values: Vec<f32> = (0..length)
+                .map(|i| ((i * 37) % 101) as f32 / 7.0 - 6.0)
+                .collect();
             let exact = values.iter().map(|x| f64::from(*x).exp()).sum::<f64>().ln();
             assert!((log_sum_exp(&values) - exact).abs() < 1e-6);
-            assert_eq!(max(&values), values.iter().copied().fold(f32::MIN, f32::max));
+            assert_eq!(
+                max(&values),
+                values.iter().copied().fold(f32::MIN, f32::max)
+            );
             assert_eq!(values[argmax(&values).unwrap()], max(&values));
         }
     }

@@ -30,7 +30,10 @@ pub struct Plan {
 /// Carry the plans out in order, truncating the cache to the context before every one but the first. Within all
 /// plans together, a continuation's targets come in the order of its tokens.
 pub fn continuations(context: &[u32], continuations: &[&[u32]]) -> Vec<Plan> {
-    let mut plan = Plan { rows: linear(context), ..Plan::default() };
+    let mut plan = Plan {
+        rows: linear(context),
+        ..Plan::default()
+    };
     let Some(fork) = context.len().checked_sub(1) else {
         return vec![plan];
     };
@@ -45,7 +48,13 @@ pub fn continuations(context: &[u32], continuations: &[&[u32]]) -> Vec<Plan> {
     let mut trie_rows = 0;
     for (owner, tokens) in continuations.iter().enumerate() {
         if trie_rows > 0 && trie_rows + tokens.len() > GROUP_ROWS {
-            plans.push(std::mem::replace(&mut plan, Plan { first_row: context.len(), ..Plan::default() }));
+            plans.push(std::mem::replace(
+                &mut plan,
+                Plan {
+                    first_row: context.len(),
+                    ..Plan::default()
+                },
+            ));
             children.clear();
             trie_rows = 0;
         }
@@ -54,7 +63,10 @@ pub fn continuations(context: &[u32], continuations: &[&[u32]]) -> Vec<Plan> {
             let end = plan.first_row + plan.rows.len();
             let row = *children.entry((parent, *token)).or_insert(end);
             if row == end {
-                plan.rows.push(Row { token: *token, parent: Some(parent) });
+                plan.rows.push(Row {
+                    token: *token,
+                    parent: Some(parent),
+                });
                 trie_rows += 1;
             }
             plan.target(row, *next, owner);
@@ -68,8 +80,16 @@ pub fn continuations(context: &[u32], continuations: &[&[u32]]) -> Vec<Plan> {
 /// Plans the scoring of the last `scored` tokens of a window; its inputs are all tokens but the last.
 pub fn window(tokens: &[u32], scored: usize) -> Plan {
     let inputs = tokens.len().saturating_sub(1);
-    let mut plan = Plan { rows: linear(tokens.get(..inputs).unwrap_or_default()), ..Plan::default() };
-    for (row, token) in tokens.iter().skip(1).enumerate().skip(inputs.saturating_sub(scored)) {
+    let mut plan = Plan {
+        rows: linear(tokens.get(..inputs).unwrap_or_default()),
+        ..Plan::default()
+    };
+    for (row, token) in tokens
+        .iter()
+        .skip(1)
+        .enumerate()
+        .skip(inputs.saturating_sub(scored))
+    {
         plan.target(row, *token, 0);
     }
     plan
@@ -77,7 +97,14 @@ pub fn window(tokens: &[u32], scored: usize) -> Plan {
 
 /// Rows of a plain sequence that starts an empty cache.
 pub fn linear(tokens: &[u32]) -> Vec<Row> {
-    tokens.iter().enumerate().map(|(index, token)| Row { token: *token, parent: index.checked_sub(1) }).collect()
+    tokens
+        .iter()
+        .enumerate()
+        .map(|(index, token)| Row {
+            token: *token,
+            parent: index.checked_sub(1),
+        })
+        .collect()
 }
 
 impl Plan {
@@ -98,7 +125,13 @@ mod tests {
                 let rows: Vec<String> = plan
                     .rows
                     .iter()
-                    .map(|row| format!("{}<{}", row.token, row.parent.map_or("-".to_owned(), |p| p.to_string())))
+                    .map(|row| {
+                        format!(
+                            "{}<{}",
+                            row.token,
+                            row.parent.map_or("-".to_owned(), |p| p.to_string())
+                        )
+                    })
                     .collect();
                 let targets: Vec<String> = plan
                     .targets
@@ -116,7 +149,9 @@ mod tests {
         let plans = continuations(&[7, 8], &[&[1, 2, 3], &[1, 2, 4, 5], &[9], &[9, 6]]);
         assert_eq!(
             describe(&plans),
-            ["7<- 8<0 1<1 2<2 4<3 9<1 | 0:1@1 1:1@1 2:9@1 3:9@1 0:2@2 0:3@3 1:2@2 1:4@3 1:5@4 3:6@5"]
+            [
+                "7<- 8<0 1<1 2<2 4<3 9<1 | 0:1@1 1:1@1 2:9@1 3:9@1 0:2@2 0:3@3 1:2@2 1:4@3 1:5@4 3:6@5"
+            ]
         );
     }
 
@@ -126,15 +161,40 @@ mod tests {
         let other: Vec<u32> = (2000..2100).collect();
         let plans = continuations(&[7, 8], &[&long, &other]);
         assert_eq!(plans.len(), 2);
-        assert_eq!((plans[0].rows.len(), plans[0].targets.len()), (2 + 999, 1000 + 1));
-        assert_eq!((plans[1].rows.len(), plans[1].first_row, plans[1].targets.len()), (99, 2, 99));
-        assert_eq!(plans[1].rows[0], Row { token: 2000, parent: Some(1) });
-        assert_eq!(plans[1].targets[0], Target { row: 2, token: 2001 });
+        assert_eq!(
+            (plans[0].rows.len(), plans[0].targets.len()),
+            (2 + 999, 1000 + 1)
+        );
+        assert_eq!(
+            (
+                plans[1].rows.len(),
+                plans[1].first_row,
+                plans[1].targets.len()
+            ),
+            (99, 2, 99)
+        );
+        assert_eq!(
+            plans[1].rows[0],
+            Row {
+                token: 2000,
+                parent: Some(1)
+            }
+        );
+        assert_eq!(
+            plans[1].targets[0],
+            Target {
+                row: 2,
+                token: 2001
+            }
+        );
     }
 
     #[test]
     fn a_window_scores_only_its_end() {
-        assert_eq!(describe(&[window(&[1, 5, 6, 7], 2)]), ["1<- 5<0 6<1 | 0:6@1 0:7@2"]);
+        assert_eq!(
+            describe(&[window(&[1, 5, 6, 7], 2)]),
+            ["1<- 5<0 6<1 | 0:6@1 0:7@2"]
+        );
         assert_eq!(describe(&[window(&[1, 5], 1)]), ["1<- | 0:5@0"]);
     }
 }

@@ -57,7 +57,14 @@ impl Projection {
             hidden: Tensor::from_vec(hidden, (rows, width), &Device::Cpu)?,
             target_logits: vec![f32::NAN; targets.len()],
             targets,
-            rows: vec![RowState { top: f32::NEG_INFINITY, top_token: 0, sum: 0.0 }; rows],
+            rows: vec![
+                RowState {
+                    top: f32::NEG_INFINITY,
+                    top_token: 0,
+                    sum: 0.0
+                };
+                rows
+            ],
             next_panel: 0,
         })
     }
@@ -128,7 +135,9 @@ pub fn logits(weights: &Weights, hidden: &[f32]) -> Result<Vec<f32>> {
     let hidden = Tensor::from_slice(hidden, (1, hidden.len()), &Device::Cpu)?;
     let mut all = Vec::new();
     for panel in weights.output().panels() {
-        with_f32(&hidden.matmul(panel)?, |logits| all.extend_from_slice(logits))?;
+        with_f32(&hidden.matmul(panel)?, |logits| {
+            all.extend_from_slice(logits)
+        })?;
     }
     Ok(all)
 }

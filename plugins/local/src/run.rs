@@ -40,7 +40,13 @@ impl Run {
         Self {
             rows: plan.rows.iter().copied().collect(),
             targets: plan.targets.clone(),
-            scores: vec![TargetScore { log_prob: f64::NAN, is_greedy: false }; plan.targets.len()],
+            scores: vec![
+                TargetScore {
+                    log_prob: f64::NAN,
+                    is_greedy: false
+                };
+                plan.targets.len()
+            ],
             stage: Stage::Idle,
             last_hidden: Vec::new(),
         }
@@ -52,7 +58,12 @@ impl Run {
     ///
     /// # Errors
     /// When the arithmetic fails, after which the run and its cache are of no further use.
-    pub fn step(&mut self, weights: &Weights, cache: &mut Cache, budget: Duration) -> Result<Poll<Vec<TargetScore>>> {
+    pub fn step(
+        &mut self,
+        weights: &Weights,
+        cache: &mut Cache,
+        budget: Duration,
+    ) -> Result<Poll<Vec<TargetScore>>> {
         let started = Instant::now();
         loop {
             if !self.advance(weights, cache)? {
@@ -113,8 +124,12 @@ impl Run {
         if let Some(last) = rows.last() {
             self.last_hidden = last.to_vec();
         }
-        let mut asked: Vec<usize> =
-            self.targets.iter().filter_map(|target| target.row.checked_sub(first_row)).filter(|row| *row < rows.len()).collect();
+        let mut asked: Vec<usize> = self
+            .targets
+            .iter()
+            .filter_map(|target| target.row.checked_sub(first_row))
+            .filter(|row| *row < rows.len())
+            .collect();
         asked.sort_unstable();
         asked.dedup();
         if asked.is_empty() {
@@ -125,11 +140,23 @@ impl Run {
             .iter()
             .enumerate()
             .filter_map(|(index, target)| {
-                let row = asked.binary_search(&target.row.checked_sub(first_row)?).ok()?;
-                Some((index, Target { row, token: target.token }))
+                let row = asked
+                    .binary_search(&target.row.checked_sub(first_row)?)
+                    .ok()?;
+                Some((
+                    index,
+                    Target {
+                        row,
+                        token: target.token,
+                    },
+                ))
             })
             .collect();
-        let hidden = asked.iter().filter_map(|row| rows.get(*row)).flat_map(|row| row.iter().copied()).collect();
+        let hidden = asked
+            .iter()
+            .filter_map(|row| rows.get(*row))
+            .flat_map(|row| row.iter().copied())
+            .collect();
         self.stage = Stage::Project(Box::new(Projection::new(weights, hidden, targets)?));
         Ok(())
     }

@@ -22,13 +22,24 @@ pub struct StopMatcher {
 impl StopMatcher {
     /// Looks for any of `stops`; empty ones are ignored.
     pub fn new(stops: &[String]) -> Self {
-        Self { stops: stops.iter().filter(|stop| !stop.is_empty()).cloned().collect(), held: String::new() }
+        Self {
+            stops: stops
+                .iter()
+                .filter(|stop| !stop.is_empty())
+                .cloned()
+                .collect(),
+            held: String::new(),
+        }
     }
 
     /// Takes the next piece of text.
     pub fn push(&mut self, piece: &str) -> StopCheck {
         self.held.push_str(piece);
-        let found = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
+        let found = self
+            .stops
+            .iter()
+            .filter_map(|stop| self.held.find(stop.as_str()))
+            .min();
         if let Some(at) = found {
             let mut text = std::mem::take(&mut self.held);
             text.truncate(at);
@@ -51,7 +62,8 @@ impl StopMatcher {
                 .rev()
                 .find(|length| {
                     let start = stop.as_bytes().get(..*length);
-                    start.is_some_and(|start| self.held.as_bytes().ends_with(start)) && stop.is_char_boundary(*length)
+                    start.is_some_and(|start| self.held.as_bytes().ends_with(start))
+                        && stop.is_char_boundary(*length)
                 })
                 .unwrap_or(0)
         };

@@ -45,17 +45,25 @@ impl Tokenizer {
     pub fn read(file: &GgufFile) -> Result<Self, LoadError> {
         let kind = file.string("tokenizer.ggml.model")?.unwrap_or_default();
         if kind != "gpt2" {
-            return Err(LoadError::Unsupported { what: "tokenizer model", found: kind, supported: "`gpt2`" });
+            return Err(LoadError::Unsupported {
+                what: "tokenizer model",
+                found: kind,
+                supported: "`gpt2`",
+            });
         }
         let spellings = file.required_strings("tokenizer.ggml.tokens")?;
-        let types = file.integers("tokenizer.ggml.token_type")?.unwrap_or_default();
+        let types = file
+            .integers("tokenizer.ggml.token_type")?
+            .unwrap_or_default();
         let merges = file
             .required_strings("tokenizer.ggml.merges")?
             .iter()
             .map(|merge| split_merge(merge))
             .collect::<Result<Vec<_>, _>>()?;
         let vocabulary: Vocab = spellings.iter().cloned().zip(0..).collect();
-        let name = file.string("tokenizer.ggml.pre")?.unwrap_or_else(|| "gpt-2".to_owned());
+        let name = file
+            .string("tokenizer.ggml.pre")?
+            .unwrap_or_else(|| "gpt-2".to_owned());
         let (splitter, whole_entries_first) = pre_tokenizer::named(&name)?;
 
         let failed = |error: tokenizers::Error| LoadError::Tokenizer(error.to_string());
@@ -70,7 +78,9 @@ impl Tokenizer {
             .iter()
             .zip(&types)
             .filter(|(_, kind)| matches!(**kind, TYPE_CONTROL | TYPE_USER_DEFINED))
-            .map(|(text, kind)| AddedToken::from(text.clone(), *kind == TYPE_CONTROL).normalized(false))
+            .map(|(text, kind)| {
+                AddedToken::from(text.clone(), *kind == TYPE_CONTROL).normalized(false)
+            })
             .collect();
         encoder.add_tokens(added).map_err(failed)?;
 
@@ -83,13 +93,25 @@ impl Tokenizer {
                 _ => byte_level::bytes_of(text).unwrap_or_else(|| text.clone().into_bytes()),
             })
             .collect();
-        let id = |key: &str| Ok::<_, LoadError>(file.integer(key)?.and_then(|id| u32::try_from(id).ok()));
+        let id = |key: &str| {
+            Ok::<_, LoadError>(file.integer(key)?.and_then(|id| u32::try_from(id).ok()))
+        };
         let bos = id("tokenizer.ggml.bos_token_id")?;
         let eos = id("tokenizer.ggml.eos_token_id")?;
         let eot = id("tokenizer.ggml.eot_token_id")?;
         let end_of_generation = end_of_generation(&spellings, [eos, eot]);
-        let adds_bos = file.boolean("tokenizer.ggml.add_bos_token")?.unwrap_or(false);
-        Ok(Self { encoder, bytes, spellings, bos, eos, end_of_generation, adds_bos })
+        let adds_bos = file
+            .boolean("tokenizer.ggml.add_bos_token")?
+            .unwrap_or(false);
+        Ok(Self {
+            encoder,
+            bytes,
+            spellings,
+            bos,
+            eos,
+            end_of_generation,
+            adds_bos,
+        })
     }
 
     /// Token ids of a prompt's text, led by BOS when the file says that the model expects it.
@@ -115,23 +137,34 @@ impl Tokenizer {
         self.encoder
             .encode_fast(text, false)
             .map(|encoding| encoding.get_ids().to_vec())
-            .map_err(|error| TokenizeError { length_bytes: text.len(), message: error.to_string() })
+            .map_err(|error| TokenizeError {
+                length_bytes: text.len(),
+                message: error.to_string(),
+            })
     }
 
     /// The bytes that a token writes: possibly part of a character; none for a control token or an unknown id.
     pub fn bytes(&self, id: u32) -> &[u8] {
-        usize::try_from(id).ok().and_then(|index| self.bytes.get(index)).map_or(&[], Vec::as_slice)
+        usize::try_from(id)
+            .ok()
+            .and_then(|index| self.bytes.get(index))
+            .map_or(&[], Vec::as_slice)
     }
 
     /// The text of some tokens, broken characters replaced by U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
-        let bytes: Vec<u8> = ids.iter().flat_map(|id| self.bytes(*id).iter().copied()).collect();
+        let bytes: Vec<u8> = ids
+            .iter()
+            .flat_map(|id| self.bytes(*id).iter().copied())
+            .collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// A token as the vocabulary spells it; `None` for an unknown id.
     pub fn spelling(&self, id: u32) -> Option<&str> {
-        self.spellings.get(usize::try_from(id).ok()?).map(String::as_str)
+        self.spellings
+            .get(usize::try_from(id).ok()?)
+            .map(String::as_str)
     }
 
     /// Number of tokens in the vocabulary.
@@ -164,7 +197,13 @@ impl Tokenizer {
 fn end_of_generation(spellings: &[String], named: [Option<u32>; 2]) -> Vec<u32> {
     const ENDS: [&str; 4] = ["<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end|>"];
     let mut ids: Vec<u32> = named.into_iter().flatten().collect();
-    ids.extend(spellings.iter().zip(0u32..).filter(|(text, _)| ENDS.contains(&text.as_str())).map(|(_, id)| id));
+    ids.extend(
+        spellings
+            .iter()
+            .zip(0u32..)
+            .filter(|(text, _)| ENDS.contains(&text.as_str()))
+            .map(|(_, id)| id),
+    );
     ids.sort_unstable();
     ids.dedup();
     ids
@@ -175,5 +214,9 @@ fn split_merge(merge: &str) -> Result<(String, String), LoadError> {
     merge
         .split_once(' ')
         .map(|(left, right)| (left.to_owned(), right.to_owned()))
-        .ok_or_else(|| LoadError::Tokenizer(format!("the merge {merge:?} is not two entries with a space between")))
+        .ok_or_else(|| {
+            LoadError::Tokenizer(format!(
+                "the merge {merge:?} is not two entries with a space between"
+            ))
+        })
 }

@@ -52,7 +52,8 @@ mod tests {
 
     #[test]
     fn characters_come_out_whole() {
-        let table: &[(&[&[u8]], &[&str], &str)] = &[
+        type Case<'a> = (&'a [&'a [u8]], &'a [&'a str], &'a str);
+        let table: &[Case<'_>] = &[
             (&[b"ab", b"c"], &["ab", "c"], ""),
             (&[b"\xC3", b"\xA9!"], &["", "é!"], ""),
             (&[b"\xF0\x9F", b"\x98", b"\x80"], &["", "", "😀"], ""),
@@ -74,7 +75,10 @@ mod tests {
         for cut in 0..=text.len() {
             let (left, right) = text.as_bytes().split_at(cut);
             let mut stream = Utf8Stream::default();
-            assert_eq!(stream.push(left) + &stream.push(right) + &stream.finish(), text);
+            assert_eq!(
+                stream.push(left) + &stream.push(right) + &stream.finish(),
+                text
+            );
         }
     }
 }

@@ -25,7 +25,12 @@ impl VocabularyMatrix {
         let (tokens, _) = matrix.dims2()?;
         let panels = (0..tokens)
             .step_by(PANEL_TOKENS)
-            .map(|start| matrix.narrow(0, start, PANEL_TOKENS.min(tokens - start))?.t()?.contiguous())
+            .map(|start| {
+                matrix
+                    .narrow(0, start, PANEL_TOKENS.min(tokens - start))?
+                    .t()?
+                    .contiguous()
+            })
             .collect::<Result<_>>()?;
         Ok(Self { panels })
     }
@@ -47,14 +52,15 @@ impl VocabularyMatrix {
     pub fn row(&self, token: u32, out: &mut Vec<f32>) -> Result<()> {
         let token = token as usize;
         let column = token % PANEL_TOKENS;
-        let panel = self
-            .panels
-            .get(token / PANEL_TOKENS)
-            .ok_or_else(|| candle_core::Error::Msg(format!("token {token} is outside the vocabulary")))?;
+        let panel = self.panels.get(token / PANEL_TOKENS).ok_or_else(|| {
+            candle_core::Error::Msg(format!("token {token} is outside the vocabulary"))
+        })?;
         let (_, columns) = panel.dims2()?;
         if column >= columns {
             candle_core::bail!("token {token} is outside the vocabulary");
         }
-        with_f32(panel, |values| out.extend(values.iter().skip(column).step_by(columns)))
+        with_f32(panel, |values| {
+            out.extend(values.iter().skip(column).step_by(columns))
+        })
     }
 }

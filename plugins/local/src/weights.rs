@@ -81,9 +81,10 @@ impl Weights {
 pub fn with_f32<T>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> T) -> Result<T> {
     let (storage, layout) = tensor.storage_and_layout();
     match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) => {
-            values.get(start..end).map(read).ok_or_else(|| candle_core::Error::Msg("a tensor's layout is off".into()))
-        }
+        (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) => values
+            .get(start..end)
+            .map(read)
+            .ok_or_else(|| candle_core::Error::Msg("a tensor's layout is off".into())),
         _ => candle_core::bail!("expected a contiguous f32 tensor in main memory"),
     }
 }
@@ -103,14 +104,21 @@ fn block(
         matrix(file, &name("attn_k"), keys, width)?,
         matrix(file, &name("attn_v"), keys, width)?,
     ];
-    let gate_up = [matrix(file, &name("ffn_gate"), inner, width)?, matrix(file, &name("ffn_up"), inner, width)?];
+    let gate_up = [
+        matrix(file, &name("ffn_gate"), inner, width)?,
+        matrix(file, &name("ffn_up"), inner, width)?,
+    ];
     Ok(BlockWeights {
         attention_norm: vector(file, &name("attn_norm"), width)?,
         query_key_value: Tensor::cat(&query_key_value, 0)?.t()?.contiguous()?,
-        attention_output: matrix(file, &name("attn_output"), width, queries)?.t()?.contiguous()?,
+        attention_output: matrix(file, &name("attn_output"), width, queries)?
+            .t()?
+            .contiguous()?,
         feed_forward_norm: vector(file, &name("ffn_norm"), width)?,
         gate_up: Tensor::cat(&gate_up, 0)?.t()?.contiguous()?,
-        down: matrix(file, &name("ffn_down"), width, inner)?.t()?.contiguous()?,
+        down: matrix(file, &name("ffn_down"), width, inner)?
+            .t()?
+            .contiguous()?,
     })
 }
 
@@ -125,16 +133,25 @@ fn matrix(
         Ok(tensor)
     } else {
         let found = tensor.dims();
-        Err(LoadError::Inconsistent(format!("tensor `{name}` is {found:?}, expected [{outputs}, {inputs}]")))
+        Err(LoadError::Inconsistent(format!(
+            "tensor `{name}` is {found:?}, expected [{outputs}, {inputs}]"
+        )))
     }
 }
 
-fn vector(file: &mut GgufFile, name: &str, length: usize) -> std::result::Result<Vec<f32>, LoadError> {
+fn vector(
+    file: &mut GgufFile,
+    name: &str,
+    length: usize,
+) -> std::result::Result<Vec<f32>, LoadError> {
     let values: Vec<f32> = file.tensor(name)?.to_vec1()?;
     if values.len() == length {
         Ok(values)
     } else {
-        Err(LoadError::Inconsistent(format!("tensor `{name}` has {} elements, expected {length}", values.len())))
+        Err(LoadError::Inconsistent(format!(
+            "tensor `{name}` has {} elements, expected {length}",
+            values.len()
+        )))
     }
 }
 
