@@ -1,0 +1,79 @@
+//! Where the tests that need a real model find it.
+
+#![allow(dead_code, reason = "each test program uses its part of this module")]
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::time::Duration;
+
+use local::engine::{Engine, EngineError, Prompt};
+use local::score::{ScoredContinuation, Scoring};
+
+/// The model, loaded once a test program; `None`, with the reason printed, when the file is not there.
+pub(crate) fn engine() -> Option<Arc<Engine>> {
+    static ENGINE: OnceLock<Option<Arc<Engine>>> = OnceLock::new();
+    ENGINE
+        .get_or_init(|| Some(Arc::new(Engine::load(&model_file()?).unwrap())))
+        .clone()
+}
+
+fn model_file() -> Option<PathBuf> {
+    let path = std::env::var_os("HOST_TEST_MODEL")
+        .map(PathBuf::from)
+        .or_else(|| {
+            let home = std::env::var_os("HOME")?;
+            Some(PathBuf::from(home).join(".cache/host/assets/SmolLM2-135M-Instruct.Q4_1.gguf"))
+        })?;
+    if path.exists() {
+        return Some(path);
+    }
+    println!(
+        "skipped: no model file {}; set HOST_TEST_MODEL",
+        path.display()
+    );
+    None
+}
+
+/// PIQA's validation samples; `None`, with the reason printed, when the file is not there.
+pub(crate) fn piqa() -> Option<Vec<serde_json::Value>> {
+    let beside =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/piqa/valid.jsonl");
+    let path = std::env::var_os("HOST_TEST_PIQA").map_or(beside, PathBuf::from);
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        println!(
+            "skipped: no data set {}; set HOST_TEST_PIQA",
+            path.display()
+        );
+        return None;
+    };
+    Some(
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect(),
+    )
+}
+
+/// Scores to the end, in one go.
+pub(crate) fn score(
+    engine: &Arc<Engine>,
+    prompt: Prompt<'_>,
+    continuations: &[&str],
+) -> Result<Vec<ScoredContinuation>, EngineError> {
+    score_in_steps(engine, prompt, continuations, Duration::MAX)
+}
+
+/// Scores to the end, in steps of about `budget`.
+pub(crate) fn score_in_steps(
+    engine: &Arc<Engine>,
+    prompt: Prompt<'_>,
+    continuations: &[&str],
+    budget: Duration,
+) -> Result<Vec<ScoredContinuation>, EngineError> {
+    let mut scoring = Scoring::new(engine, prompt, continuations)?;
+    loop {
+        if let Poll::Ready(scored) = scoring.step(budget)? {
+            return Ok(scored);
+        }
+    }
+}
