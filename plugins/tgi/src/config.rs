@@ -95,6 +95,14 @@ impl Config {
         if self.truncate == Some(0) {
             return Err(wrong("truncate: the server takes 1 or more"));
         }
+        if self.temperature.is_some_and(|temperature| temperature < 0.0) {
+            return Err(wrong("temperature: expected 0 (greedy) or more"));
+        }
+        for (name, value) in [("top_p", self.top_p), ("typical_p", self.typical_p)] {
+            if value.is_some_and(|value| value <= 0.0 || value > 1.0) {
+                return Err(wrong(&format!("{name}: expected more than 0, and at most 1 (off)")));
+            }
+        }
         Ok(self)
     }
 }
@@ -131,6 +139,15 @@ mod tests {
             let config: Config =
                 serde_json::from_value(serde_json::json!({ "base_url": wrong })).unwrap();
             assert!(config.resolved().unwrap_err().message.starts_with("base_url"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_the_server_would_refuse_every_time_is_refused_at_once() {
+        for key in ["max_new_tokens", "truncate", "top_p", "typical_p"] {
+            let config = serde_json::json!({ "base_url": "http://a", key: 0 });
+            let config: Config = serde_json::from_value(config).unwrap();
+            assert!(config.resolved().unwrap_err().message.starts_with(key), "{key}");
         }
     }
 

@@ -4,6 +4,10 @@
 //! Here requests become calls and replies answers; what they look like is [`encode`]'s and [`decode`]'s business.
 //! Nothing here retries, waits or reads a clock. The server's routes are used as of version 3.3; chat goes
 //! through the server's template and then as text, so that there is one way for all requests.
+//!
+//! BOS is the server's: it puts its own before every text, so a prompt holds none. A rolling log-likelihood
+//! leaves out the first token of the whole, which is that BOS, or the text's own first token where the server
+//! puts none.
 
 pub mod chat;
 pub mod config;

@@ -3,7 +3,7 @@
 //! The rule is that of lm-eval's `encode_pair`: white space at the end of the context belongs to the continuation,
 //! and the continuation's tokens are those of the whole beyond the number of the context's. TGI takes text only,
 //! so where the boundary merges the whole is scored as the server cuts it, summed from the same place, and
-//! the mismatch reported. Pure.
+//! the mismatch reported. The rule holds for a chat template's last line break too. Pure.
 
 use plugin_api::{Error, ErrorKind, Likelihood, Result};
 

@@ -167,8 +167,8 @@ fn a_stop_text_that_the_server_misses_cancels_the_stream() {
     let golden = golden("stream.json");
     let body = golden["body"].as_str().unwrap();
     let events = body.find("\n\ndata:{\"index\":3").unwrap() + 2;
-    let pushed = streamed("af", &[body[..events].as_bytes()], &END);
-    assert_eq!(completion(&pushed[..pushed.len()]).choices[0].text, " C");
+    let pushed = streamed("af", &[&body.as_bytes()[..events]], &END);
+    assert_eq!(completion(&pushed).choices[0].text, " C");
     assert_eq!(deltas(&pushed), " C");
     assert_eq!(cancels(&pushed), 1);
 }
@@ -360,6 +360,27 @@ fn chat_is_rendered_by_the_server_and_its_bos_taken_out() {
         Ok(Answer::Rendered(text)) => assert_eq!(text, "[INST] Hi [/INST]The answer"),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_session_that_is_dropped_leaves_the_next_one_alone() {
+    let tgi = tgi();
+    let mut dropped = Driver::new(Arc::clone(&tgi));
+    let prompt = Prompt::Messages(vec![Message::text("user", "Hi")]);
+    dropped.start(&[Request::Generate(generate(prompt.clone()))]);
+    drop(dropped);
+    // What the first one had asked for is asked for again.
+    let mut driver = Driver::new(tgi);
+    assert_eq!(calls(&driver.start(&[Request::Generate(generate(prompt))])).len(), 3);
+}
+
+#[test]
+fn one_choice_that_fails_fails_the_request() {
+    let mut driver = Driver::new(tgi());
+    driver.start(&[Request::Generate(Generate { n: 2, ..generate(Prompt::Text("Q")) })]);
+    assert!(driver.reply(1, 503, b"").is_empty());
+    let pushed = reply_json(&mut driver, 2, &json!({ "generated_text": "a" }));
+    assert_eq!(answer(&pushed).unwrap_err().kind, ErrorKind::Overloaded);
 }
 
 #[test]
