@@ -34,8 +34,8 @@ use plugin_api::{
 
 const URL: &str = "https://api.vendor.test/v1/chat/completions";
 const MODEL: &str = "vendor-large-2";
-const ROUNDS: usize = 61;
-const RUNS: u32 = 2_000;
+const ROUNDS: usize = 401;
+const RUNS: u32 = 100;
 
 struct Counting;
 
@@ -132,6 +132,16 @@ impl Bench {
         assert_eq!(status, abi::STATUS_OK);
     }
 
+    fn begin_and_end(&self) {
+        let mut session = ptr::null_mut();
+        let mut err = Buf::empty();
+        // SAFETY: the backend is open; the places are valid; the session is ended once.
+        unsafe {
+            (self.plugin.begin)(self.backend, 1, &raw mut session, &raw mut err);
+            (self.plugin.end)(session);
+        }
+    }
+
     /// One request from start to end, as a host does it.
     fn round_trip(&mut self, prompt: &str, reply: &[u8]) -> Completion {
         let mut session = ptr::null_mut();
@@ -201,6 +211,16 @@ fn read_done(head: &[u8], body: &[u8]) -> Completion {
         panic!("not a completion")
     };
     completion
+}
+
+fn write(action: &Action<'_>, out: &mut Vec<u8>) {
+    out.clear();
+    serde_json::to_writer(out, black_box(action)).unwrap();
+}
+
+fn read_start<'a>(head: &'a [u8], body: &'a [u8]) -> Option<Request<'a>> {
+    let Event::Start(start) = serde_json::from_slice(head).unwrap() else { return None };
+    start.requests.into_iter().map(|head| Request::resolve(head, body).unwrap()).next()
 }
 
 /// The same codec without any boundary.
@@ -293,6 +313,14 @@ fn main() {
     let done_head = br#"{"done":{"item":0,"answer":{"completion":{"choices":[{"text":[0,1700],"finish_reason":"stop"}],"usage":{"prompt_tokens":260,"completion_tokens":410},"model":"vendor-large-2"}}}}"#;
     let done_body = text[..1700].as_bytes();
 
+    let begun = Bench::open(plugin, &config);
+    let (mut start, mut replied) = ((Vec::new(), Vec::new()), Vec::new());
+    write_start(&prompt, &mut start.0, &mut start.1);
+    write_reply(Decimal(1), &mut replied);
+    let http: Action<'_> = serde_json::from_slice(http_head).unwrap();
+    let done: Action<'_> = serde_json::from_slice(done_head).unwrap();
+    let (mut http_out, mut done_out) = (Vec::new(), Vec::new());
+
     let mut cases: Vec<Case<'_>> = vec![
         ("round trip", Box::new(|| drop(black_box(chat.round_trip(&prompt, reply))))),
         ("the codec called directly", Box::new(|| drop(black_box(direct(&prompt, reply))))),
@@ -312,6 +340,14 @@ fn main() {
         ),
         ("host: write reply", Box::new(|| write_reply(Decimal(1), &mut reply_head))),
         ("host: read done", Box::new(|| drop(black_box(read_done(done_head, done_body))))),
+        ("sdk: begin and end", Box::new(|| begun.begin_and_end())),
+        ("sdk: read start", Box::new(|| drop(black_box(read_start(&start.0, &start.1))))),
+        ("sdk: write http", Box::new(|| write(&http, &mut http_out))),
+        (
+            "sdk: read reply",
+            Box::new(|| drop(black_box(serde_json::from_slice::<Event<'_>>(&replied)))),
+        ),
+        ("sdk: write done", Box::new(|| write(&done, &mut done_out))),
     ];
     let mut figures: Vec<Vec<f64>> = vec![Vec::new(); cases.len()];
     for round in 0..ROUNDS {

@@ -105,14 +105,8 @@ impl Shared {
 
     pub(crate) fn on_reply(&self, head: &ReplyHead<'_>, body: &[u8]) {
         self.deliver(head.call, |call| {
-            let mut owned = abi::buffer();
-            owned.extend_from_slice(body);
-            let headers = head
-                .headers
-                .iter()
-                .map(|(name, value)| (name.to_string(), value.to_string()))
-                .collect();
-            call.reply = Some(Reply { status: head.status, headers, body: owned });
+            let headers = head.headers.iter().map(|(name, value)| (&**name, &**value));
+            call.reply = Some(Reply::collect(head.status, headers, body));
             if !call.streamed {
                 call.outcome = Outcome::Complete;
             }
