@@ -10,7 +10,7 @@ use crate::{
     backend::Backend,
     host::Host,
     io::Outgoing,
-    message::OpenHead,
+    message::{self, OpenHead},
     panics,
     session::{Session, Stepped},
 };
@@ -85,7 +85,7 @@ unsafe fn put_error(err: *mut Buf, text: String) {
 }
 
 fn open_backend<B: Backend>(head: &[u8], host: Option<HostRef>) -> Result<Instance<B>, String> {
-    let mut head: OpenHead = serde_json::from_slice(head)
+    let mut head: OpenHead = message::read(head)
         .map_err(|error| format!("the host's open message cannot be read: {error}"))?;
     let config = std::mem::take(&mut head.config);
     let config = serde_path_to_error::deserialize(config).map_err(|error| {
