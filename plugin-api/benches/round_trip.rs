@@ -280,7 +280,10 @@ type Case<'a> = (&'static str, Box<dyn FnMut() + 'a>);
 
 fn main() {
     let prompt = "Natalia sold clips to 48 of her friends in April. ".repeat(21)[..1024].to_owned();
-    let text = "First, \"April\" has 48 clips.\nThen half of it. ".repeat(38);
+    // A worked answer: an escape every 45 bytes, as in those of a model that explains its sums.
+    let text =
+        "Natalia sold 48/2 = 24 of her clips in May.\nThat is 48+24 = 72 clips altogether.\n"
+            .repeat(22);
     let reply = json!({
         "id": "chatcmpl-123", "object": "chat.completion", "created": 1_700_000_000, "model": MODEL,
         "choices": [{ "index": 0, "finish_reason": "stop",
@@ -311,7 +314,7 @@ fn main() {
     let (mut start_head, mut start_body, mut reply_head) = (Vec::new(), Vec::new(), Vec::new());
     let http_head = br#"{"http":{"call":"1","method":"POST","url":"https://api.vendor.test/v1/chat/completions","headers":[["authorization",[{"text":"Bearer "},{"secret":"api_key"}]],["content-type","application/json"]]}}"#;
     let done_head = br#"{"done":{"item":0,"answer":{"completion":{"choices":[{"text":[0,1700],"finish_reason":"stop"}],"usage":{"prompt_tokens":260,"completion_tokens":410},"model":"vendor-large-2"}}}}"#;
-    let done_body = text[..1700].as_bytes();
+    let done_body = &text.as_bytes()[..1700];
 
     let begun = Bench::open(plugin, &config);
     let (mut start, mut replied) = ((Vec::new(), Vec::new()), Vec::new());

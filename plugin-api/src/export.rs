@@ -9,7 +9,7 @@ use crate::{
     abi::{self, Buf, Bytes, HostRef, MessageRef},
     backend::Backend,
     host::Host,
-    io::Outgoing,
+    io::{KEPT_ACTIONS, Outgoing},
     message::{self, OpenHead},
     panics,
     session::{Session, Stepped},
@@ -150,7 +150,9 @@ unsafe extern "C" fn step<B: Backend>(
             abi::recycle(head);
         }
         // A thread that is ending has no place to keep the list; it is then simply dropped.
-        let _ = OUT.try_with(|kept| kept.set(out));
+        if out.capacity() <= KEPT_ACTIONS {
+            let _ = OUT.try_with(|kept| kept.set(out));
+        }
         match stepped {
             Stepped::Ok => abi::STATUS_OK,
             Stepped::Failed => abi::STATUS_FAILED,

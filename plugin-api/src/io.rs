@@ -74,6 +74,9 @@ enum Outcome {
     Failed(Error),
 }
 
+/// Longest list of actions that is kept for later; one step may push very many.
+pub(crate) const KEPT_ACTIONS: usize = 256;
+
 /// States of ended sessions that a thread keeps, so that a session's lists cost no allocation.
 const SPARE_STATES: usize = 32;
 
@@ -86,6 +89,9 @@ impl Drop for Shared {
         let mut state =
             std::mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
         state.clear();
+        if state.outbox.capacity() > KEPT_ACTIONS || state.calls.capacity() > KEPT_ACTIONS {
+            return;
+        }
         // A thread that is ending keeps none any more; the state is then simply dropped.
         let _ = SPARE.try_with(|spare| {
             if let Ok(mut spare) = spare.try_borrow_mut() {
