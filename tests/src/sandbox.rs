@@ -29,6 +29,7 @@ pub struct Outcome {
     /// What it wrote to stderr.
     pub stderr: String,
     out: PathBuf,
+    _kept: Option<Sandbox>,
 }
 
 impl Default for Sandbox {
@@ -134,6 +135,7 @@ impl Sandbox {
             stdout: text(&output.stdout),
             stderr: text(&output.stderr),
             out: self.path("runs"),
+            _kept: None,
         }
     }
 
@@ -146,6 +148,12 @@ impl Sandbox {
 }
 
 impl Outcome {
+    /// Keeps the folder for as long as this lives.
+    #[must_use]
+    pub fn keep(self, sandbox: Sandbox) -> Self {
+        Self { _kept: Some(sandbox), ..self }
+    }
+
     /// Checks the exit code, and shows everything if it is another one.
     #[must_use]
     pub fn exits(self, code: i32) -> Self {
