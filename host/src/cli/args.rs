@@ -46,7 +46,7 @@ pub struct RunArgs {
     /// Run files (TOML).
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Change a value of the run file, by its dotted path: `run.concurrency=8`, `task.piqa.limit=5`. May be
+    /// Change a value of the run file, by its dotted path: `run.concurrency=8`, `task.piqa.max_samples=5`. May be
     /// repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,

@@ -3,7 +3,6 @@
 use std::{env, fs, path::Path};
 
 use anyhow::Context;
-use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::{
@@ -17,6 +16,7 @@ use crate::{
         inspect,
     },
     printer::Printer,
+    report::table,
     run::engine::exit,
 };
 use plugin_api::manifest::Manifest;
@@ -58,8 +58,7 @@ struct RefusedRecord {
 
 fn list(dirs: &PluginDirs, printer: &Printer) -> anyhow::Result<u8> {
     let discovery = find(dirs)?;
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    let mut table = table::plain();
     table.set_header(["plugin", "version", "capabilities", "file"]);
     for candidate in &discovery.plugins {
         printer.record(&PluginRecord {
@@ -120,8 +119,7 @@ fn inspect(file: &Path, printer: &Printer) -> anyhow::Result<u8> {
     let manifest = &inspection.manifest;
     let path = file.display().to_string();
     printer.record(&InspectRecord { path: path.clone(), sha256: sha256.clone(), bytes: bytes.len(), manifest });
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    let mut table = table::plain();
     table.set_header(["plugin", &manifest.plugin.id]);
     for (key, value) in facts(manifest, &path, &sha256, bytes.len()) {
         table.add_row([key.to_owned(), value]);

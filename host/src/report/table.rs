@@ -1,19 +1,20 @@
 //! The result table: one row a task and backend.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, LineStyle, presets};
 
-use crate::store::summary::{MetricEntry, Summary};
+use crate::{
+    score::metric::Metric,
+    store::summary::{MetricEntry, Summary},
+};
 
 /// The table of a summary, with a line for each thing that a number alone would hide.
 pub fn render(summary: &Summary) -> String {
-    let mut metrics: Vec<&str> = Vec::new();
-    for name in summary.results.iter().flat_map(|result| result.metrics.keys()) {
-        if !metrics.contains(&name.as_str()) {
-            metrics.push(name);
-        }
-    }
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    let metrics: Vec<&str> = Metric::ALL
+        .iter()
+        .map(|metric| metric.name())
+        .filter(|name| summary.results.iter().any(|result| result.metrics.contains_key(*name)))
+        .collect();
+    let mut table = plain();
     let mut header = vec!["task".to_owned(), "backend".to_owned(), "scored".to_owned(), "unscored".to_owned()];
     header.extend(metrics.iter().map(|name| format!("{name} ± stderr")));
     header.extend(["samples/s".to_owned(), "tokens".to_owned()]);
@@ -36,6 +37,15 @@ pub fn render(summary: &Summary) -> String {
         text.push('\n');
     }
     text
+}
+
+/// An empty table in the host's one style: a rule below the header, none between rows.
+pub fn plain() -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table
 }
 
 fn right(text: String) -> Cell {

@@ -234,8 +234,8 @@ async fn ask_everything(
     while let Some(next) = running.join_next().await {
         let next = next.map_err(|error| RunError::Internal(format!("a part of the host failed: {error}")))?;
         if matches!(next, Ended::Failed(_)) {
-            // The user must mend the data first; what is in flight elsewhere is finished.
-            let _ = stop.send(true);
+            // The user must mend the data first, so the other backends need not go on.
+            stop.send_replace(true);
         }
         ended.push(next);
     }

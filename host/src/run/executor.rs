@@ -12,7 +12,7 @@ use super::{
     backend::OpenBackend,
     event::Event,
     feed::Work,
-    grade::{Graded, grade},
+    grade::{Graded, grade, refused},
     recorder::Note,
     request::requests,
 };
@@ -41,7 +41,11 @@ pub async fn execute(work: Work, notes: &mpsc::Sender<Note>) -> Finished {
     let started = Instant::now();
     let mut asked = Asked { attempts: 0, timing: Timing::default() };
     let result = ask_all(&work, started, &mut asked, notes).await;
-    let result = result.and_then(|answers| grade(&work.unit.task, &work.prepared.rendered, answers));
+    let (task, rendered) = (&work.unit.task, &work.prepared.rendered);
+    let result = match result {
+        Ok(answers) => grade(task, rendered, answers),
+        Err(error) => refused(task, rendered, &error).unwrap_or(Err(error)),
+    };
     asked.timing.total = milliseconds(started.elapsed());
     Finished { work, result, attempts: asked.attempts, timing: asked.timing, started }
 }

@@ -54,6 +54,20 @@ pub fn grade(task: &Task, rendered: &Rendered, answers: Vec<Answer>) -> Result<G
     }
 }
 
+/// A vendor that will not let a question through has refused, even if it says so by an error; the task
+/// says what a refusal is worth. None if the failure is another one, or nothing was to be generated.
+pub fn refused(task: &Task, rendered: &Rendered, error: &Error) -> Option<Result<Graded, Error>> {
+    let Form::Generate(form) = &rendered.form else { return None };
+    if error.kind != ErrorKind::ContentFilter {
+        return None;
+    }
+    let mut completion = Completion::new("", "content_filter");
+    let n = task.generation.as_ref().map_or(1, |generation| generation.n.get()) as usize;
+    let choice = completion.choices.first()?.clone();
+    completion.choices.resize(n, choice);
+    Some(generated(task, form, completion))
+}
+
 fn shape(expected: &str) -> Error {
     Error::new(ErrorKind::Protocol, format!("the plugin gave another answer than {expected}"))
 }

@@ -109,8 +109,7 @@ pub fn start(
             let idle = notes.is_empty();
             if let Err(failed) = recorder.take(note, idle) {
                 error = Some(failed);
-                // Nobody listens if the run is over anyway.
-                let _ = stop.send(true);
+                stop.send_replace(true);
             }
         }
         let finished = recorder.journal.finish();

@@ -10,7 +10,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use local::engine::{Engine, Prompt};
@@ -80,7 +79,7 @@ fn score(engine: &Arc<Engine>, sample: &serde_json::Value) -> (usize, u128) {
         let started = Instant::now();
         let polled = scoring.step(Duration::from_millis(50)).unwrap();
         longest_ms = longest_ms.max(started.elapsed().as_millis());
-        if let Poll::Ready(_) = polled {
+        if polled.is_ready() {
             return (context_tokens + continuation_tokens, longest_ms);
         }
     }

@@ -64,6 +64,8 @@ pub enum EngineError {
 pub enum Prompt<'a> {
     /// Text, taken as it is; led by BOS if the model expects that.
     Text(&'a str),
+    /// Text that brings its own special tokens, as a chat template leaves it.
+    Verbatim(&'a str),
     /// A conversation, rendered by the chat template up to where the assistant would answer.
     Messages(&'a [ChatMessage]),
 }
@@ -75,6 +77,13 @@ pub struct RenderedPrompt {
     pub text: String,
     /// Whether the text brings its own special tokens, so that no BOS is added.
     pub is_verbatim: bool,
+}
+
+impl RenderedPrompt {
+    /// The prompt to give on.
+    pub fn as_prompt(&self) -> Prompt<'_> {
+        if self.is_verbatim { Prompt::Verbatim(&self.text) } else { Prompt::Text(&self.text) }
+    }
 }
 
 /// A loaded model.
@@ -150,6 +159,7 @@ impl Engine {
                 text: text.to_owned(),
                 is_verbatim: false,
             }),
+            Prompt::Verbatim(text) => Ok(RenderedPrompt { text: text.to_owned(), is_verbatim: true }),
             Prompt::Messages(messages) => {
                 let template = self
                     .chat_template

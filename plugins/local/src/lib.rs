@@ -7,6 +7,7 @@
 //! amount a call, so that the caller can report progress, notice a cancellation and come back. How the work is cut
 //! into calls never changes a figure.
 
+pub mod backend;
 pub mod boundary;
 pub mod byte_level;
 pub mod cache;
