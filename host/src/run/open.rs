@@ -329,7 +329,12 @@ async fn introduce(mut backend: OpenBackend, attempt_timeout: Duration) -> Resul
     };
     let attempts = if backend.retry.max_retries == 0 { 1 } else { 3 };
     // A plugin may load a model here, so this takes as long as an attempt at a sample may.
-    ask_backend(&backend.instance, Request::Prepare, attempt_timeout, attempts).await.map_err(&not_ready)?;
+    match ask_backend(&backend.instance, Request::Prepare, attempt_timeout, attempts).await {
+        Ok(_) => {}
+        // A plugin without the SDK need not know of it: it has nothing to prepare.
+        Err(error) if error.kind == ErrorKind::Unsupported => {}
+        Err(error) => return Err(not_ready(error)),
+    }
     let described = ask_backend(&backend.instance, Request::Describe, attempt_timeout, attempts).await;
     let description = match described {
         Ok(Answer::Description(description)) => description,
