@@ -44,6 +44,9 @@ pub enum RunError {
     /// Tasks and backends do not go together.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// There is no place for the run directory.
+    #[error("{0}; name another folder by `out` or --out")]
+    Directory(StoreError),
     /// The run directory cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -87,7 +90,8 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Backend(error) if !error.is_configuration() => exit::PLUGIN,
-            Self::Backend(_) | Self::Task(_) | Self::Plan(_) | Self::Feed(_) | Self::Data { .. } => exit::USAGE,
+            Self::Backend(_) | Self::Task(_) | Self::Plan(_) | Self::Feed(_) => exit::USAGE,
+            Self::Data { .. } | Self::Directory(_) => exit::USAGE,
             Self::Store(_) | Self::Record(_) | Self::Internal(_) => exit::INTERNAL,
         }
     }
@@ -123,7 +127,7 @@ pub async fn run(
     let units = plan(tasks, &opened.backends)?;
 
     let now = jiff::Zoned::now();
-    let directory = RunDir::create(&config.out, &config.name, &now)?;
+    let directory = RunDir::create(&config.out, &config.name, &now).map_err(RunError::Directory)?;
     let started = now.timestamp().to_string();
     let manifest = manifest(file, &directory, &started, opened.plugins, &opened.backends, data);
     directory.write_json(run_dir::MANIFEST, &manifest)?;
