@@ -156,7 +156,7 @@ pub async fn run(
         .ok()
         .and_then(Result::ok)
         .ok_or_else(|| RunError::Internal("the recorder failed; what the journal holds is kept".to_owned()))?;
-    finish(file, &directory, started, recorded, ended)
+    finish(file, &directory, started, recorded, ended, opened.unopened)
 }
 
 /// The tasks as meant, and the backends that each is for.
@@ -256,8 +256,9 @@ fn finish(
     started: String,
     mut recorded: Recorded,
     ended: Result<Vec<Ended>, RunError>,
+    unopened: Vec<BackendError>,
 ) -> Result<Finish, RunError> {
-    let (state, error) = how_it_ended(recorded.error.take(), ended);
+    let (state, error) = how_it_ended(recorded.error.take(), ended, unopened);
     let internal = |error: &dyn std::fmt::Display| RunError::Internal(error.to_string());
     let results: Vec<TaskResult> = recorded
         .tallies
@@ -300,6 +301,7 @@ fn finish(
 fn how_it_ended(
     unrecorded: Option<RecordError>,
     ended: Result<Vec<Ended>, RunError>,
+    unopened: Vec<BackendError>,
 ) -> (State, Option<RunError>) {
     if let Some(error) = unrecorded {
         return (State::Failed, Some(error.into()));
@@ -316,7 +318,10 @@ fn how_it_ended(
     match failed {
         Some(error) => (State::Failed, Some(error.into())),
         None if stopped => (State::Interrupted, None),
-        None => (State::Complete, None),
+        None => match unopened.into_iter().next() {
+            Some(error) => (State::Failed, Some(error.into())),
+            None => (State::Complete, None),
+        },
     }
 }
 

@@ -35,7 +35,7 @@ const MODES: [(&str, &str); 23] = [
 fn each_mode_ends_as_it_should_and_the_others_go_on() {
     let mut text = "run.max_retries = 0\nrun.max_unscored = 1.0\nrun.attempt_timeout = \"2s\"\n".to_owned();
     for (mode, _) in MODES {
-        text.push_str(&format!("{}id = \"{mode}\"\nconfig.bytes = 1000\n", hostile(mode)));
+        text.push_str(&format!("{}id = \"{mode}\"\nbase_url = \"http://127.0.0.1:9\"\nconfig.bytes = 1000\n", hostile(mode)));
     }
     text.push_str(&format!("{}id = \"good\"\n", hostile("echo")));
     let left = run(&text, ECHO, &echoes(2)).exits(0).left();

@@ -76,13 +76,15 @@ fn hashes_alone_hold_no_text() {
     let data = "{\"says\": \"canary 42\", \"target\": \"42\"}\n";
     for (task, word) in [(format!("{ECHO}extract.kind = \"number\"\n"), "canary"), (ECHO.to_owned(), "canary")] {
         let text = format!("run.store = \"hash\"\n{}", hostile("echo"));
-        let left = run(&text, &task, data).exits(0).left();
+        let outcome = run(&text, &task, data).exits(0);
+        let left = outcome.left();
         let journal = fs::read_to_string(left.path.join("journal.jsonl")).unwrap();
         assert!(!journal.contains(word), "{journal}");
         assert!(left.journal[0]["question"]["hash"]["blake3"].is_string());
     }
     let choice = format!("run.store = \"hash\"\n{}", hostile("ok"));
-    let left = run(&choice, CHOICE, CHOICE_DATA).exits(0).left();
+    let outcome = run(&choice, CHOICE, CHOICE_DATA).exits(0);
+    let left = outcome.left();
     assert!(!fs::read_to_string(left.path.join("journal.jsonl")).unwrap().contains("grass"));
 }
 
