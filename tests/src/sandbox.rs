@@ -113,6 +113,13 @@ impl Sandbox {
         self.finish(self.run_command(text, &[]))
     }
 
+    /// The same with further environment variables.
+    pub fn run_with(&self, text: &str, variables: &[(&str, &str)]) -> Outcome {
+        let mut command = self.run_command(text, &[]);
+        command.envs(variables.iter().copied());
+        self.finish(command)
+    }
+
     /// Runs a command to its end.
     pub fn finish(&self, mut command: Command) -> Outcome {
         self.outcome(&command.output().unwrap())

@@ -6,8 +6,12 @@ use serde_json::json;
 use super::{ECHO, assert_close, echoes};
 
 fn acme(server: &Scripted) -> String {
-    format!("run.max_retries = 0\n[[backend]]\nplugin = \"acme\"\nbase_url = \"{}\"\n", server.url())
+    let url = server.url();
+    format!("run.max_retries = 0\n[[backend]]\nplugin = \"acme\"\nbase_url = \"{url}\"\nsecrets = [\"api_key\"]\n")
 }
+
+/// The key that it needs.
+const KEY: (&str, &str) = ("ACME_API_KEY", "acme-key-1234");
 
 fn with_acme(data: &str) -> Sandbox {
     let sandbox = Sandbox::new();
@@ -23,12 +27,14 @@ fn the_guides_example_is_scored() {
         let answer = json!({ "text": body["prompt"], "ended_by": "end", "tokens": [3, 4] });
         reply(200, "content-type: application/json\r\n", &answer.to_string())
     });
-    let left = with_acme(&echoes(2)).run(&format!("{}{ECHO}generate.max_tokens = 9\n", acme(&server))).exits(0);
+    let sandbox = with_acme(&echoes(2));
+    let left = sandbox.run_with(&format!("{}{ECHO}generate.max_tokens = 9\n", acme(&server)), &[KEY]).exits(0);
     let left = left.left();
     assert_close(left.metric("exact_match"), 1.0);
     assert_eq!(left.result()["tokens"], json!({ "prompt": 6, "completion": 8 }));
     assert_eq!(left.journal[0]["response"]["completion"]["choices"][0]["finish_reason"], "stop");
     assert_eq!(server.asked()[0].line, "POST /complete");
+    assert!(server.asked()[0].headers.contains("authorization: Bearer acme-key-1234\n"));
     let body: serde_json::Value = serde_json::from_str(&server.asked()[0].body).unwrap();
     assert_eq!(body["limit"], 9);
 }
@@ -36,7 +42,8 @@ fn the_guides_example_is_scored() {
 #[test]
 fn the_guides_example_says_why_it_fails() {
     let server = Scripted::start(|_| reply(402, "", "pay first"));
-    let left = with_acme(&echoes(1)).run(&format!("{}{ECHO}", acme(&server))).exits(3).left();
+    let sandbox = with_acme(&echoes(1));
+    let left = sandbox.run_with(&format!("{}{ECHO}", acme(&server)), &[KEY]).exits(3).left();
     assert_eq!(left.reasons(), ["unauthorized"]);
     assert_eq!(left.journal[0]["error"]["message"], "the account is empty");
 }
@@ -45,7 +52,8 @@ fn the_guides_example_says_why_it_fails() {
 fn the_guides_example_tells_a_cut_off_answer() {
     let server =
         Scripted::start(|_| reply(200, "", "{\"text\": \"x\", \"ended_by\": \"limit\", \"tokens\": [1, 1]}"));
-    let left = with_acme(&echoes(1)).run(&format!("{}{ECHO}", acme(&server))).exits(0).left();
+    let sandbox = with_acme(&echoes(1));
+    let left = sandbox.run_with(&format!("{}{ECHO}", acme(&server)), &[KEY]).exits(0).left();
     assert_eq!(left.journal[0]["response"]["completion"]["choices"][0]["finish_reason"], "length");
     assert_eq!(left.result()["incidents"], json!({ "truncated": 1 }));
 }

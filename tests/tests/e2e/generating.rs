@@ -131,13 +131,14 @@ fn a_task_that_the_backend_cannot_do_stops_before_the_first_request() {
     let sandbox = Sandbox::new();
     sandbox.install(built::acme(), "plugins");
     sandbox.write("data.jsonl", CHOICE_DATA);
-    let backend = format!("[[backend]]\nplugin = \"acme\"\nbase_url = \"{}\"\n", server.url());
-    let refused = sandbox.run(&format!("{backend}{CHOICE}")).exits(2);
+    let backend = format!("[[backend]]\nplugin = \"acme\"\nbase_url = \"{}\"\nsecrets = [\"api_key\"]\n", server.url());
+    let run = |task: &str| sandbox.run_with(&format!("{backend}{task}"), &[("ACME_API_KEY", "key-1234")]);
+    let refused = run(CHOICE).exits(2);
     let refused = refused.says(&["task `t` needs log-likelihood", "`acme`", "fallback = \"generate\""]);
     assert!(server.asked().is_empty() && refused.folders().is_empty());
 
     let task = CHOICE.replace("kind", "fallback = \"generate\"\nkind");
-    let left = sandbox.run(&format!("{backend}{task}")).exits(0).left();
+    let left = run(&task).exits(0).left();
     assert_eq!(left.result()["fallback"], true);
     assert_close(left.metric("exact_match"), 2.0 / 3.0);
     assert!(server.asked()[0].body.contains("A. yes"), "{:?}", server.asked()[0]);

@@ -74,12 +74,12 @@ fn a_journal_line_holds_all_that_scoring_again_needs() {
 #[test]
 fn hashes_alone_hold_no_text() {
     let data = "{\"says\": \"canary 42\", \"target\": \"42\"}\n";
-    for (task, word) in [(format!("{ECHO}extract.kind = \"number\"\n"), "canary"), (ECHO.to_owned(), "canary")] {
+    for task in [format!("{ECHO}extract.kind = \"number\"\n"), ECHO.to_owned()] {
         let text = format!("run.store = \"hash\"\n{}", hostile("echo"));
         let outcome = run(&text, &task, data).exits(0);
         let left = outcome.left();
         let journal = fs::read_to_string(left.path.join("journal.jsonl")).unwrap();
-        assert!(!journal.contains(word), "{journal}");
+        assert!(!journal.contains("canary"), "{journal}");
         assert!(left.journal[0]["question"]["hash"]["blake3"].is_string());
     }
     let choice = format!("run.store = \"hash\"\n{}", hostile("ok"));
