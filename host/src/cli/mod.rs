@@ -41,7 +41,33 @@ pub fn main() -> u8 {
     }
 }
 
-/// Everything that an error says of itself and its causes.
+/// Everything that an error says of itself and its causes. Most name their cause themselves; none is said twice.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| {
+        if said.is_empty() {
+            cause
+        } else if said.contains(&cause) {
+            said
+        } else {
+            format!("{said}: {cause}")
+        }
+    })
+}
+
 fn print_error(printer: &Printer, error: &anyhow::Error) {
-    printer.error(&format!("{error:#}"));
+    printer.error(&in_words(error));
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, anyhow};
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let source = || std::io::Error::other("no space");
+        let named = crate::store::StoreError { path: "a".into(), action: "write", source: source() };
+        assert_eq!(super::in_words(&named.into()), "a: cannot write: no space");
+        let bare = Err::<(), _>(anyhow!(source())).context("no run").unwrap_err();
+        assert_eq!(super::in_words(&bare), "no run: no space");
+    }
 }

@@ -46,7 +46,7 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
 
 fn fail(printer: &Printer, error: &anyhow::Error, exit_code: u8) -> u8 {
     print_error(printer, error);
-    printer.record(&Event::Done { exit_code, error: Some(format!("{error:#}")), summary: None });
+    printer.record(&Event::Done { exit_code, error: Some(super::in_words(error)), summary: None });
     exit_code
 }
 

@@ -88,6 +88,8 @@ fn plugin_config(
     let takes = |key: &str| {
         schema.get("properties").is_some_and(|properties| properties.get(key).is_some())
     };
+    // An author who has not described the configuration yet is told what every backend may be told.
+    let undescribed = schema.as_object().is_some_and(serde_json::Map::is_empty);
     let Content::Table(table) = &mut config.content else { return config };
 
     for (key, entry) in table.iter() {
@@ -107,7 +109,7 @@ fn plugin_config(
         problems.push(problem.hint("there it also allows requests to its origin"));
     }
     for key in ["model", "base_url"] {
-        match (node.get(key), takes(key), table.get(key)) {
+        match (node.get(key), takes(key) || undescribed, table.get(key)) {
             (Some(_), _, Some(entry)) if key == "model" => {
                 problems.push(Problem::new(
                     &entry.place,

@@ -30,14 +30,27 @@ impl Reporter for EventsFile {
             return;
         }
         // The journal is the truth; a line that is lost here costs no result.
-        if let Ok(line) = serde_json::to_string(&Stamped { time: jiff::Timestamp::now().to_string(), event }) {
+        if let Ok(line) = serde_json::to_string(event) {
+            let line = stamped(&line, &jiff::Timestamp::now().to_string());
             let _ = writeln!(self.file, "{}", self.redactor.redact(&line)).and_then(|()| self.file.flush());
         }
     }
 }
 
-#[derive(serde::Serialize)]
-struct Stamped<'a> {
-    time: String,
-    event: &'a Event,
+/// An event's JSON object with the time as its first member.
+fn stamped(object: &str, time: &str) -> String {
+    let members = object.strip_prefix('{').unwrap_or(object);
+    format!("{{\"time\":\"{time}\",{members}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_the_event_with_its_time() {
+        let line = serde_json::to_string(&Event::Interrupted).unwrap();
+        let stamped = stamped(&line, "2026-01-02T03:04:05Z");
+        assert_eq!(stamped, r#"{"time":"2026-01-02T03:04:05Z","event":"interrupted"}"#);
+    }
 }

@@ -44,6 +44,9 @@ pub enum RunError {
     /// Tasks and backends do not go together.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// There is no place for the run directory.
+    #[error("{0}; name another folder by `out` or --out")]
+    Directory(StoreError),
     /// The run directory cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -87,7 +90,8 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Backend(error) if !error.is_configuration() => exit::PLUGIN,
-            Self::Backend(_) | Self::Task(_) | Self::Plan(_) | Self::Feed(_) | Self::Data { .. } => exit::USAGE,
+            Self::Backend(_) | Self::Task(_) | Self::Plan(_) | Self::Feed(_) => exit::USAGE,
+            Self::Data { .. } | Self::Directory(_) => exit::USAGE,
             Self::Store(_) | Self::Record(_) | Self::Internal(_) => exit::INTERNAL,
         }
     }
@@ -123,7 +127,7 @@ pub async fn run(
     let units = plan(tasks, &opened.backends)?;
 
     let now = jiff::Zoned::now();
-    let directory = RunDir::create(&config.out, &config.name, &now)?;
+    let directory = RunDir::create(&config.out, &config.name, &now).map_err(RunError::Directory)?;
     let started = now.timestamp().to_string();
     let manifest = manifest(file, &directory, &started, opened.plugins, &opened.backends, data);
     directory.write_json(run_dir::MANIFEST, &manifest)?;
@@ -152,7 +156,7 @@ pub async fn run(
         .ok()
         .and_then(Result::ok)
         .ok_or_else(|| RunError::Internal("the recorder failed; what the journal holds is kept".to_owned()))?;
-    finish(file, &directory, started, recorded, ended)
+    finish(file, &directory, started, recorded, ended, opened.unopened)
 }
 
 /// The tasks as meant, and the backends that each is for.
@@ -252,8 +256,9 @@ fn finish(
     started: String,
     mut recorded: Recorded,
     ended: Result<Vec<Ended>, RunError>,
+    unopened: Vec<BackendError>,
 ) -> Result<Finish, RunError> {
-    let (state, error) = how_it_ended(recorded.error.take(), ended);
+    let (state, error) = how_it_ended(recorded.error.take(), ended, unopened);
     let internal = |error: &dyn std::fmt::Display| RunError::Internal(error.to_string());
     let results: Vec<TaskResult> = recorded
         .tallies
@@ -296,6 +301,7 @@ fn finish(
 fn how_it_ended(
     unrecorded: Option<RecordError>,
     ended: Result<Vec<Ended>, RunError>,
+    unopened: Vec<BackendError>,
 ) -> (State, Option<RunError>) {
     if let Some(error) = unrecorded {
         return (State::Failed, Some(error.into()));
@@ -312,7 +318,10 @@ fn how_it_ended(
     match failed {
         Some(error) => (State::Failed, Some(error.into())),
         None if stopped => (State::Interrupted, None),
-        None => (State::Complete, None),
+        None => match unopened.into_iter().next() {
+            Some(error) => (State::Failed, Some(error.into())),
+            None => (State::Complete, None),
+        },
     }
 }
 

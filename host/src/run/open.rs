@@ -146,6 +146,8 @@ pub struct Opened {
     pub backends: Vec<Arc<OpenBackend>>,
     /// The plugins used, each once.
     pub plugins: Vec<PluginIdentity>,
+    /// Why further backends are not open: the fault of their plugin or server, which is not the others'.
+    pub unopened: Vec<BackendError>,
     /// Hides every secret of every backend.
     pub redactor: Arc<Redactor>,
 }
@@ -161,7 +163,7 @@ struct Found<'a> {
 /// Opens the backends that tasks use.
 ///
 /// # Errors
-/// The first backend that cannot be used, and why.
+/// What is wrong in the run file. If none opens, why the first one does not.
 pub async fn open(file: &RunFile, around: &mut Surroundings<'_>) -> Result<Opened, BackendError> {
     let run = &file.config;
     let discovery = around.discovery;
@@ -181,23 +183,56 @@ pub async fn open(file: &RunFile, around: &mut Surroundings<'_>) -> Result<Opene
         idle_timeout: run.run.idle_timeout,
         ..Settings::default()
     })?;
-    let mut loaded = HashMap::new();
-    let mut plugins = Vec::new();
+    let mut libraries = Libraries::default();
     let mut backends = Vec::new();
+    let mut unopened = Vec::new();
     for backend in found {
-        let library = match loaded.get(backend.candidate.id()) {
-            Some(library) => *library,
-            None => {
-                let (library, identity) = load(&backend)?;
-                loaded.insert(backend.candidate.id().to_owned(), library);
-                plugins.push(identity);
-                library
-            }
-        };
-        let opened = open_one(backend, library, run, transport.clone(), &redactor, around)?;
-        backends.push(Arc::new(introduce(opened, run.run.attempt_timeout).await?));
+        match bring_up(backend, &mut libraries, run, transport.clone(), &redactor, around).await {
+            Ok(backend) => backends.push(Arc::new(backend)),
+            Err(error) if error.is_configuration() => return Err(error),
+            Err(error) => unopened.push(error),
+        }
     }
-    Ok(Opened { backends, plugins, redactor })
+    if backends.is_empty() && !unopened.is_empty() {
+        return Err(unopened.swap_remove(0));
+    }
+    for error in &unopened {
+        around.printer.warn(&format!("{error}; the others go on without it"));
+    }
+    Ok(Opened { backends, plugins: libraries.plugins, unopened, redactor })
+}
+
+/// The plugins that are loaded, each once.
+#[derive(Default)]
+struct Libraries {
+    loaded: HashMap<String, Loaded>,
+    plugins: Vec<PluginIdentity>,
+}
+
+impl Libraries {
+    fn get(&mut self, backend: &Found<'_>) -> Result<Loaded, BackendError> {
+        if let Some(library) = self.loaded.get(backend.candidate.id()) {
+            return Ok(*library);
+        }
+        let (library, identity) = load(backend)?;
+        self.loaded.insert(backend.candidate.id().to_owned(), library);
+        self.plugins.push(identity);
+        Ok(library)
+    }
+}
+
+/// Loads, opens and introduces a backend.
+async fn bring_up(
+    backend: Found<'_>,
+    libraries: &mut Libraries,
+    run: &RunConfig,
+    transport: Transport,
+    redactor: &Arc<Redactor>,
+    around: &mut Surroundings<'_>,
+) -> Result<OpenBackend, BackendError> {
+    let library = libraries.get(&backend)?;
+    let opened = open_one(backend, library, run, transport, redactor, around)?;
+    introduce(opened, run.run.attempt_timeout).await
 }
 
 /// Finds a backend's plugin and checks what the run file says against its manifest.
@@ -329,7 +364,12 @@ async fn introduce(mut backend: OpenBackend, attempt_timeout: Duration) -> Resul
     };
     let attempts = if backend.retry.max_retries == 0 { 1 } else { 3 };
     // A plugin may load a model here, so this takes as long as an attempt at a sample may.
-    ask_backend(&backend.instance, Request::Prepare, attempt_timeout, attempts).await.map_err(&not_ready)?;
+    match ask_backend(&backend.instance, Request::Prepare, attempt_timeout, attempts).await {
+        Ok(_) => {}
+        // A plugin without the SDK need not know of it: it has nothing to prepare.
+        Err(error) if error.kind == ErrorKind::Unsupported => {}
+        Err(error) => return Err(not_ready(error)),
+    }
     let described = ask_backend(&backend.instance, Request::Describe, attempt_timeout, attempts).await;
     let description = match described {
         Ok(Answer::Description(description)) => description,

@@ -197,6 +197,11 @@ fn record(finished: Finished, store: Store) -> SampleRecord {
         }
         Err(error) => unanswered(&error),
     };
+    let error = error.map(|error| match store {
+        Store::Full => error,
+        // What a server says may quote the prompt.
+        Store::Hash => Failure { excerpt: None, ..error },
+    });
     SampleRecord {
         format: record::FORMAT,
         task: work.unit.name.task.clone(),
@@ -251,10 +256,13 @@ fn question(work: &Work, store: Store) -> Question {
 
 fn stored(mut response: Response, store: Store) -> Response {
     if let (Store::Hash, Response::Completion { choices, .. }) = (store, &mut response) {
+        let digest = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
         for choice in choices {
-            choice.text = blake3::hash(choice.text.as_bytes()).to_hex().to_string();
-            choice.reasoning =
-                choice.reasoning.take().map(|text| blake3::hash(text.as_bytes()).to_hex().to_string());
+            choice.text = digest(&choice.text);
+            choice.reasoning = choice.reasoning.take().map(|text| digest(&text));
+            // Where nothing is extracted, the answer is the whole text.
+            choice.answer = choice.answer.take().map(|text| digest(&text));
+            choice.logprobs = None;
         }
     }
     response

@@ -125,13 +125,14 @@ pub struct ChoiceRecord {
     pub reasoning: Option<String>,
     /// Why it ended.
     pub finish_reason: String,
-    /// The answer found in it; absent if there is none.
+    /// The answer found in it, or its BLAKE3; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
     /// What is counted apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<Incident>,
-    /// Log-probabilities of its tokens, where they were asked for.
+    /// Log-probabilities of its tokens, where they were asked for; never under `store = "hash"`, as they hold
+    /// the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<Vec<TokenLogprob>>,
 }
@@ -149,7 +150,7 @@ pub struct Failure {
     /// The server's name for the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// The beginning of what the server said.
+    /// The beginning of what the server said; never under `store = "hash"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excerpt: Option<String>,
 }

@@ -16,7 +16,7 @@ use url::Url;
 use super::exchange::Response;
 use crate::{
     plugin::action::{HttpCall, Part, Value},
-    secret::{Grants, Redactor, Secrets},
+    secret::{Grants, Redactor, Refusal, Secrets},
 };
 
 /// Bounds on every exchange.
@@ -185,8 +185,13 @@ fn headers(
                     match part {
                         Part::Text(part) => text.push_str(part),
                         Part::Secret(slot) => {
-                            access.grants.secret(slot, url).map_err(|refusal| {
-                                TransportError::new(ErrorKind::ForbiddenOrigin, refusal.to_string())
+                            access.grants.secret(slot, url).map_err(|refusal| match refusal {
+                                // No origin would do: the plugin asks for what it never declared.
+                                Refusal::UnknownSlot(_) => bad(&refusal.to_string()),
+                                _ => TransportError::new(
+                                    ErrorKind::ForbiddenOrigin,
+                                    refusal.to_string(),
+                                ),
                             })?;
                             let secret = access.secrets.get(slot).ok_or_else(|| {
                                 bad(&format!("there is no secret for the slot `{slot}`"))

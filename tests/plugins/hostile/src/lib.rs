@@ -65,6 +65,8 @@ struct Config {
     after: u32,
     /// The answer of `ok`.
     text: String,
+    /// Why every answer ends.
+    finish_reason: String,
     /// The error kind of `fail`.
     kind: String,
     /// Where `http` and its like send their request.
@@ -81,6 +83,7 @@ impl Default for Config {
             mode: "ok".to_owned(),
             after: 0,
             text: "the answer is 42".to_owned(),
+            finish_reason: "stop".to_owned(),
             kind: "overloaded".to_owned(),
             base_url: "http://127.0.0.1:9".to_owned(),
             ms: 50,
@@ -120,9 +123,9 @@ impl Backend for Hostile {
         if self.requests.fetch_add(1, Ordering::Relaxed) >= self.config.after
             && let Some(text) = self.misbehave(&prompt, io).await?
         {
-            return Ok(completion(&prompt, &text, request.n));
+            return Ok(self.completion(&prompt, &text, request.n));
         }
-        Ok(completion(&prompt, &self.config.text, request.n))
+        Ok(self.completion(&prompt, &self.config.text, request.n))
     }
 
     async fn generate_batch(
@@ -136,7 +139,7 @@ impl Backend for Hostile {
         join_all(items.map(|(request, item)| async move {
             let io = io.for_item(item);
             let answer = if unanswered > 0 {
-                Ok(completion("", &self.config.text, request.n))
+                Ok(self.completion("", &self.config.text, request.n))
             } else {
                 self.generate(request, &io).await
             };
@@ -244,6 +247,13 @@ impl Hostile {
         Ok(None)
     }
 
+    fn completion(&self, prompt: &str, text: &str, n: u32) -> Completion {
+        let mut completion = Completion::new(text, self.config.finish_reason.as_str());
+        let choice = completion.choices[0].clone();
+        completion.choices = vec![choice; n.max(1) as usize];
+        completion.with_usage(Some(words(prompt)), Some(words(text) * u64::from(n.max(1))))
+    }
+
     async fn post(&self, prompt: &str, io: &Io) -> Result<String> {
         let call = HttpRequest::post(self.config.base_url.as_str()).body(prompt.into());
         let reply = io.send(call).await?;
@@ -266,13 +276,6 @@ fn prompt_text(prompt: &Prompt<'_>) -> String {
 
 fn words(text: &str) -> u64 {
     text.split_whitespace().count() as u64
-}
-
-fn completion(prompt: &str, text: &str, n: u32) -> Completion {
-    let mut completion = Completion::new(text, "stop");
-    let choice = completion.choices[0].clone();
-    completion.choices = vec![choice; n.max(1) as usize];
-    completion.with_usage(Some(words(prompt)), Some(words(text) * u64::from(n.max(1))))
 }
 
 /// From the length alone: -0.5 a byte, a token for four bytes, greedy if the length is even.

@@ -1,0 +1,92 @@
+//! Builds what the tests run: the host with the plugins that ship with it, and the plugins of the tests.
+//!
+//! Each is built at most once a process. Where several test processes run at once, cargo's own lock makes
+//! one of them build and the others wait.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// The workspace.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a package lies in its workspace")
+}
+
+/// The folder that cargo builds the workspace into.
+fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |target| root().join(target))
+}
+
+/// Runs `cargo build`, and shows what it says if it fails.
+fn cargo(arguments: &[&str], target: &Path) {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.arg("build").args(arguments).arg("--target-dir").arg(target).current_dir(root());
+    let output = command.output().expect("cargo must be there");
+    assert!(
+        output.status.success(),
+        "cargo build {arguments:?} failed:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Folder with the host and, beside it, the plugins that ship with it.
+pub fn installed() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        // The default members, so that nothing is built that `cargo build` has not built already.
+        cargo(&["-p", "host", "-p", "tgi", "-p", "local"], &target());
+        target().join("debug")
+    })
+}
+
+/// The host's binary.
+pub fn host() -> PathBuf {
+    installed().join("host")
+}
+
+/// The TGI plugin.
+pub fn tgi() -> PathBuf {
+    installed().join("libtgi.so")
+}
+
+/// A plugin of the tests, built as a stranger's would be: outside the workspace.
+fn test_plugin(name: &str) -> PathBuf {
+    let target = target().join("test-plugins");
+    let manifest = root().join("tests/plugins").join(name).join("Cargo.toml");
+    cargo(&["--manifest-path", &manifest.display().to_string()], &target);
+    target.join("debug").join(format!("lib{name}.so"))
+}
+
+/// The plugin that misbehaves as it is told.
+pub fn hostile() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| test_plugin("hostile"))
+}
+
+/// The example of the author's guide.
+pub fn acme() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| test_plugin("acme"))
+}
+
+/// Compiles C into a shared library. None where there is no C compiler.
+pub fn c_library(source: &Path, library: &Path) -> Option<()> {
+    let mut command = Command::new("cc");
+    command.args(["-std=c11", "-shared", "-fPIC", "-I"]).arg(root().join("plugin-api/include"));
+    match command.arg("-o").arg(library).arg(source).output() {
+        Ok(output) if output.status.success() => Some(()),
+        Ok(output) => panic!("cc failed:\n{}", String::from_utf8_lossy(&output.stderr)),
+        Err(_) => None,
+    }
+}
+
+/// The plugin in plain C.
+pub fn c_source() -> PathBuf {
+    root().join("tests/plugins/c/echo.c")
+}

@@ -1,0 +1,83 @@
+//! The real binary, run as a user runs it. One promise a test, one idea a module.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod authors;
+mod bad_input;
+mod discovery;
+mod generating;
+mod likelihood;
+mod memory;
+mod misbehaving;
+mod output;
+mod recorded;
+mod secrets;
+mod servers;
+mod stopping;
+
+use host_tests::{
+    fake_tgi::FakeTgi,
+    sandbox::{Outcome, Sandbox},
+};
+
+/// Questions with two options; the second record's right answer is the longer option.
+const CHOICE: &str = r#"
+[[task]]
+id = "t"
+kind = "multiple_choice"
+target = "{{ label }}"
+data.path = "data.jsonl"
+prompt.user = "Q: {{ q }}\nA:"
+choices.texts = ["{{ a }}", "{{ b }}"]
+"#;
+
+const CHOICE_DATA: &str = r#"{"q": "Is grass green?", "a": "yes", "b": "no, never", "label": 0}
+{"q": "Is snow black?", "a": "yes", "b": "no, it is white", "label": 1}
+{"q": "Is the sky blue?", "a": "of course", "b": "no", "label": 0}
+"#;
+
+/// The options of [`CHOICE_DATA`] after their questions, and the right one.
+const QUESTIONS: [(&str, [&str; 2], usize); 3] = [
+    ("Q: Is grass green?\nA:", ["yes", "no, never"], 0),
+    ("Q: Is snow black?\nA:", ["yes", "no, it is white"], 1),
+    ("Q: Is the sky blue?\nA:", ["of course", "no"], 0),
+];
+
+/// A prompt that is the field `says`, so that a backend that echoes says it.
+const ECHO: &str = r#"
+[[task]]
+id = "t"
+kind = "generate"
+target = "{{ target }}"
+data.path = "data.jsonl"
+prompt.user = "{{ says }}"
+"#;
+
+/// A run file's start: the hostile plugin in this mode.
+fn hostile(mode: &str) -> String {
+    format!("[[backend]]\nplugin = \"hostile\"\nconfig.mode = \"{mode}\"\n")
+}
+
+/// A run file's start: the TGI plugin at this server.
+fn tgi(fake: &FakeTgi) -> String {
+    format!("[[backend]]\nplugin = \"tgi\"\nbase_url = \"{}\"\n", fake.url())
+}
+
+/// Runs backends and a task over `data.jsonl`.
+fn run(backends: &str, task: &str, data: &str) -> Outcome {
+    let sandbox = Sandbox::with_hostile();
+    sandbox.write("data.jsonl", data);
+    let outcome = sandbox.run(&format!("{backends}{task}"));
+    // What a run leaves is read before the folder goes.
+    outcome.keep(sandbox)
+}
+
+/// `n` records that a backend which echoes answers right.
+fn echoes(n: usize) -> String {
+    (0..n).map(|i| format!("{{\"says\": \"word {i}\", \"target\": \"word {i}\"}}\n")).collect()
+}
+
+/// Equal but for rounding.
+fn assert_close(found: f64, expected: f64) {
+    assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
+}
