@@ -19,7 +19,8 @@ fn root() -> &'static Path {
 
 /// The folder that cargo builds the workspace into.
 fn target() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |target| root().join(target))
+    env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root().join("target"), |target| root().join(target))
 }
 
 /// Runs `cargo build`, and shows what it says if it fails.

@@ -33,7 +33,10 @@ impl Left {
         };
         let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         let lines = text("journal.jsonl");
-        assert!(lines.is_empty() || lines.ends_with('\n'), "the last line of the journal is cut off");
+        assert!(
+            lines.is_empty() || lines.ends_with('\n'),
+            "the last line of the journal is cut off"
+        );
         let mut journal: Vec<Value> = lines.lines().map(whole).collect();
         journal.sort_by_key(|line| {
             let name = |key: &str| line[key].as_str().unwrap().to_owned();
@@ -97,6 +100,10 @@ pub fn counts(result: &Value) -> [u64; 3] {
 fn whole(line: &str) -> Value {
     let (sealed, seal) = line.split_at(line.len() - 21);
     let checksum = crc32c::crc32c(sealed.as_bytes());
-    assert_eq!(seal, format!(",\"crc32c\":\"{checksum:08x}\"}}"), "a line of the journal is damaged");
+    assert_eq!(
+        seal,
+        format!(",\"crc32c\":\"{checksum:08x}\"}}"),
+        "a line of the journal is damaged"
+    );
     serde_json::from_str(line).unwrap()
 }

@@ -83,7 +83,10 @@ impl Sandbox {
     }
 
     /// The host with these arguments, in this folder.
-    pub fn host<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(&self, arguments: I) -> Command {
+    pub fn host<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(
+        &self,
+        arguments: I,
+    ) -> Command {
         let mut command = Command::new(&self.host);
         command
             .args(arguments)

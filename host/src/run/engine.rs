@@ -64,6 +64,9 @@ pub enum RunError {
     /// What was asked could not be recorded.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The user did not wait for the backends.
+    #[error("stopped before the first sample was asked")]
+    Stopped,
     /// The system gives no threads, or a part of the host failed.
     #[error("{0}")]
     Internal(String),
@@ -92,6 +95,7 @@ impl RunError {
             Self::Backend(error) if !error.is_configuration() => exit::PLUGIN,
             Self::Backend(_) | Self::Task(_) | Self::Plan(_) | Self::Feed(_) => exit::USAGE,
             Self::Data { .. } | Self::Directory(_) => exit::USAGE,
+            Self::Stopped => exit::STOPPED,
             Self::Store(_) | Self::Record(_) | Self::Internal(_) => exit::INTERNAL,
         }
     }
@@ -123,7 +127,10 @@ pub async fn run(
     let config = &file.config;
     let tasks = tasks(config)?;
     let data = data_files(&tasks)?;
-    let opened = open::open(file, around).await?;
+    let opened = tokio::select! {
+        opened = open::open(file, around) => opened?,
+        () = stopped(&stop) => return Err(RunError::Stopped),
+    };
     let units = plan(tasks, &opened.backends)?;
 
     let now = jiff::Zoned::now();
@@ -157,6 +164,12 @@ pub async fn run(
         .and_then(Result::ok)
         .ok_or_else(|| RunError::Internal("the recorder failed; what the journal holds is kept".to_owned()))?;
     finish(file, &directory, started, recorded, ended, opened.unopened)
+}
+
+/// Waits for the stop.
+async fn stopped(stop: &watch::Sender<bool>) {
+    // The sender lives as long as this, so the wait cannot fail.
+    let _ = stop.subscribe().wait_for(|stop| *stop).await;
 }
 
 /// The tasks as meant, and the backends that each is for.

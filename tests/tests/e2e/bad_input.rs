@@ -25,7 +25,8 @@ fn a_bad_line_stops_the_run_or_is_left_out() {
     let stopped = run(&hostile("echo"), ECHO, &data).exits(2).says(&["data.jsonl:2"]);
     assert_eq!(stopped.left().summary["run"]["state"], "failed");
     let task = format!("{ECHO}data.on_bad_sample = \"skip\"\n");
-    let left = run(&hostile("echo"), &task, &data).exits(0).says(&["left out", "data.jsonl:2"]).left();
+    let left =
+        run(&hostile("echo"), &task, &data).exits(0).says(&["left out", "data.jsonl:2"]).left();
     assert_eq!(left.counts(), [2, 2, 0]);
     assert_eq!(left.result()["samples"]["skipped"], 1);
 }
@@ -33,7 +34,12 @@ fn a_bad_line_stops_the_run_or_is_left_out() {
 #[test]
 fn a_label_that_names_no_option() {
     let data = CHOICE_DATA.replace("\"label\": 1", "\"label\": 7");
-    let _ = run(&hostile("ok"), CHOICE, &data).exits(2).says(&["data.jsonl:2", "sample `1`", "wrong label", "7"]);
+    let _ = run(&hostile("ok"), CHOICE, &data).exits(2).says(&[
+        "data.jsonl:2",
+        "sample `1`",
+        "wrong label",
+        "7",
+    ]);
 }
 
 #[test]
@@ -49,9 +55,12 @@ fn a_data_set_without_samples_is_never_a_finished_run() {
 #[test]
 fn a_template_that_names_no_field() {
     let task = CHOICE.replace("Q: {{ q }}\\nA:", "Q:\\n{{ question }}");
-    let _ = run(&hostile("ok"), &task, CHOICE_DATA)
-        .exits(2)
-        .says(&["data.jsonl:1", "sample `0`", "`prompt.user`, line 2", "question"]);
+    let _ = run(&hostile("ok"), &task, CHOICE_DATA).exits(2).says(&[
+        "data.jsonl:1",
+        "sample `0`",
+        "`prompt.user`, line 2",
+        "question",
+    ]);
     let task = CHOICE.replace("{{ q }}", "{{ q ");
     let _ = run(&hostile("ok"), &task, CHOICE_DATA).exits(2).says(&["`prompt.user`"]);
 }
@@ -59,13 +68,16 @@ fn a_template_that_names_no_field() {
 #[test]
 fn a_plugin_that_is_not_there_has_a_nearest_name() {
     let text = format!("[[backend]]\nplugin = \"hostle\"\n{ECHO}");
-    let _ = run(&text, "", &echoes(1)).exits(2).says(&["no plugin `hostle`", "did you mean `hostile`?"]);
+    let _ = run(&text, "", &echoes(1))
+        .exits(2)
+        .says(&["no plugin `hostle`", "did you mean `hostile`?"]);
 }
 
 #[test]
 fn a_plugin_folder_that_is_not_there() {
     let sandbox = Sandbox::new();
-    let command = sandbox.run_command(&format!("{}{ECHO}", hostile("ok")), &["--plugin-dir", "nowhere"]);
+    let command =
+        sandbox.run_command(&format!("{}{ECHO}", hostile("ok")), &["--plugin-dir", "nowhere"]);
     let _ = sandbox.finish(command).exits(2).says(&["nowhere", "--plugin-dir"]);
 }
 
@@ -85,7 +97,8 @@ fn results_that_have_nowhere_to_go() {
     let sandbox = Sandbox::with_hostile();
     sandbox.write("data.jsonl", echoes(1));
     sandbox.write("taken", "");
-    let command = sandbox.run_command(&format!("{}{ECHO}", hostile("ok")), &["--out", "taken/runs"]);
+    let command =
+        sandbox.run_command(&format!("{}{ECHO}", hostile("ok")), &["--out", "taken/runs"]);
     let _ = sandbox.finish(command).exits(2).says(&["taken/runs", "run directory"]);
 }
 
@@ -102,7 +115,10 @@ fn a_command_that_does_not_exist() {
 fn unscored_samples_are_allowed_by_count_or_by_share() {
     // One of four fails.
     let backend = |most: &str| {
-        format!("run.max_retries = 0\nrun.concurrency = 1\nrun.max_unscored = {most}\n{}config.after = 3\n", hostile("fail"))
+        format!(
+            "run.max_retries = 0\nrun.concurrency = 1\nrun.max_unscored = {most}\n{}config.after = 3\n",
+            hostile("fail")
+        )
     };
     for (most, code) in [("0", 3), ("1", 0), ("0.2", 3), ("0.25", 0)] {
         let left = run(&backend(most), ECHO, &echoes(4)).exits(code).left();

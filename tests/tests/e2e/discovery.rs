@@ -9,7 +9,9 @@ use super::{ECHO, echoes, hostile};
 
 /// The ids that `host plugin list --json` gives.
 fn listed(sandbox: &Sandbox) -> Vec<String> {
-    let outcome = sandbox.finish(sandbox.host(["plugin", "list", "--json", "--plugin-dir", "plugins"])).exits(0);
+    let outcome = sandbox
+        .finish(sandbox.host(["plugin", "list", "--json", "--plugin-dir", "plugins"]))
+        .exits(0);
     let records = outcome.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let id = |record: Value| record["manifest"]["plugin"]["id"].as_str().map(str::to_owned);
     records.filter_map(id).collect()
@@ -89,7 +91,8 @@ fn a_file_says_what_it_is_without_being_run() {
     let sandbox = Sandbox::new();
     let file = sandbox.install(built::hostile(), "plugins").display().to_string();
     let table = sandbox.finish(sandbox.host(["plugin", "inspect", &file])).exits(0);
-    for text in ["hostile", "0.1.0", "sha256", "loglikelihood_rolling", "$HOSTILE_API_KEY", "mode"] {
+    for text in ["hostile", "0.1.0", "sha256", "loglikelihood_rolling", "$HOSTILE_API_KEY", "mode"]
+    {
         assert!(table.stdout.contains(text), "no {text}:\n{}", table.stdout);
     }
     let json = sandbox.finish(sandbox.host(["plugin", "inspect", "--json", &file])).exits(0);
@@ -99,15 +102,22 @@ fn a_file_says_what_it_is_without_being_run() {
     assert!(record["manifest"]["config_schema"]["properties"]["mode"].is_object());
 
     let text = sandbox.write("libtext.so", "text").display().to_string();
-    let _ = sandbox.finish(sandbox.host(["plugin", "inspect", &text])).exits(5).says(&["not an ELF file"]);
-    let _ = sandbox.finish(sandbox.host(["plugin", "inspect", "nowhere.so"])).exits(2).says(&["nowhere.so"]);
+    let _ = sandbox
+        .finish(sandbox.host(["plugin", "inspect", &text]))
+        .exits(5)
+        .says(&["not an ELF file"]);
+    let _ = sandbox
+        .finish(sandbox.host(["plugin", "inspect", "nowhere.so"]))
+        .exits(2)
+        .says(&["nowhere.so"]);
 }
 
 #[test]
 fn the_list_is_a_table_for_people() {
     let sandbox = Sandbox::with_own_host();
     sandbox.install(built::hostile(), "plugins");
-    let outcome = sandbox.finish(sandbox.host(["plugin", "list", "--plugin-dir", "plugins"])).exits(0);
+    let outcome =
+        sandbox.finish(sandbox.host(["plugin", "list", "--plugin-dir", "plugins"])).exits(0);
     for text in ["plugin", "version", "hostile", "0.1.0", "libhostile.so"] {
         assert!(outcome.stdout.contains(text), "no {text}:\n{}", outcome.stdout);
     }

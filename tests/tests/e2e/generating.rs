@@ -2,7 +2,12 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
-use host_tests::{built, fake_tgi::FakeTgi, sandbox::Sandbox, scripted::{Scripted, reply}};
+use host_tests::{
+    built,
+    fake_tgi::FakeTgi,
+    sandbox::Sandbox,
+    scripted::{Scripted, reply},
+};
 use serde_json::json;
 
 use super::{CHOICE, CHOICE_DATA, ECHO, assert_close, hostile, run, tgi};
@@ -26,7 +31,9 @@ fn graded(task: &str, says: &[&str], target: &str) -> Vec<(Option<String>, f64)>
 
 #[test]
 fn a_choice_is_read_from_what_the_model_says() {
-    let task = format!("{ECHO}choices.texts = [\"{{{{ a }}}}\", \"{{{{ b }}}}\"]\nextract.kind = \"choice\"\n");
+    let task = format!(
+        "{ECHO}choices.texts = [\"{{{{ a }}}}\", \"{{{{ b }}}}\"]\nextract.kind = \"choice\"\n"
+    );
     let said = ["The answer is B.", "(A)", "I cannot tell"];
     let expected = [(Some("B".to_owned()), 1.0), (Some("A".to_owned()), 0.0), (None, 0.0)];
     assert_eq!(graded(&task, &said, "B"), expected);
@@ -61,9 +68,11 @@ fn stop_texts_are_sent_and_the_server_ends_there() {
 #[test]
 fn what_the_model_did_is_wrong_or_left_out_as_the_task_says() {
     let fake = FakeTgi::builder().text(|_| " word".repeat(50)).start_blocking().unwrap();
-    let cut = |rule: &str| format!("{ECHO}generate.max_tokens = 3\nextract.kind = \"number\"\n{rule}");
+    let cut =
+        |rule: &str| format!("{ECHO}generate.max_tokens = 3\nextract.kind = \"number\"\n{rule}");
     let task = |rule: &str| {
-        let (head, tables) = cut("").split_once("data.path").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let (head, tables) =
+            cut("").split_once("data.path").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         format!("{head}{rule}\ndata.path{tables}")
     };
     let data = saying(&["x"], "1");
@@ -73,7 +82,8 @@ fn what_the_model_did_is_wrong_or_left_out_as_the_task_says() {
     let left_out = run(&tgi(&fake), &task("on_truncation = \"unscored\""), &data).exits(3).left();
     assert_eq!(left_out.result()["unscored_reasons"], json!({ "truncated": 1 }));
 
-    let no_answer = ECHO.replace("kind = \"generate\"", "kind = \"generate\"\non_no_answer = \"unscored\"");
+    let no_answer =
+        ECHO.replace("kind = \"generate\"", "kind = \"generate\"\non_no_answer = \"unscored\"");
     let no_answer = format!("{no_answer}extract.kind = \"number\"\n");
     let left = run(&hostile("echo"), &no_answer, &saying(&["none", "1"], "1")).exits(3).left();
     assert_eq!(left.reasons(), ["no_answer", ""]);
@@ -87,7 +97,8 @@ fn a_refusal_is_wrong_or_left_out_as_the_task_says() {
     let wrong = run(&refusing, ECHO, &data).exits(0).left();
     assert_close(wrong.metric("exact_match"), 0.0);
     assert_eq!(wrong.result()["incidents"], json!({ "refusal": 1 }));
-    let task = ECHO.replace("kind = \"generate\"", "kind = \"generate\"\non_refusal = \"unscored\"");
+    let task =
+        ECHO.replace("kind = \"generate\"", "kind = \"generate\"\non_refusal = \"unscored\"");
     let left = run(&refusing, &task, &data).exits(3).left();
     assert_eq!(left.result()["unscored_reasons"], json!({ "refusal": 1 }));
 }
@@ -111,10 +122,9 @@ fn choices_and_repeats_count_as_one_sample_in_the_standard_error() {
     let data = saying(&["a", "b", "c"], "1");
     let drawn = "generate.temperature = 0.8\ngenerate.seed = 7\n";
     let repeats = ECHO.replace("kind = \"generate\"", "kind = \"generate\"\nrepeats = 2");
-    for (task, lines) in [
-        (format!("{ECHO}{drawn}generate.n = 2\n"), 3),
-        (format!("{repeats}{drawn}"), 6),
-    ] {
+    for (task, lines) in
+        [(format!("{ECHO}{drawn}generate.n = 2\n"), 3), (format!("{repeats}{drawn}"), 6)]
+    {
         let left = run(&tgi(&wavering()), &task, &data).exits(0).left();
         assert_eq!(left.journal.len(), lines);
         assert_eq!(left.counts(), [3, 3, 0]);
@@ -127,14 +137,21 @@ fn choices_and_repeats_count_as_one_sample_in_the_standard_error() {
 
 #[test]
 fn a_task_that_the_backend_cannot_do_stops_before_the_first_request() {
-    let server = Scripted::start(|_| reply(200, "", "{\"text\": \"A\", \"ended_by\": \"end\", \"tokens\": [1, 1]}"));
+    let server = Scripted::start(|_| {
+        reply(200, "", "{\"text\": \"A\", \"ended_by\": \"end\", \"tokens\": [1, 1]}")
+    });
     let sandbox = Sandbox::new();
     sandbox.install(built::acme(), "plugins");
     sandbox.write("data.jsonl", CHOICE_DATA);
-    let backend = format!("[[backend]]\nplugin = \"acme\"\nbase_url = \"{}\"\nsecrets = [\"api_key\"]\n", server.url());
-    let run = |task: &str| sandbox.run_with(&format!("{backend}{task}"), &[("ACME_API_KEY", "key-1234")]);
+    let backend = format!(
+        "[[backend]]\nplugin = \"acme\"\nbase_url = \"{}\"\nsecrets = [\"api_key\"]\n",
+        server.url()
+    );
+    let run =
+        |task: &str| sandbox.run_with(&format!("{backend}{task}"), &[("ACME_API_KEY", "key-1234")]);
     let refused = run(CHOICE).exits(2);
-    let refused = refused.says(&["task `t` needs log-likelihood", "`acme`", "fallback = \"generate\""]);
+    let refused =
+        refused.says(&["task `t` needs log-likelihood", "`acme`", "fallback = \"generate\""]);
     assert!(server.asked().is_empty() && refused.folders().is_empty());
 
     let task = CHOICE.replace("kind", "fallback = \"generate\"\nkind");

@@ -1,6 +1,11 @@
 //! The real binary, run as a user runs it. One promise a test, one idea a module.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod authors;
 mod bad_input;

@@ -33,9 +33,13 @@ const MODES: [(&str, &str); 23] = [
 
 #[test]
 fn each_mode_ends_as_it_should_and_the_others_go_on() {
-    let mut text = "run.max_retries = 0\nrun.max_unscored = 1.0\nrun.attempt_timeout = \"2s\"\n".to_owned();
+    let mut text =
+        "run.max_retries = 0\nrun.max_unscored = 1.0\nrun.attempt_timeout = \"2s\"\n".to_owned();
     for (mode, _) in MODES {
-        text.push_str(&format!("{}id = \"{mode}\"\nbase_url = \"http://127.0.0.1:9\"\nconfig.bytes = 1000\n", hostile(mode)));
+        text.push_str(&format!(
+            "{}id = \"{mode}\"\nbase_url = \"http://127.0.0.1:9\"\nconfig.bytes = 1000\n",
+            hostile(mode)
+        ));
     }
     text.push_str(&format!("{}id = \"good\"\n", hostile("echo")));
     let left = run(&text, ECHO, &echoes(2)).exits(0).left();
@@ -46,7 +50,12 @@ fn each_mode_ends_as_it_should_and_the_others_go_on() {
             .filter(|line| line["backend"] == mode)
             .map(|line| line["status"]["unscored"].as_str().unwrap_or(""))
             .collect();
-        assert_eq!(reasons, [expected; 2], "{mode}: {:?}", left.journal.iter().find(|line| line["backend"] == mode));
+        assert_eq!(
+            reasons,
+            [expected; 2],
+            "{mode}: {:?}",
+            left.journal.iter().find(|line| line["backend"] == mode)
+        );
     }
     let good = left.of_backend("good");
     assert_eq!(counts(good), [2, 2, 0]);
@@ -56,9 +65,16 @@ fn each_mode_ends_as_it_should_and_the_others_go_on() {
 #[test]
 fn a_flood_of_text_is_bounded_or_borne() {
     for mode in ["huge_delta", "many_deltas", "slow_block", "slow_open"] {
-        let text = format!("run.max_unscored = 1.0\nrun.max_retries = 0\n{}config.bytes = 100000\n", hostile(mode));
+        let text = format!(
+            "run.max_unscored = 1.0\nrun.max_retries = 0\n{}config.bytes = 100000\n",
+            hostile(mode)
+        );
         let left = run(&text, ECHO, &echoes(2)).exits(0).left();
-        assert!(left.reasons().iter().all(|reason| ["", "protocol"].contains(reason)), "{mode}: {:?}", left.reasons());
+        assert!(
+            left.reasons().iter().all(|reason| ["", "protocol"].contains(reason)),
+            "{mode}: {:?}",
+            left.reasons()
+        );
     }
 }
 
@@ -70,11 +86,7 @@ fn a_plugin_that_panics_when_it_opens_is_named() {
 
 #[test]
 fn a_backend_that_does_not_open_leaves_the_others_alone() {
-    let text = format!(
-        "{}id = \"bad\"\n{}id = \"good\"\n",
-        hostile("panic_open"),
-        hostile("echo")
-    );
+    let text = format!("{}id = \"bad\"\n{}id = \"good\"\n", hostile("panic_open"), hostile("echo"));
     let outcome = run(&text, ECHO, &echoes(2)).exits(5).says(&["backend `bad`", "panic"]);
     let left = outcome.left();
     assert_eq!(counts(left.of_backend("good")), [2, 2, 0]);
@@ -91,8 +103,9 @@ fn a_request_to_another_origin_is_refused_before_it_is_made() {
 
 #[test]
 fn a_prompt_that_breaks_the_plugin_is_unscored_while_likelihoods_go_on() {
-    let text = format!("run.max_retries = 0\nrun.max_unscored = 99\n{}", hostile("panic_first_poll"));
-    let choice = CHOICE.replace("\"t\"", "\"choice\"").replace("data.jsonl", "data.jsonl");
+    let text =
+        format!("run.max_retries = 0\nrun.max_unscored = 99\n{}", hostile("panic_first_poll"));
+    let choice = CHOICE.replace("\"t\"", "\"choice\"");
     let data = CHOICE_DATA.replace("\"label\"", "\"says\": \"x\", \"target\": \"x\", \"label\"");
     let left = run(&format!("{text}{choice}"), ECHO, &data).exits(0).left();
     let results = left.summary["results"].as_array().unwrap();

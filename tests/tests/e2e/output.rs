@@ -20,7 +20,8 @@ fn sandbox(samples: usize) -> (Sandbox, String) {
 fn json_lines_begin_with_launch_and_end_with_done() {
     let (sandbox, text) = sandbox(3);
     let outcome = sandbox.finish(sandbox.run_command(&text, &["--json"])).exits(0);
-    let lines: Vec<Value> = outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> =
+        outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[0]["event"], "launch");
     assert_eq!(lines.iter().filter(|line| line["event"] == "sample").count(), 3);
     let done = lines.last().unwrap();

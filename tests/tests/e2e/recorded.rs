@@ -24,7 +24,8 @@ fn has_keys(value: &Value, expected: &[&str]) {
 
 #[test]
 fn a_summary_has_its_documented_form() {
-    let left = run(&format!("name = \"mine\"\n{}", hostile("echo")), ECHO, &echoes(5)).exits(0).left();
+    let left =
+        run(&format!("name = \"mine\"\n{}", hostile("echo")), ECHO, &echoes(5)).exits(0).left();
     assert_eq!(left.summary["format"], 1);
     let identity = &left.summary["run"];
     has_keys(identity, &["id", "name", "started", "finished", "host_version", "config_blake3"]);
@@ -35,7 +36,16 @@ fn a_summary_has_its_documented_form() {
     let result = left.result();
     has_keys(
         result,
-        &["task", "backend", "model", "unscored_reasons", "metrics", "tokens", "latency_ms", "samples_per_second"],
+        &[
+            "task",
+            "backend",
+            "model",
+            "unscored_reasons",
+            "metrics",
+            "tokens",
+            "latency_ms",
+            "samples_per_second",
+        ],
     );
     assert_eq!(left.counts(), [5, 5, 0]);
     assert_eq!(result["unscored_reasons"], json!({}));
@@ -53,7 +63,10 @@ fn a_journal_line_holds_all_that_scoring_again_needs() {
     assert_eq!(left.journal.len(), 2);
     let line = &left.journal[1];
     assert_eq!(line["sample"]["id"], "1");
-    assert_eq!(line["question"]["full"]["document"], json!({ "says": "word 1", "target": "word 1" }));
+    assert_eq!(
+        line["question"]["full"]["document"],
+        json!({ "says": "word 1", "target": "word 1" })
+    );
     assert_eq!(line["question"]["full"]["prompt"]["text"], "word 1");
     assert_eq!(line["question"]["full"]["form"]["generate"]["references"], json!(["word 1"]));
     let choice = &line["response"]["completion"]["choices"][0];
@@ -65,9 +78,13 @@ fn a_journal_line_holds_all_that_scoring_again_needs() {
     assert!(line["timing_ms"]["total"].as_f64().unwrap() > 0.0);
 
     let left = run(&hostile("ok"), CHOICE, CHOICE_DATA).exits(0).left();
-    let options = left.journal[0]["response"]["likelihoods"]["conditional"].as_array().unwrap().clone();
+    let options =
+        left.journal[0]["response"]["likelihoods"]["conditional"].as_array().unwrap().clone();
     assert_eq!(options.len(), 2);
-    assert_eq!((&options[0]["logprob"], &options[0]["tokens"], &options[0]["greedy"]), (&json!(-2.0), &json!(1), &json!(true)));
+    assert_eq!(
+        (&options[0]["logprob"], &options[0]["tokens"], &options[0]["greedy"]),
+        (&json!(-2.0), &json!(1), &json!(true))
+    );
     assert_eq!(left.journal[0]["question"]["full"]["form"]["multiple_choice"]["gold"], json!([0]));
 }
 
@@ -96,7 +113,8 @@ fn the_same_run_twice_has_the_same_scores_byte_for_byte() {
     let text = format!("{}{CHOICE}", tgi(&fake));
     let metrics = [0, 1].map(|_| {
         let left = sandbox.run(&text).exits(0).left();
-        let scores: Vec<String> = left.journal.iter().map(|line| line["scores"].to_string()).collect();
+        let scores: Vec<String> =
+            left.journal.iter().map(|line| line["scores"].to_string()).collect();
         (left.result()["metrics"].to_string(), scores, left.summary["run"]["config_blake3"].clone())
     });
     assert_eq!(metrics[0], metrics[1]);
@@ -108,8 +126,10 @@ fn the_manifest_names_the_exact_bytes_that_ran() {
     let outcome = outcome.says(&["plugin `hostile`", "runs in-process"]);
     let manifest = outcome.left().manifest;
     let plugin = &manifest["plugins"][0];
-    let digest: String =
-        Sha256::digest(fs::read(built::hostile()).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Sha256::digest(fs::read(built::hostile()).unwrap())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     assert_eq!(plugin["sha256"], digest);
     assert_eq!((&plugin["id"], &plugin["isolation"]), (&json!("hostile"), &json!("in-process")));
     assert_eq!(plugin["installed"], false);

@@ -10,7 +10,8 @@ use host_tests::{
 use super::{ECHO, echoes, tgi};
 
 const KEY: &str = "sk-canary-0123456789abcdef";
-const ECHOED: &str = "{\"error\": \"the key sk-canary-0123456789abcdef is bad\", \"error_type\": \"validation\"}";
+const ECHOED: &str =
+    "{\"error\": \"the key sk-canary-0123456789abcdef is bad\", \"error_type\": \"validation\"}";
 
 /// Runs two samples with the key in the environment.
 fn with_key(backend: &str, plugin: Option<&std::path::Path>) -> (Outcome, Sandbox) {
@@ -36,9 +37,13 @@ fn a_key_goes_where_it_is_granted_and_is_written_nowhere() {
     let fake = FakeTgi::builder().api_key(KEY).start_blocking().unwrap();
     let (outcome, _sandbox) = with_key(&format!("{}secrets = [\"api_key\"]\n", tgi(&fake)), None);
     let outcome = outcome.exits(0);
-    let sent: Vec<_> = fake.requests().into_iter().filter(|request| request.route == "/generate").collect();
+    let sent: Vec<_> =
+        fake.requests().into_iter().filter(|request| request.route == "/generate").collect();
     assert_eq!(sent.len(), 2);
-    assert!(sent.iter().all(|request| request.authorization.as_deref() == Some(&format!("Bearer {KEY}"))));
+    assert!(
+        sent.iter()
+            .all(|request| request.authorization.as_deref() == Some(&format!("Bearer {KEY}")))
+    );
     assert_nowhere(&outcome);
 }
 
@@ -62,8 +67,10 @@ fn a_server_that_echoes_the_key_gets_it_written_nowhere() {
     let text = left.journal[0]["response"]["completion"]["choices"][0]["text"].as_str().unwrap();
     assert_eq!(text, "your key is [redacted:api_key]");
 
-    let refuses = FakeTgi::builder().faults(|_, _| Some(Fault::Raw(422, ECHOED))).start_blocking().unwrap();
-    let (outcome, _sandbox) = with_key(&format!("{}secrets = [\"api_key\"]\n", tgi(&refuses)), None);
+    let refuses =
+        FakeTgi::builder().faults(|_, _| Some(Fault::Raw(422, ECHOED))).start_blocking().unwrap();
+    let (outcome, _sandbox) =
+        with_key(&format!("{}secrets = [\"api_key\"]\n", tgi(&refuses)), None);
     let outcome = outcome.exits(3);
     assert_nowhere(&outcome);
     assert!(outcome.left().journal[0]["error"].to_string().contains("[redacted:api_key]"));
@@ -71,11 +78,15 @@ fn a_server_that_echoes_the_key_gets_it_written_nowhere() {
 
 #[test]
 fn a_redirect_takes_neither_key_nor_prompt_to_another_origin() {
-    let other = Scripted::start(|_| reply(200, "", "{\"text\": \"x\", \"ended_by\": \"end\", \"tokens\": [1, 1]}"));
+    let other = Scripted::start(|_| {
+        reply(200, "", "{\"text\": \"x\", \"ended_by\": \"end\", \"tokens\": [1, 1]}")
+    });
     let target = format!("location: {}/complete\r\n", other.url());
     let server = Scripted::start(move |_| reply(307, &target, ""));
-    let backend =
-        format!("[[backend]]\nplugin = \"acme\"\nbase_url = \"{}\"\nsecrets = [\"api_key\"]\n", server.url());
+    let backend = format!(
+        "[[backend]]\nplugin = \"acme\"\nbase_url = \"{}\"\nsecrets = [\"api_key\"]\n",
+        server.url()
+    );
     let (outcome, _sandbox) = with_key(&backend, Some(built::acme()));
     let left = outcome.exits(3).left();
     assert!(server.asked()[0].headers.contains(KEY));

@@ -1,6 +1,9 @@
 //! Servers that are down, busy, slow, broken or others than they should be.
 
-use std::{net::TcpListener, time::{Duration, Instant}};
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use host_tests::{
     fake_tgi::{FakeTgi, Fault},
@@ -11,7 +14,10 @@ use host_tests::{
 use super::{ECHO, echoes, run, tgi};
 
 /// Runs four samples, whose answers are right, against a server that fails in this way.
-fn against(engine: &str, fail: impl Fn(u64) -> Option<Fault> + Send + Sync + 'static) -> (Outcome, FakeTgi) {
+fn against(
+    engine: &str,
+    fail: impl Fn(u64) -> Option<Fault> + Send + Sync + 'static,
+) -> (Outcome, FakeTgi) {
     let fake = FakeTgi::builder()
         .text(|inputs| inputs.to_owned())
         .faults(move |number, _| fail(number))
@@ -34,9 +40,12 @@ fn a_server_that_is_down_is_told_before_the_first_sample() {
 
 #[test]
 fn a_server_of_another_kind_is_told_before_the_first_sample() {
-    let server = Scripted::start(|_| reply(200, "content-type: text/html\r\n", "<html>welcome</html>"));
+    let server =
+        Scripted::start(|_| reply(200, "content-type: text/html\r\n", "<html>welcome</html>"));
     let backend = format!("{ONCE}[[backend]]\nplugin = \"tgi\"\nbase_url = \"{}\"\n", server.url());
-    let _ = run(&backend, ECHO, &echoes(1)).exits(5).says(&["is not ready", "is base_url that of a server"]);
+    let _ = run(&backend, ECHO, &echoes(1))
+        .exits(5)
+        .says(&["is not ready", "is base_url that of a server"]);
 }
 
 #[test]
@@ -65,11 +74,16 @@ fn a_failure_that_may_pass_is_tried_again() {
 
 #[test]
 fn no_retry_means_none() {
-    let (outcome, fake) = against(ONCE, |number| (number == 2).then_some(Fault::Overloaded(Some(0))));
+    let (outcome, fake) =
+        against(ONCE, |number| (number == 2).then_some(Fault::Overloaded(Some(0))));
     let left = outcome.exits(3).left();
     assert_eq!(left.counts(), [4, 3, 1]);
     assert_eq!(fake.generations(), 4);
-    assert!(left.reasons().iter().any(|reason| ["overloaded", "rate_limited"].contains(reason)), "{:?}", left.reasons());
+    assert!(
+        left.reasons().iter().any(|reason| ["overloaded", "rate_limited"].contains(reason)),
+        "{:?}",
+        left.reasons()
+    );
 }
 
 #[test]
