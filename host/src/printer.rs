@@ -112,7 +112,11 @@ impl Printer {
     pub fn record(&self, record: &impl Serialize) {
         if self.mode == Mode::Json {
             match serde_json::to_string(record) {
-                Ok(line) => self.lock().write_out(&format!("{line}\n")),
+                Ok(line) => {
+                    let mut streams = self.lock();
+                    let clean = streams.redactor.redact_json(&line).into_owned();
+                    streams.write_raw(&format!("{clean}\n"));
+                }
                 Err(error) => self.error(&format!("a record cannot be written as JSON: {error}")),
             }
         }
@@ -171,7 +175,7 @@ impl Printer {
         };
         let mut streams = self.lock();
         streams.clear_status();
-        let text = streams.redactor.redact(text.trim_end()).into_owned();
+        let text = visible(&streams.redactor.redact(text.trim_end()));
         streams.write_err(&format!("{label}{text}\n"));
     }
 
@@ -181,13 +185,24 @@ impl Printer {
     }
 }
 
+/// The text without what would steer a terminal: part of it may be a server's or a plugin's words.
+fn visible(text: &str) -> String {
+    let escaped = |c: char| c.is_control() && c != '\n' && c != '\t';
+    text.chars().map(|c| if escaped(c) { '\u{fffd}' } else { c }).collect()
+}
+
 impl Streams {
     fn write_out(&mut self, text: &str) {
+        let clean = self.redactor.redact(text).into_owned();
+        self.write_raw(&clean);
+    }
+
+    /// Writes what holds no secret any more.
+    fn write_raw(&mut self, clean: &str) {
         self.clear_status();
         if self.out_closed {
             return;
         }
-        let clean = self.redactor.redact(text);
         let written = self.out.write_all(clean.as_bytes()).and_then(|()| self.out.flush());
         // A full disk is as final as a closed pipe, but somebody should hear of it.
         if let Err(error) = written {

@@ -104,7 +104,12 @@ impl Answer {
             Self::Description(description) => AnswerHead::Description(description),
             Self::Tokens(tokens) => AnswerHead::Tokens(tokens),
             Self::Rendered(text) => AnswerHead::Rendered(Span::put(body, text.as_bytes())),
-            Self::Vectors(vectors) => AnswerHead::Vectors(vectors),
+            Self::Vectors(vectors) => AnswerHead::Vectors(
+                vectors
+                    .into_iter()
+                    .map(|vector| vector.into_iter().map(|x| x.is_finite().then_some(x)).collect())
+                    .collect(),
+            ),
             Self::Nothing => AnswerHead::Nothing {},
         }
     }
@@ -138,7 +143,12 @@ impl Answer {
             AnswerHead::Description(description) => Self::Description(description),
             AnswerHead::Tokens(tokens) => Self::Tokens(tokens),
             AnswerHead::Rendered(span) => Self::Rendered(text(span)?),
-            AnswerHead::Vectors(vectors) => Self::Vectors(vectors),
+            AnswerHead::Vectors(vectors) => Self::Vectors(
+                vectors
+                    .into_iter()
+                    .map(|vector| vector.into_iter().map(|x| x.unwrap_or(f32::NAN)).collect())
+                    .collect(),
+            ),
             AnswerHead::Nothing {} => Self::Nothing,
         })
     }

@@ -20,13 +20,8 @@ pub enum Pushed {
     },
     /// Forget a call or wait.
     Cancel(u64),
-    /// More text of an item.
-    Delta {
-        /// The item.
-        item: u32,
-        /// The text.
-        text: String,
-    },
+    /// More text of an item came. Its `done` brings the whole text, so only the time is of use.
+    Delta,
     /// What a server said of its limits.
     Limits(Limits),
     /// An outside thread will wake the session.
@@ -104,8 +99,8 @@ impl Pushed {
             }),
             Action::Wait(wait) => Self::Wait { call: wait.call.0, ms: wait.ms },
             Action::Cancel(cancel) => Self::Cancel(cancel.call.0),
-            Action::Delta(delta) => match std::str::from_utf8(body.as_slice()) {
-                Ok(text) => Self::Delta { item: delta.item, text: text.to_owned() },
+            Action::Delta(_) => match std::str::from_utf8(body.as_slice()) {
+                Ok(_) => Self::Delta,
                 Err(_) => Self::Breach("the text of a delta is not UTF-8".to_owned()),
             },
             Action::Limits(limits) => Self::Limits(limits),

@@ -9,14 +9,16 @@ use std::{
     thread,
 };
 
-use plugin_api::{manifest::Limits, message::OpenHead};
+use plugin_api::{Error, manifest::Limits, message::OpenHead};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::{
+    action::HttpCall,
     load::{Backend, Loaded, OpenError, Session},
     pool::Pool,
 };
-use crate::transport::{Access, Transport};
+use crate::transport::{Access, Response, Transport, TransportError};
 
 static LAST_INSTANCE: AtomicU64 = AtomicU64::new(0);
 
@@ -26,6 +28,8 @@ pub struct Instance {
     pool: Option<Pool>,
     transport: Transport,
     access: Access,
+    /// Calls in flight, however many a session makes at once.
+    places: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Instance {
@@ -57,6 +61,7 @@ impl Instance {
         limits: Limits,
         transport: Transport,
         access: Access,
+        concurrency: usize,
     ) -> Result<Arc<Self>, OpenError> {
         let head = OpenHead {
             config: setup.config,
@@ -71,14 +76,14 @@ impl Instance {
             pool.map_err(|error| OpenError::Failed(format!("no threads for it: {error}")))?;
         let backend =
             loaded.open_backend(&head, LAST_INSTANCE.fetch_add(1, Ordering::Relaxed) + 1)?;
-        Ok(Arc::new(Self { backend: Arc::new(backend), pool, transport, access }))
+        Ok(Arc::new(Self { backend: Arc::new(backend), pool, transport, access, places: Arc::new(Semaphore::new(concurrency)) }))
     }
 
     /// Begins a session.
     ///
     /// # Errors
     /// The plugin's own words.
-    pub(super) fn begin(&self, token: u64) -> Result<Session, String> {
+    pub(super) fn begin(&self, token: u64) -> Result<Session, Error> {
         self.backend.begin(token)
     }
 
@@ -86,8 +91,16 @@ impl Instance {
         self.pool.as_ref()
     }
 
-    pub(super) fn network(&self) -> (&Transport, &Access) {
-        (&self.transport, &self.access)
+    /// Sends a call once there is a place for it; the place is held until the reply is read.
+    ///
+    /// # Errors
+    /// See [`Transport::send`].
+    pub(super) async fn send(&self, call: HttpCall) -> Result<Response, TransportError> {
+        // The semaphore is never closed, so a place always comes.
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        let mut response = self.transport.send(call, &self.access).await?;
+        response.body.hold(place);
+        Ok(response)
     }
 }
 

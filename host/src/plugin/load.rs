@@ -18,9 +18,13 @@ use std::{
 };
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-use plugin_api::abi::{
+use plugin_api::{
+    Error, ErrorKind,
+    manifest::AbiFloor,
+    abi::{
     self, Buf, Bytes, ENTRY_SYMBOL, LAYOUT_SYMBOL, MAGIC, MessageRef, STATUS_FAILED, STATUS_OK,
     STATUS_PANICKED, layout,
+},
 };
 use rustix::fs::{MemfdFlags, SealFlags};
 
@@ -105,7 +109,8 @@ const PLUGIN_BYTES: usize = offset_of!(abi::Plugin, extension) + size_of::<usize
 impl Loaded {
     /// Loads a library from `bytes`, which were read from `path` and inspected.
     ///
-    /// `manifest` is the JSON that the inspection found; the entry must name the same bytes.
+    /// `manifest` is the JSON that the inspection found, and `floor` the ABI in it, which the inspection has
+    /// accepted; the entry must say the same.
     ///
     /// # Errors
     /// See [`LoadError`]. Code of the library may have run by then (its initialisers).
@@ -113,6 +118,7 @@ impl Loaded {
         path: &Path,
         bytes: &[u8],
         manifest: &[u8],
+        floor: AbiFloor,
         allow_unchecked_layout: bool,
     ) -> Result<Self, LoadError> {
         let entry_error =
@@ -136,6 +142,9 @@ impl Loaded {
         // SAFETY: likewise for the layout, which is read only through `abi_stable`'s own header check.
         let header = unsafe { library.get(LAYOUT_SYMBOL.as_bytes()) }.ok().map(|symbol| *symbol);
         std::mem::forget(library);
+        // The linker knows a library by its name, which is the number of this descriptor: were it closed, the
+        // next plugin's copy would get the same number, and the linker would answer with this library.
+        std::mem::forget(copy);
 
         // SAFETY: `entry` points at a static of at least the eight bytes of its magic number.
         let magic = unsafe { ptr::addr_of!((*entry).magic).read_unaligned() };
@@ -151,7 +160,7 @@ impl Loaded {
         if size < ENTRY_BYTES {
             return Err(entry_error("its entry is shorter than that of ABI 0.1"));
         }
-        if (major, minor) != (abi::ABI_MAJOR, abi::ABI_MINOR) {
+        if (AbiFloor { major, minor }) != floor {
             return Err(entry_error("its entry states another ABI than its manifest"));
         }
         // SAFETY: `size` covers the field, and the manifest is a static of the library.
@@ -251,7 +260,7 @@ impl Backend {
     ///
     /// # Errors
     /// The plugin's own words.
-    pub fn begin(self: &std::sync::Arc<Self>, token: u64) -> Result<Session, String> {
+    pub fn begin(self: &std::sync::Arc<Self>, token: u64) -> Result<Session, Error> {
         let mut session = ptr::null_mut();
         let mut err = Buf::empty();
         // SAFETY: the backend is open as long as `self` lives, and both places are valid for the call.
@@ -261,7 +270,9 @@ impl Backend {
             return Ok(Session { backend: std::sync::Arc::clone(self), session, panicked: false });
         }
         let text = String::from_utf8_lossy(err.as_slice()).into_owned();
-        Err(if text.is_empty() { "the plugin began no session".to_owned() } else { text })
+        let text = if text.is_empty() { "the plugin began no session".to_owned() } else { text };
+        let kind = if status == STATUS_PANICKED { ErrorKind::Panic } else { ErrorKind::Other };
+        Err(Error::new(kind, text))
     }
 }
 

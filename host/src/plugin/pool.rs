@@ -40,8 +40,8 @@ impl Pool {
 
     /// Runs a job and gives what it returns; none if the threads are gone.
     ///
-    /// If the returned future is dropped, the job still runs to its end and its result is dropped on the
-    /// pool's thread.
+    /// If the returned future is dropped, a job that has begun runs to its end and its result is dropped on
+    /// the pool's thread; one that has not is dropped there.
     pub async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
@@ -49,7 +49,10 @@ impl Pool {
         let (done, result) = oneshot::channel();
         self.jobs
             .send(Box::new(move || {
-                let _ = done.send(job());
+                // Nobody waits any more: the work would only hold up what others wait for.
+                if !done.is_closed() {
+                    let _ = done.send(job());
+                }
             }))
             .ok()?;
         result.await.ok()

@@ -77,6 +77,7 @@ struct Drive<'i> {
     open: Vec<(u64, AbortHandle)>,
     parked: bool,
     again: bool,
+    broken: bool,
     pushed: Vec<Pushed>,
     items: Vec<Option<Result<Answer, Error>>>,
     retry_after: Option<Duration>,
@@ -95,6 +96,7 @@ impl<'i> Drive<'i> {
             open: Vec::new(),
             parked: false,
             again: false,
+            broken: false,
             pushed: Vec::new(),
             items: (0..items).map(|_| None).collect(),
             retry_after: None,
@@ -107,7 +109,7 @@ impl<'i> Drive<'i> {
     async fn run(&mut self, job: Job<'_>) {
         match self.instance.begin(self.registration.token()) {
             Ok(session) => self.session = Some(session),
-            Err(message) => return self.fail_rest(&Error::new(ErrorKind::Other, message)),
+            Err(error) => return self.fail_rest(&error),
         }
         let mut body = buffer();
         let requests = job.requests.iter().map(|request| request.put(&mut body)).collect();
@@ -267,6 +269,10 @@ impl<'i> Drive<'i> {
             }
         };
         for action in pushed.drain(..) {
+            // What follows a breach of the contract is not worth reading, and the first one is the reason.
+            if self.broken {
+                break;
+            }
             self.act(action);
         }
         self.pushed = pushed;
@@ -297,7 +303,7 @@ impl<'i> Drive<'i> {
                     self.open.swap_remove(index).1.abort();
                 }
             }
-            Pushed::Delta { .. } => {
+            Pushed::Delta => {
                 let started = self.started;
                 self.first_delta.get_or_insert_with(|| started.elapsed());
             }
@@ -307,22 +313,21 @@ impl<'i> Drive<'i> {
             Pushed::Done(item, answer) => self.answer(item, Ok(answer)),
             Pushed::Fail(Some(item), error) => self.answer(item, Err(error)),
             Pushed::Fail(None, error) => self.fail_rest(&error),
-            Pushed::Breach(message) => self.fail_rest(&protocol(message)),
+            Pushed::Breach(message) => self.breach(message),
         }
     }
 
     fn call(&mut self, http: HttpCall) {
         let (instance, call, stream) = (Arc::clone(self.instance), http.call, http.stream);
         let send = async move {
-            let (transport, access) = instance.network();
-            Happened::Reply(call, transport.send(http, access).await, stream)
+            Happened::Reply(call, instance.send(http).await, stream)
         };
         self.open_call(call, Box::pin(send));
     }
 
     fn open_call(&mut self, call: u64, future: BoxFuture<'static, Happened>) {
         if self.is_open(call) {
-            return self.fail_rest(&protocol(format!("the call number {call} is still in use")));
+            return self.breach(format!("the call number {call} is still in use"));
         }
         let (handle, registration) = AbortHandle::new_pair();
         self.open.push((call, handle));
@@ -359,17 +364,18 @@ impl<'i> Drive<'i> {
     fn answer(&mut self, item: u32, result: Result<Answer, Error>) {
         match self.items.get_mut(item as usize) {
             Some(slot @ None) => *slot = Some(result),
-            Some(Some(_)) => self.breach(item, "was answered twice"),
-            None => self.breach(item, "does not exist"),
+            Some(Some(_)) => self.breach(format!("the item {item} was answered twice")),
+            None => self.breach(format!("the item {item} does not exist")),
         }
     }
 
-    /// An answer that makes no sense casts doubt on the whole session, whatever it answered before.
-    fn breach(&mut self, item: u32, what: &str) {
-        let error = protocol(format!("the item {item} {what}"));
+    /// A breach of the contract casts doubt on the whole session, whatever it answered before.
+    fn breach(&mut self, message: String) {
+        let error = protocol(message);
         for slot in &mut self.items {
             *slot = Some(Err(error.clone()));
         }
+        self.broken = true;
         self.session = None;
     }
 

@@ -285,6 +285,7 @@ fn load(backend: &Found<'_>) -> Result<(Loaded, PluginIdentity), BackendError> {
         &candidate.path,
         &bytes.bytes,
         &candidate.inspection.manifest_bytes,
+        candidate.inspection.manifest.abi,
         backend.config.allow_unchecked_layout,
     )
     .map_err(|source| BackendError::Load { plugin: candidate.id().to_owned(), source })?;
@@ -327,7 +328,8 @@ fn open_one(
         reply_headers: declared.reply_headers.clone(),
     };
     let setup = Setup { config: Value::Object(checked.config), env, assets };
-    let instance = Instance::open(library, &config.id, setup, declared.limits, transport, access)
+    let calls = config.concurrency.max(1) as usize;
+    let instance = Instance::open(library, &config.id, setup, declared.limits, transport, access, calls)
         .map_err(|source| BackendError::Open {
             backend: config.id.clone(),
             plugin: config.plugin.clone(),

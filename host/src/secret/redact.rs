@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::Secret;
@@ -56,6 +57,36 @@ impl Redactor {
             }
         }
         clean
+    }
+}
+
+impl Redactor {
+    /// A JSON text without secrets in its strings. Numbers, names and structure stay as they are, so what
+    /// was JSON still is: a short secret may look like a part of a number or of a name.
+    pub fn redact_json<'a>(&self, json: &'a str) -> Cow<'a, str> {
+        if matches!(self.redact(json), Cow::Borrowed(_)) {
+            return Cow::Borrowed(json);
+        }
+        match serde_json::from_str::<Value>(json) {
+            Ok(mut value) => {
+                self.redact_value(&mut value);
+                Cow::Owned(value.to_string())
+            }
+            Err(_) => self.redact(json),
+        }
+    }
+
+    fn redact_value(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                if let Cow::Owned(clean) = self.redact(text) {
+                    *text = clean;
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.redact_value(item)),
+            Value::Object(object) => object.values_mut().for_each(|item| self.redact_value(item)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
 }
 

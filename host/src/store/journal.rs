@@ -38,7 +38,7 @@ impl Journal {
         self.line.clear();
         serde_json::to_writer(&mut self.line, record)?;
         let text = std::str::from_utf8(&self.line).map_err(io::Error::other)?;
-        if let Cow::Owned(redacted) = self.redactor.redact(text) {
+        if let Cow::Owned(redacted) = self.redactor.redact_json(text) {
             self.line = redacted.into_bytes();
         }
         seal(&mut self.line)?;

@@ -8,10 +8,10 @@ use std::{sync::Arc, time::Duration};
 use plugin_api::ErrorKind;
 use reqwest::{
     Client, Method,
-    header::{HeaderMap, HeaderName, HeaderValue},
+    header::{HeaderMap, HeaderName, HeaderValue, LOCATION},
     redirect,
 };
-use url::Url;
+use url::{Host, Url};
 
 use super::exchange::Response;
 use crate::{
@@ -26,9 +26,9 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// Longest time from sending to the last byte.
     pub attempt_timeout: Duration,
-    /// Longest time without a byte.
+    /// Longest time between two pieces of a body.
     pub idle_timeout: Duration,
-    /// Largest whole reply, decompressed.
+    /// Largest reply, decompressed, whole or streamed.
     pub max_reply_bytes: usize,
 }
 
@@ -52,7 +52,7 @@ pub struct Access {
     pub secrets: Secrets,
     /// Hides them in every text that leaves this module.
     pub redactor: Arc<Redactor>,
-    /// Reply headers that the manifest asks for, in lower case.
+    /// Reply headers that the manifest asks for.
     pub reply_headers: Vec<String>,
 }
 
@@ -76,6 +76,9 @@ impl TransportError {
 #[derive(Clone, Debug)]
 pub struct Transport {
     client: Client,
+    /// For servers of this machine, which no proxy should see: http is allowed to them because the
+    /// request does not leave the machine.
+    loopback: Client,
     settings: Settings,
 }
 
@@ -90,15 +93,18 @@ impl Transport {
     pub fn new(settings: Settings) -> Result<Self, TransportError> {
         // A second call finds the first one's provider, which is the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .connect_timeout(settings.connect_timeout)
-            .redirect(redirect::Policy::custom(same_origin))
-            .tcp_nodelay(true)
-            .pool_idle_timeout(Duration::from_secs(60))
-            .user_agent(concat!("host/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| TransportError::new(ErrorKind::Transport, describe(&error)))?;
-        Ok(Self { client, settings })
+        let builder = || {
+            Client::builder()
+                .connect_timeout(settings.connect_timeout)
+                .redirect(redirect::Policy::custom(same_origin))
+                .tcp_nodelay(true)
+                .pool_idle_timeout(Duration::from_secs(60))
+                .user_agent(concat!("host/", env!("CARGO_PKG_VERSION")))
+        };
+        let unusable = |error: reqwest::Error| TransportError::new(ErrorKind::Transport, describe(&error));
+        let client = builder().build().map_err(unusable)?;
+        let loopback = builder().no_proxy().build().map_err(unusable)?;
+        Ok(Self { client, loopback, settings })
     }
 
     /// Sends a call and gives status and headers; the body follows from the response.
@@ -132,7 +138,8 @@ impl Transport {
             ms => self.settings.attempt_timeout.min(Duration::from_millis(ms)),
         };
         let deadline = tokio::time::Instant::now() + limit;
-        let mut request = self.client.request(method, url.clone()).headers(headers);
+        let client = if is_loopback(&url) { &self.loopback } else { &self.client };
+        let mut request = client.request(method, url.clone()).headers(headers);
         if !call.body.as_slice().is_empty() {
             request = request.body(bytes::Bytes::from_owner(call.body));
         }
@@ -142,15 +149,11 @@ impl Transport {
                 TransportError::new(ErrorKind::Timeout, format!("no reply within {limit:?}"))
             })?
             .map_err(|error| classify(&error))?;
-        if sent.status().is_redirection() {
-            if let Some(target) = sent.headers().get(reqwest::header::LOCATION) {
-                let target = String::from_utf8_lossy(target.as_bytes());
-                return Err(forbidden(format!(
-                    "{url} redirects to {target}, another origin, which is not followed; set base_url to where the server is"
-                )));
-            }
+        if let Some(target) = sent.headers().get(LOCATION).filter(|_| sent.status().is_redirection()) {
+            let target = String::from_utf8_lossy(target.as_bytes()).into_owned();
+            return Err(redirected(&url, &target));
         }
-        Ok(Response::new(sent, deadline, self.settings, &access.reply_headers, &call.reply_headers))
+        Ok(Response::new(sent, deadline, self.settings, access, &call.reply_headers))
     }
 }
 
@@ -165,6 +168,54 @@ fn same_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
     }
 }
 
+/// Why a redirect was not followed.
+fn redirected(url: &Url, target: &str) -> TransportError {
+    let within = url.join(target).is_ok_and(|target| target.origin() == url.origin());
+    let target = without_user(target);
+    if within {
+        let message = format!("{} redirects more than {MAX_REDIRECTS} times, last to {target}", url.path());
+        return TransportError::new(ErrorKind::UnexpectedReply, message);
+    }
+    let from = url.origin().ascii_serialization();
+    TransportError::new(
+        ErrorKind::ForbiddenOrigin,
+        format!("{from} redirects to {target}, another origin, which is not followed; set base_url to where the server is"),
+    )
+}
+
+/// A URL as typed without the user and password that may stand in it.
+fn without_user(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let authority = url[start..].find(['/', '?', '#']).map_or(url.len(), |end| start + end);
+    match url[start..authority].rfind('@') {
+        Some(at) => format!("{}{}", &url[..start], &url[start + at + 1..]),
+        None => url.to_owned(),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Headers that belong to the connection or to the origin's check, which are the host's.
+const OWN_HEADERS: [&str; 10] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// The headers with their secrets filled in.
 fn headers(
     list: &[(String, Value)],
@@ -177,6 +228,9 @@ fn headers(
             TransportError::new(ErrorKind::InvalidRequest, format!("header `{name}`: {what}"))
         };
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("not a header name"))?;
+        if OWN_HEADERS.contains(&key.as_str()) {
+            return Err(bad("the host alone sets it"));
+        }
         let value = match value {
             Value::Text(text) => HeaderValue::from_str(text),
             Value::Parts(parts) => {
@@ -237,4 +291,41 @@ fn describe(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_url_is_never_shown() {
+        for (url, shown) in [
+            ("http://me:pw@host:1/a@b", "http://host:1/a@b"),
+            ("http://host/a?x=me@home", "http://host/a?x=me@home"),
+            ("me:pw@host", "host"),
+            ("", ""),
+        ] {
+            assert_eq!(without_user(url), shown);
+        }
+    }
+
+    #[test]
+    fn a_redirect_within_the_origin_is_not_called_another() {
+        let url = Url::parse("http://127.0.0.1:1/a").unwrap();
+        assert_eq!(redirected(&url, "/b").kind, ErrorKind::UnexpectedReply);
+        assert_eq!(redirected(&url, "http://127.0.0.1:2/b").kind, ErrorKind::ForbiddenOrigin);
+    }
+
+    #[test]
+    fn this_machine_is_told_by_name_and_by_address() {
+        for (url, expected) in [
+            ("http://localhost:1", true),
+            ("http://127.8.9.1", true),
+            ("http://[::1]:3", true),
+            ("http://10.0.0.1", false),
+            ("https://example.com", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
+        }
+    }
 }

@@ -1,13 +1,17 @@
 //! One reply as it comes in: status and filtered headers at once, the body whole or in chunks.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use plugin_api::ErrorKind;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use super::client::{Settings, TransportError, classify};
+use super::client::{Access, Settings, TransportError, classify};
+use crate::secret::Redactor;
 
 /// A reply whose body has not been read.
 #[derive(Debug)]
@@ -28,6 +32,11 @@ pub struct Body {
     inner: reqwest::Response,
     deadline: Instant,
     settings: Settings,
+    /// Bytes that came so far, decompressed.
+    received: usize,
+    redactor: Arc<Redactor>,
+    /// The call's place among those in flight, held until the body is read.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Response {
@@ -35,10 +44,13 @@ impl Response {
         inner: reqwest::Response,
         deadline: Instant,
         settings: Settings,
-        by_manifest: &[String],
+        access: &Access,
         by_call: &[String],
     ) -> Self {
-        let wanted = |name: &str| by_manifest.iter().chain(by_call).any(|wanted| wanted == name);
+        let by_manifest = access.reply_headers.iter();
+        let wanted = |name: &str| {
+            by_manifest.clone().chain(by_call).any(|wanted| wanted.eq_ignore_ascii_case(name))
+        };
         let headers = inner
             .headers()
             .iter()
@@ -51,19 +63,32 @@ impl Response {
             status: inner.status().as_u16(),
             headers,
             retry_after: retry_after(inner.headers(), SystemTime::now()),
-            body: Body { inner, deadline, settings },
+            body: Body {
+                inner,
+                deadline,
+                settings,
+                received: 0,
+                redactor: Arc::clone(&access.redactor),
+                place: None,
+            },
         }
     }
 }
 
 impl Body {
+    /// Keeps a place among the calls in flight until the body is read.
+    pub fn hold(&mut self, place: Option<OwnedSemaphorePermit>) {
+        self.place = place;
+    }
+
     /// The next bytes, decompressed; none at the end.
     ///
     /// # Errors
-    /// The connection broke, nothing came for the idle time, or the deadline passed.
+    /// The connection broke, nothing came for the idle time, or the deadline passed; `unexpected_reply`
+    /// beyond the largest reply allowed.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
         let idle = Instant::now() + self.settings.idle_timeout;
-        tokio::time::timeout_at(idle.min(self.deadline), self.inner.chunk())
+        let chunk = tokio::time::timeout_at(idle.min(self.deadline), self.inner.chunk())
             .await
             .map_err(|_| {
                 let why = if idle < self.deadline {
@@ -73,34 +98,31 @@ impl Body {
                 };
                 TransportError::new(ErrorKind::Timeout, why)
             })?
-            .map_err(|error| classify(&error))
+            .map_err(|error| {
+                let error = classify(&error);
+                TransportError::new(error.kind, self.redactor.redact(&error.message))
+            })?;
+        self.received += chunk.as_ref().map_or(0, Bytes::len);
+        let limit = self.settings.max_reply_bytes;
+        if self.received > limit {
+            let why = format!("the reply is larger than {limit} bytes");
+            return Err(TransportError::new(ErrorKind::UnexpectedReply, why));
+        }
+        Ok(chunk)
     }
 
     /// The whole body.
     ///
     /// # Errors
-    /// As for [`Body::chunk`]; `unexpected_reply` beyond the largest reply allowed.
+    /// As for [`Body::chunk`].
     pub async fn whole(mut self) -> Result<Bytes, TransportError> {
-        let limit = self.settings.max_reply_bytes;
-        let too_large = || {
-            TransportError::new(
-                ErrorKind::UnexpectedReply,
-                format!("the reply is larger than {limit} bytes"),
-            )
-        };
         let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
-        if first.len() > limit {
-            return Err(too_large());
-        }
         // Most replies come in one piece, which is then not copied.
         let Some(second) = self.chunk().await? else { return Ok(first) };
         let mut whole = Vec::with_capacity((first.len() + second.len()).max(16 * 1024));
         whole.extend_from_slice(&first);
         let mut next = Some(second);
         while let Some(chunk) = next {
-            if whole.len() + chunk.len() > limit {
-                return Err(too_large());
-            }
             whole.extend_from_slice(&chunk);
             next = self.chunk().await?;
         }

@@ -1,7 +1,7 @@
 //! The tables of functions. Each begins with its `size` and only ever grows at its end: a reader uses a
 //! field only if `size` covers it. They stand outside the layout check, which would refuse any growth.
 
-use std::ffi::c_void;
+use std::{ffi::c_void, mem::offset_of};
 
 use crate::{Buf, Bytes, MessageRef};
 
@@ -107,35 +107,52 @@ pub struct Entry {
     pub plugin: unsafe extern "C" fn() -> *const Plugin,
 }
 
-/// The host's table, safe to call. It lives as long as the process.
+/// The host's functions, safe to call, out of a table that may be shorter or longer than this build's.
 #[derive(Clone, Copy, Debug)]
-pub struct HostRef(&'static Host);
+pub struct HostRef {
+    ctx: *mut c_void,
+    wake: unsafe extern "C" fn(ctx: *mut c_void, token: u64),
+    cancelled: unsafe extern "C" fn(ctx: *mut c_void, token: u64) -> u8,
+    log: unsafe extern "C" fn(ctx: *mut c_void, level: u32, text: Bytes),
+}
+
+// SAFETY: the contract makes the functions callable from any thread for the process's life.
+unsafe impl Send for HostRef {}
+// SAFETY: as above.
+unsafe impl Sync for HostRef {}
 
 impl HostRef {
-    /// Takes the pointer that `open` got; none if it is null.
+    /// Takes the pointer that `open` got; none if it is null or its table lacks a function of ABI 0.1.
     ///
     /// # Safety
     /// `host` must be null or point to a table of the contract that is never freed or changed.
     pub unsafe fn new(host: *const Host) -> Option<Self> {
-        // SAFETY: the caller promises a valid table for the process's life, or null.
-        unsafe { host.as_ref() }.map(Self)
+        const NEEDED: usize = offset_of!(Host, log) + size_of::<usize>();
+        // SAFETY: the caller promises a table, which begins with its size.
+        if host.is_null() || unsafe { (*host).size } < NEEDED {
+            return None;
+        }
+        // SAFETY: the size covers these fields; no reference to the whole table is made.
+        Some(unsafe {
+            Self { ctx: (*host).ctx, wake: (*host).wake, cancelled: (*host).cancelled, log: (*host).log }
+        })
     }
 
     /// Wakes a session.
     pub fn wake(self, token: u64) {
-        // SAFETY: the table is valid by construction; any thread may call, any token is accepted.
-        unsafe { (self.0.wake)(self.0.ctx, token) }
+        // SAFETY: the functions are the host's by construction; any thread may call, any token is accepted.
+        unsafe { (self.wake)(self.ctx, token) }
     }
 
     /// Whether the host no longer wants a session's answer.
     pub fn cancelled(self, token: u64) -> bool {
         // SAFETY: as for `wake`.
-        unsafe { (self.0.cancelled)(self.0.ctx, token) != 0 }
+        unsafe { (self.cancelled)(self.ctx, token) != 0 }
     }
 
     /// Writes a line to the host's log. Levels: 1 error, 2 warning, 3 info, 4 debug, 5 trace.
     pub fn log(self, level: u32, text: &str) {
         // SAFETY: as for `wake`; the text is borrowed for the call only.
-        unsafe { (self.0.log)(self.0.ctx, level, Bytes::new(text.as_bytes())) }
+        unsafe { (self.log)(self.ctx, level, Bytes::new(text.as_bytes())) }
     }
 }

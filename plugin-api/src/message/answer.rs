@@ -23,8 +23,8 @@ pub enum AnswerHead<'a> {
     Tokens(Vec<u32>),
     /// To `render`.
     Rendered(Span),
-    /// To `embed`.
-    Vectors(Vec<Vec<f32>>),
+    /// To `embed`; none stands for a component that is not a number.
+    Vectors(Vec<Vec<Option<f32>>>),
     /// To `prepare` and `release`.
     Nothing {},
 }

@@ -240,29 +240,31 @@ async fn streamed_choice(
     let mut events = SseParser::default();
     let mut collector = Collector::new(&generation.stop, generation.logprobs);
     let mut page = None;
+    let mut first = true;
     let ended = loop {
         let Some(chunk) = stream.chunk().await? else {
-            let last = events.finish().map(|event| collector.take(&event.data)).transpose()?;
-            break last.flatten().ok_or_else(|| page.unwrap_or_else(|| collector.broken_off()))?;
+            // An event that the end of the stream cut off is no event.
+            let last = events.finish().and_then(|event| collector.take(&event.data).ok().flatten());
+            break last.ok_or_else(|| page.unwrap_or_else(|| collector.broken_off()))?;
         };
-        if page.is_none() && failure::is_markup(&chunk) {
+        if std::mem::take(&mut first) && failure::is_markup(&chunk) {
             page = Some(Error::unexpected("a page came instead of events").with_excerpt(&chunk));
         }
         let mut ended = None;
         for event in events.push(&chunk) {
-            ended = ended.or(collector.take(&event.data)?);
+            ended = collector.take(&event.data)?;
+            if ended.is_some() {
+                break;
+            }
         }
         if let Some(ended) = ended {
             break ended;
         }
         pass_on(io, collector.delta());
     };
-    let Ended { choice, usage, by_server } = ended;
+    // The answer is whole: whatever a proxy still sends, or does not, is not waited for.
+    let Ended { choice, usage } = ended;
     pass_on(io, collector.rest(&choice));
-    if by_server {
-        // A reply read to its end leaves the connection usable; how it ends no longer matters.
-        while let Ok(Some(_)) = stream.chunk().await {}
-    }
     Ok((choice, usage))
 }
 
