@@ -1,6 +1,7 @@
 //! Library of the `host` binary.
 
 pub mod asset;
+pub mod canonical;
 pub mod cli;
 pub mod config;
 pub mod plugin;

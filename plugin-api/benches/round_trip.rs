@@ -28,14 +28,14 @@ use std::{
 
 use plugin_api::{
     abi::{self, Buf, Bytes, MessageRef},
-    message::{Action, Decimal, Event, ReplyHead, Start},
+    message::{self, Action, Decimal, Event, ReplyHead, Start},
     *,
 };
 
 const URL: &str = "https://api.vendor.test/v1/chat/completions";
 const MODEL: &str = "vendor-large-2";
-const ROUNDS: usize = 61;
-const RUNS: u32 = 2_000;
+const ROUNDS: usize = 401;
+const RUNS: u32 = 100;
 
 struct Counting;
 
@@ -132,6 +132,16 @@ impl Bench {
         assert_eq!(status, abi::STATUS_OK);
     }
 
+    fn begin_and_end(&self) {
+        let mut session = ptr::null_mut();
+        let mut err = Buf::empty();
+        // SAFETY: the backend is open; the places are valid; the session is ended once.
+        unsafe {
+            (self.plugin.begin)(self.backend, 1, &raw mut session, &raw mut err);
+            (self.plugin.end)(session);
+        }
+    }
+
     /// One request from start to end, as a host does it.
     fn round_trip(&mut self, prompt: &str, reply: &[u8]) -> Completion {
         let mut session = ptr::null_mut();
@@ -143,7 +153,7 @@ impl Bench {
         self.step(session, &body);
         self.body = body;
         let (head, body) = self.pushed.pop().unwrap();
-        let completion = match serde_json::from_slice(&head).unwrap() {
+        let completion = match message::read(&head).unwrap() {
             Action::Http(http) => {
                 assert!(!body.as_slice().is_empty());
                 write_reply(http.call, &mut self.head);
@@ -196,11 +206,21 @@ fn write_reply(call: Decimal, head: &mut Vec<u8>) {
 }
 
 fn read_done(head: &[u8], body: &[u8]) -> Completion {
-    let Action::Done(done) = serde_json::from_slice(head).unwrap() else { panic!("not done") };
+    let Action::Done(done) = message::read(head).unwrap() else { panic!("not done") };
     let Answer::Completion(completion) = Answer::resolve(done.answer, body).unwrap() else {
         panic!("not a completion")
     };
     completion
+}
+
+fn write(action: &Action<'_>, out: &mut Vec<u8>) {
+    out.clear();
+    serde_json::to_writer(out, black_box(action)).unwrap();
+}
+
+fn read_start<'a>(head: &'a [u8], body: &'a [u8]) -> Option<Request<'a>> {
+    let Event::Start(start) = message::read(head).unwrap() else { return None };
+    start.requests.into_iter().map(|head| Request::resolve(head, body).unwrap()).next()
 }
 
 /// The same codec without any boundary.
@@ -260,7 +280,10 @@ type Case<'a> = (&'static str, Box<dyn FnMut() + 'a>);
 
 fn main() {
     let prompt = "Natalia sold clips to 48 of her friends in April. ".repeat(21)[..1024].to_owned();
-    let text = "First, \"April\" has 48 clips.\nThen half of it. ".repeat(38);
+    // A worked answer: an escape every 45 bytes, as in those of a model that explains its sums.
+    let text =
+        "Natalia sold 48/2 = 24 of her clips in May.\nThat is 48+24 = 72 clips altogether.\n"
+            .repeat(22);
     let reply = json!({
         "id": "chatcmpl-123", "object": "chat.completion", "created": 1_700_000_000, "model": MODEL,
         "choices": [{ "index": 0, "finish_reason": "stop",
@@ -291,7 +314,15 @@ fn main() {
     let (mut start_head, mut start_body, mut reply_head) = (Vec::new(), Vec::new(), Vec::new());
     let http_head = br#"{"http":{"call":"1","method":"POST","url":"https://api.vendor.test/v1/chat/completions","headers":[["authorization",[{"text":"Bearer "},{"secret":"api_key"}]],["content-type","application/json"]]}}"#;
     let done_head = br#"{"done":{"item":0,"answer":{"completion":{"choices":[{"text":[0,1700],"finish_reason":"stop"}],"usage":{"prompt_tokens":260,"completion_tokens":410},"model":"vendor-large-2"}}}}"#;
-    let done_body = text[..1700].as_bytes();
+    let done_body = &text.as_bytes()[..1700];
+
+    let begun = Bench::open(plugin, &config);
+    let (mut start, mut replied) = ((Vec::new(), Vec::new()), Vec::new());
+    write_start(&prompt, &mut start.0, &mut start.1);
+    write_reply(Decimal(1), &mut replied);
+    let http: Action<'_> = message::read(http_head).unwrap();
+    let done: Action<'_> = message::read(done_head).unwrap();
+    let (mut http_out, mut done_out) = (Vec::new(), Vec::new());
 
     let mut cases: Vec<Case<'_>> = vec![
         ("round trip", Box::new(|| drop(black_box(chat.round_trip(&prompt, reply))))),
@@ -306,13 +337,19 @@ fn main() {
         ),
         ("codec: decode", Box::new(|| drop(black_box(codec::decode(&whole))))),
         ("host: write start", Box::new(|| write_start(&prompt, &mut start_head, &mut start_body))),
-        (
-            "host: read http",
-            Box::new(|| drop(black_box(serde_json::from_slice::<Action<'_>>(http_head)))),
-        ),
+        ("host: read http", Box::new(|| drop(black_box(message::read::<Action<'_>>(http_head))))),
         ("host: write reply", Box::new(|| write_reply(Decimal(1), &mut reply_head))),
         ("host: read done", Box::new(|| drop(black_box(read_done(done_head, done_body))))),
+        ("sdk: begin and end", Box::new(|| begun.begin_and_end())),
+        ("sdk: read start", Box::new(|| drop(black_box(read_start(&start.0, &start.1))))),
+        ("sdk: write http", Box::new(|| write(&http, &mut http_out))),
+        ("sdk: read reply", Box::new(|| drop(black_box(message::read::<Event<'_>>(&replied))))),
+        ("sdk: write done", Box::new(|| write(&done, &mut done_out))),
     ];
+    // `cargo bench -p plugin-api -- crossing` measures that alone, under a profiler say.
+    if let Some(only) = std::env::args().skip(1).find(|argument| !argument.starts_with('-')) {
+        cases.retain(|(name, _)| name.contains(&only));
+    }
     let mut figures: Vec<Vec<f64>> = vec![Vec::new(); cases.len()];
     for round in 0..ROUNDS {
         for ((_, case), figures) in cases.iter_mut().zip(&mut figures) {

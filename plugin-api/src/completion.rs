@@ -83,32 +83,28 @@ impl Completion {
 
 impl Answer {
     /// Writes the answer's texts into `body` and returns its head.
-    pub(crate) fn put<'h>(&'h self, body: &mut Vec<u8>) -> AnswerHead<'h> {
+    pub(crate) fn put(self, body: &mut Vec<u8>) -> AnswerHead<'static> {
         match self {
-            Self::Completion(completion) => AnswerHead::Completion(CompletionHead {
-                choices: completion
-                    .choices
-                    .iter()
-                    .map(|choice| ChoiceHead {
-                        text: Span::put(body, choice.text.as_bytes()),
-                        reasoning: choice
-                            .reasoning
-                            .as_deref()
-                            .map(|text| Span::put(body, text.as_bytes())),
-                        finish_reason: choice.finish_reason.clone(),
-                        logprobs: choice.logprobs.clone(),
-                    })
-                    .collect(),
-                usage: completion.usage,
-                model: completion.model.as_deref().map(Str::from),
-                changed: completion.changed.clone(),
-            }),
-            Self::Likelihoods(likelihoods) => AnswerHead::Likelihoods(likelihoods.clone()),
-            Self::Health(health) => AnswerHead::Health(health.clone()),
-            Self::Description(description) => AnswerHead::Description(description.clone()),
-            Self::Tokens(tokens) => AnswerHead::Tokens(tokens.clone()),
+            Self::Completion(completion) => {
+                let choices = completion.choices.into_iter().map(|choice| ChoiceHead {
+                    text: Span::put(body, choice.text.as_bytes()),
+                    reasoning: choice.reasoning.map(|text| Span::put(body, text.as_bytes())),
+                    finish_reason: choice.finish_reason,
+                    logprobs: choice.logprobs,
+                });
+                AnswerHead::Completion(CompletionHead {
+                    choices: choices.collect(),
+                    usage: completion.usage,
+                    model: completion.model.map(Str::from),
+                    changed: completion.changed,
+                })
+            }
+            Self::Likelihoods(likelihoods) => AnswerHead::Likelihoods(likelihoods),
+            Self::Health(health) => AnswerHead::Health(health),
+            Self::Description(description) => AnswerHead::Description(description),
+            Self::Tokens(tokens) => AnswerHead::Tokens(tokens),
             Self::Rendered(text) => AnswerHead::Rendered(Span::put(body, text.as_bytes())),
-            Self::Vectors(vectors) => AnswerHead::Vectors(vectors.clone()),
+            Self::Vectors(vectors) => AnswerHead::Vectors(vectors),
             Self::Nothing => AnswerHead::Nothing {},
         }
     }

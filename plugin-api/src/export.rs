@@ -9,8 +9,8 @@ use crate::{
     abi::{self, Buf, Bytes, HostRef, MessageRef},
     backend::Backend,
     host::Host,
-    io::Outgoing,
-    message::OpenHead,
+    io::{KEPT_ACTIONS, Outgoing},
+    message::{self, OpenHead},
     panics,
     session::{Session, Stepped},
 };
@@ -85,7 +85,7 @@ unsafe fn put_error(err: *mut Buf, text: String) {
 }
 
 fn open_backend<B: Backend>(head: &[u8], host: Option<HostRef>) -> Result<Instance<B>, String> {
-    let mut head: OpenHead = serde_json::from_slice(head)
+    let mut head: OpenHead = message::read(head)
         .map_err(|error| format!("the host's open message cannot be read: {error}"))?;
     let config = std::mem::take(&mut head.config);
     let config = serde_path_to_error::deserialize(config).map_err(|error| {
@@ -150,7 +150,9 @@ unsafe extern "C" fn step<B: Backend>(
             abi::recycle(head);
         }
         // A thread that is ending has no place to keep the list; it is then simply dropped.
-        let _ = OUT.try_with(|kept| kept.set(out));
+        if out.capacity() <= KEPT_ACTIONS {
+            let _ = OUT.try_with(|kept| kept.set(out));
+        }
         match stepped {
             Stepped::Ok => abi::STATUS_OK,
             Stepped::Failed => abi::STATUS_FAILED,

@@ -1,6 +1,6 @@
 //! Requests and replies as an author meets them. The host sends the request; this module only describes it.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,10 +53,12 @@ impl<'a> HttpRequest<'a> {
     /// Adds a header whose value is `prefix` and then the secret of `slot`, which only the host knows.
     #[must_use]
     pub fn secret_header(mut self, name: &'a str, prefix: &'a str, slot: &'a str) -> Self {
-        let mut parts = vec![HeaderPart::Secret(slot.into())];
-        if !prefix.is_empty() {
-            parts.insert(0, HeaderPart::Text(prefix.into()));
-        }
+        let secret = HeaderPart::Secret(slot.into());
+        let parts = if prefix.is_empty() {
+            vec![secret]
+        } else {
+            vec![HeaderPart::Text(prefix.into()), secret]
+        };
         self.headers.push((name.into(), HeaderValue::Parts(parts)));
         self
     }
@@ -129,7 +131,7 @@ impl<'a> HttpRequest<'a> {
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    pub(crate) headers: Vec<(String, String)>,
+    headers: Headers,
     pub(crate) body: Vec<u8>,
 }
 
@@ -139,17 +141,67 @@ impl Drop for Reply {
     }
 }
 
+/// Headers in one buffer: each name and value followed by a zero, which neither may hold.
+#[derive(Default)]
+struct Headers(Vec<u8>);
+
+impl Headers {
+    fn collect<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut bytes = Vec::new();
+        for (name, value) in
+            headers.filter(|(name, value)| !(*name).contains('\0') && !value.contains('\0'))
+        {
+            if bytes.capacity() == 0 {
+                bytes = abi::buffer();
+            }
+            for text in [name, value] {
+                bytes.extend_from_slice(text.as_bytes());
+                bytes.push(0);
+            }
+        }
+        Self(bytes)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut texts = self
+            .0
+            .split(|byte| *byte == 0)
+            .map(|text| std::str::from_utf8(text).unwrap_or_default());
+        std::iter::from_fn(move || Some((texts.next()?, texts.next()?)))
+    }
+}
+
+impl Drop for Headers {
+    fn drop(&mut self) {
+        abi::recycle(std::mem::take(&mut self.0));
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
 impl Reply {
     /// A reply, for tests of a backend's decoder.
     pub fn new(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Self {
-        let headers =
-            headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { status, headers, body: body.to_vec() }
+        Self::collect(status, headers.iter().copied(), body)
+    }
+
+    pub(crate) fn collect<'a>(
+        status: u16,
+        headers: impl Iterator<Item = (&'a str, &'a str)>,
+        body: &[u8],
+    ) -> Self {
+        let mut owned = abi::buffer();
+        owned.extend_from_slice(body);
+        Self { status, headers: Headers::collect(headers), body: owned }
     }
 
     /// The first header of this name (in lower case), if it came and was asked for.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// The body.

@@ -4,6 +4,7 @@
 
 use std::{
     borrow::Cow,
+    cell::RefCell,
     collections::VecDeque,
     future::Future,
     pin::Pin,
@@ -73,9 +74,41 @@ enum Outcome {
     Failed(Error),
 }
 
+/// Longest list of actions that is kept for later; one step may push very many.
+pub(crate) const KEPT_ACTIONS: usize = 256;
+
+/// States of ended sessions that a thread keeps, so that a session's lists cost no allocation.
+const SPARE_STATES: usize = 32;
+
+thread_local! {
+    static SPARE: RefCell<Vec<State>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let mut state =
+            std::mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
+        state.clear();
+        if state.outbox.capacity() > KEPT_ACTIONS || state.calls.capacity() > KEPT_ACTIONS {
+            return;
+        }
+        // A thread that is ending keeps none any more; the state is then simply dropped.
+        let _ = SPARE.try_with(|spare| {
+            if let Ok(mut spare) = spare.try_borrow_mut() {
+                if spare.len() < SPARE_STATES {
+                    spare.push(state);
+                }
+            }
+        });
+    }
+}
+
 impl Shared {
     pub(crate) fn new(host: Option<HostRef>, token: u64, waker: Waker) -> Arc<Self> {
-        Arc::new(Self { host, token, waker, state: Mutex::default() })
+        let state = Mutex::new(
+            SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default(),
+        );
+        Arc::new(Self { host, token, waker, state })
     }
 
     pub(crate) fn waker(&self) -> &Waker {
@@ -105,14 +138,8 @@ impl Shared {
 
     pub(crate) fn on_reply(&self, head: &ReplyHead<'_>, body: &[u8]) {
         self.deliver(head.call, |call| {
-            let mut owned = abi::buffer();
-            owned.extend_from_slice(body);
-            let headers = head
-                .headers
-                .iter()
-                .map(|(name, value)| (name.to_string(), value.to_string()))
-                .collect();
-            call.reply = Some(Reply { status: head.status, headers, body: owned });
+            let headers = head.headers.iter().map(|(name, value)| (&**name, &**value));
+            call.reply = Some(Reply::collect(head.status, headers, body));
             if !call.streamed {
                 call.outcome = Outcome::Complete;
             }
@@ -154,6 +181,19 @@ impl Shared {
 }
 
 impl State {
+    /// As new, but for the capacity of its lists.
+    fn clear(&mut self) {
+        self.request_id.clear();
+        self.attempt = 0;
+        self.deadline_ms = 0;
+        self.last_call = 0;
+        self.calls.clear();
+        for (head, body) in self.outbox.drain(..) {
+            abi::recycle(head);
+            abi::recycle(body);
+        }
+    }
+
     fn push<T: Serialize>(&mut self, action: &T, body: Vec<u8>) {
         let mut head = abi::buffer();
         // The heads are structs of strings and numbers: writing them into memory cannot fail.
@@ -271,7 +311,7 @@ impl Io {
 
     pub(crate) fn started(&self, start: &Start<'_>) {
         let mut state = self.shared.state();
-        state.request_id = start.request_id.to_string();
+        state.request_id.push_str(&start.request_id);
         state.attempt = start.attempt;
         state.deadline_ms = start.deadline_ms;
     }

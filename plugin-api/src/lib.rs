@@ -5,6 +5,7 @@
 //! business and none of the author's: [`Session`] drives the author's future as a state machine.
 
 mod backend;
+mod boundary;
 pub mod capability;
 mod completion;
 mod error;
@@ -31,6 +32,7 @@ pub use serde::{self, Deserialize, Serialize};
 pub use serde_json::{self, json};
 
 pub use backend::{Answers, Backend};
+pub use boundary::split_context;
 pub use completion::{Answer, Choice, Completion};
 pub use error::{Error, ErrorKind, Result};
 pub use host::{Host, Level};

@@ -13,7 +13,7 @@ use crate::{
     completion::Answer,
     error::{Error, ErrorKind, Result},
     io::{BoxFuture, Io, Outgoing, Shared},
-    message::{Action, Event, Start},
+    message::{self, Action, Event, Start},
     panics,
     request::{Generate, Loglikelihood, Request},
     turn::Turn,
@@ -96,7 +96,7 @@ impl<B: Backend> Session<B> {
             }
         }
         self.wake.begin();
-        let event: Event<'_> = serde_json::from_slice(head).map_err(|error| unreadable(&error))?;
+        let event: Event<'_> = message::read(head).map_err(|error| unreadable(&error))?;
         match event {
             Event::Start(_) => {
                 return Err(Error::new(ErrorKind::Protocol, "a second start event in one session"));
@@ -146,12 +146,6 @@ impl<B> Drop for Session<B> {
                 panics::forget(panic);
             }
         }
-        let mut dropped = Vec::new();
-        self.shared.drain(&mut dropped);
-        for (head, body) in dropped {
-            abi::recycle(head);
-            abi::recycle(body);
-        }
     }
 }
 
@@ -172,7 +166,7 @@ impl Message {
 
     fn start(&self) -> Result<(Start<'_>, &[u8])> {
         let (head, body) = self.bytes.split_at(self.head);
-        match serde_json::from_slice(head).map_err(|error| unreadable(&error))? {
+        match message::read(head).map_err(|error| unreadable(&error))? {
             Event::Start(start) => Ok((start, body)),
             _ => Err(Error::new(ErrorKind::Protocol, "the first event of a session is not start")),
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::canonical;
+use crate::canonical;
 use super::check;
 use super::env::{self, Variables};
 use super::error::{ConfigError, Problem};

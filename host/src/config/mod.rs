@@ -2,7 +2,6 @@
 //! reads a data set.
 
 mod backend;
-mod canonical;
 mod check;
 mod env;
 mod error;
@@ -17,7 +16,6 @@ mod suggest;
 mod task;
 
 pub use backend::CheckedBackend;
-pub use canonical::{canonical_json, digest};
 pub use env::Variables;
 pub use error::{ConfigError, Place, Problem};
 pub use load::{Overrides, RunFile, load};

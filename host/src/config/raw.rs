@@ -91,10 +91,13 @@ pub(crate) struct RawBackend {
     /// Secret slots that may be sent to the origin of `base_url` although it is not one of their own.
     #[serde(default)]
     pub secrets: Vec<String>,
+    /// Read replies as they are generated and record the time to the first text, if the plugin can stream.
+    #[serde(default)]
+    pub stream: bool,
     /// Most requests in flight; the engine's by default.
     #[schemars(range(min = 1))]
     pub concurrency: Option<u32>,
-    /// Where the plugin runs; by default, installed plugins run in the host's process and others in one of their own.
+    /// Where the plugin runs; `in-process` is all that this version offers.
     pub isolation: Option<Isolation>,
     /// Load the plugin although it carries no layout check.
     #[serde(default)]

@@ -178,6 +178,7 @@ impl Resolver<'_> {
             base_url,
             origins,
             secrets: raw.secrets,
+            stream: raw.stream,
             concurrency: raw.concurrency.unwrap_or(concurrency),
             isolation: raw.isolation,
             allow_unchecked_layout: raw.allow_unchecked_layout,

@@ -85,6 +85,8 @@ pub struct BackendConfig {
     pub origins: Vec<OriginPattern>,
     /// Slots that may be sent to the origin of `base_url`.
     pub secrets: Vec<String>,
+    /// Read replies as they are generated.
+    pub stream: bool,
     /// Most requests in flight; at least 1.
     pub concurrency: u32,
     /// Where the plugin runs, if the run file says.

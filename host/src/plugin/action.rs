@@ -3,7 +3,7 @@
 use plugin_api::{
     Answer, Error, ErrorKind,
     abi::Buf,
-    message::{Action, HeaderPart, HeaderValue, Limits, Str},
+    message::{self, Action, HeaderPart, HeaderValue, Limits, Str},
 };
 
 /// One action of a step.
@@ -83,7 +83,7 @@ pub enum Part {
 impl Pushed {
     /// Reads an action. Whatever cannot be read is a [`Pushed::Breach`] that says why.
     pub fn read(head: &[u8], body: Buf) -> Self {
-        let action: Action<'_> = match serde_json::from_slice(head) {
+        let action: Action<'_> = match message::read(head) {
             Ok(action) => action,
             Err(error) => return Self::Breach(format!("an action cannot be read: {error}")),
         };

@@ -10,6 +10,7 @@ use std::{
     ffi::c_void,
     fs::File,
     io::{self, Write},
+    mem::offset_of,
     os::fd::{AsRawFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -73,16 +74,33 @@ pub enum LoadError {
 }
 
 /// A loaded library: its functions, for the rest of the process.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Loaded {
-    plugin: &'static abi::Plugin,
+    functions: Functions,
 }
 
-impl std::fmt::Debug for Loaded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Loaded").finish_non_exhaustive()
-    }
+/// The functions of a plugin that this host calls, out of a table that may be shorter or longer than the
+/// one it was built with.
+#[derive(Clone, Copy, Debug)]
+struct Functions {
+    open: unsafe extern "C" fn(
+        MessageRef,
+        *const abi::Host,
+        u64,
+        *mut *mut abi::Backend,
+        *mut Buf,
+    ) -> i32,
+    close: unsafe extern "C" fn(*mut abi::Backend),
+    begin:
+        unsafe extern "C" fn(*mut abi::Backend, u64, *mut *mut abi::Session, *mut Buf) -> i32,
+    step: unsafe extern "C" fn(*mut abi::Session, MessageRef, *const abi::Sink) -> i32,
+    end: unsafe extern "C" fn(*mut abi::Session),
 }
+
+/// What an entry of ABI 0.1 is long, in bytes.
+const ENTRY_BYTES: usize = offset_of!(abi::Entry, plugin) + size_of::<usize>();
+/// What a plugin's table of ABI 0.1 is long, in bytes.
+const PLUGIN_BYTES: usize = offset_of!(abi::Plugin, extension) + size_of::<usize>();
 
 impl Loaded {
     /// Loads a library from `bytes`, which were read from `path` and inspected.
@@ -126,16 +144,18 @@ impl Loaded {
                 "its entry does not begin with the magic number of this contract",
             ));
         }
-        // SAFETY: the magic number says that this is an `Entry`; its first fields never change.
-        let entry = unsafe { &*entry };
-        if entry.size < size_of::<abi::Entry>() {
+        // SAFETY: the magic number says that this is an `Entry`. The fields of ABI 0.1 come first and never
+        // change; an older or newer table may be shorter or longer, so no reference to the whole is made.
+        let (major, minor, size) =
+            unsafe { ((*entry).abi_major, (*entry).abi_minor, (*entry).size) };
+        if size < ENTRY_BYTES {
             return Err(entry_error("its entry is shorter than that of ABI 0.1"));
         }
-        if (entry.abi_major, entry.abi_minor) != (abi::ABI_MAJOR, abi::ABI_MINOR) {
+        if (major, minor) != (abi::ABI_MAJOR, abi::ABI_MINOR) {
             return Err(entry_error("its entry states another ABI than its manifest"));
         }
-        // SAFETY: the manifest is a static of the library.
-        if unsafe { entry.manifest.as_slice() } != manifest {
+        // SAFETY: `size` covers the field, and the manifest is a static of the library.
+        if unsafe { (*entry).manifest.as_slice() } != manifest {
             return Err(entry_error("its entry names another manifest than its file"));
         }
         match header {
@@ -146,12 +166,25 @@ impl Loaded {
             None => return Err(LoadError::NoLayout { path: path.to_owned() }),
         }
         // SAFETY: the entry was checked; `plugin` only returns the address of a static table.
-        let plugin = unsafe { (entry.plugin)().as_ref() };
-        let plugin = plugin.ok_or_else(|| entry_error("its entry gives no table of functions"))?;
-        if plugin.size < size_of::<abi::Plugin>() {
+        let plugin = unsafe { ((*entry).plugin)() };
+        if plugin.is_null() {
+            return Err(entry_error("its entry gives no table of functions"));
+        }
+        // SAFETY: a table begins with its size.
+        if unsafe { (*plugin).size } < PLUGIN_BYTES {
             return Err(entry_error("its table of functions is shorter than that of ABI 0.1"));
         }
-        Ok(Self { plugin })
+        // SAFETY: the size covers these fields; later ones are not read, and no reference is made.
+        let functions = unsafe {
+            Functions {
+                open: (*plugin).open,
+                close: (*plugin).close,
+                begin: (*plugin).begin,
+                step: (*plugin).step,
+                end: (*plugin).end,
+            }
+        };
+        Ok(Self { functions })
     }
 
     /// Opens a backend. `head` is the JSON of an `OpenHead`.
@@ -164,7 +197,7 @@ impl Loaded {
         // SAFETY: the table was checked; all pointers are valid for the call, and the host's table for the
         // life of the process.
         let status = unsafe {
-            (self.plugin.open)(
+            (self.functions.open)(
                 MessageRef::new(head, &[]),
                 host_table::get(),
                 instance,
@@ -174,7 +207,7 @@ impl Loaded {
         };
         let text = || String::from_utf8_lossy(err.as_slice()).into_owned();
         match status {
-            STATUS_OK if !backend.is_null() => Ok(Backend { plugin: self.plugin, backend }),
+            STATUS_OK if !backend.is_null() => Ok(Backend { functions: self.functions, backend }),
             STATUS_OK => {
                 Err(OpenError::Failed("it reports success but gives no backend".to_owned()))
             }
@@ -197,7 +230,7 @@ pub enum OpenError {
 
 /// One configured backend of a plugin; closed when dropped.
 pub struct Backend {
-    plugin: &'static abi::Plugin,
+    functions: Functions,
     backend: *mut abi::Backend,
 }
 
@@ -209,7 +242,7 @@ unsafe impl Sync for Backend {}
 impl Drop for Backend {
     fn drop(&mut self) {
         // SAFETY: the pointer came from `open`; every `Session` borrows an `Arc` of this, so all have ended.
-        unsafe { (self.plugin.close)(self.backend) }
+        unsafe { (self.functions.close)(self.backend) }
     }
 }
 
@@ -223,7 +256,7 @@ impl Backend {
         let mut err = Buf::empty();
         // SAFETY: the backend is open as long as `self` lives, and both places are valid for the call.
         let status =
-            unsafe { (self.plugin.begin)(self.backend, token, &raw mut session, &raw mut err) };
+            unsafe { (self.functions.begin)(self.backend, token, &raw mut session, &raw mut err) };
         if status == STATUS_OK && !session.is_null() {
             return Ok(Session { backend: std::sync::Arc::clone(self), session, panicked: false });
         }
@@ -256,7 +289,7 @@ unsafe impl Send for Session {}
 impl Drop for Session {
     fn drop(&mut self) {
         // SAFETY: the pointer came from `begin`, and this is the only `end`; `step` cannot be running.
-        unsafe { (self.backend.plugin.end)(self.session) }
+        unsafe { (self.backend.functions.end)(self.session) }
     }
 }
 
@@ -271,7 +304,7 @@ impl Session {
         // SAFETY: the session has not ended, `&mut self` makes the call the only one, and message and sink
         // live until it returns.
         let status = unsafe {
-            (self.backend.plugin.step)(self.session, MessageRef::new(head, body), &raw const sink)
+            (self.backend.functions.step)(self.session, MessageRef::new(head, body), &raw const sink)
         };
         match status {
             STATUS_OK => Status::Ok,

@@ -22,6 +22,8 @@ pub struct OpenBackend {
     pub instance: Arc<Instance>,
     /// Most sessions at once; at least 1.
     pub concurrency: usize,
+    /// Whether replies are read as they are generated.
+    pub stream: bool,
     /// Retries and deadlines.
     pub retry: RetryPolicy,
     /// The model, as the run file names it.

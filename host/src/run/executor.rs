@@ -64,7 +64,7 @@ async fn ask_all(
 ) -> Result<Vec<Answer>, Error> {
     let unit = &work.unit;
     let mut answers = Vec::new();
-    for request in requests(&work.prepared.rendered, unit.task.generation.as_ref(), work.repeat) {
+    for request in requests(&work.prepared.rendered, unit.task.generation.as_ref(), work.repeat, unit.backend.stream) {
         answers.push(ask(work, &request, started, asked, notes).await?);
     }
     Ok(answers)

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use plugin_api::{Answer, Error, ErrorKind, Request, message::Description};
+use plugin_api::{
+    Answer, Error, ErrorKind, Request, capability::Capability, message::Description,
+};
 use serde_json::Value;
 
 use super::{
@@ -333,6 +335,7 @@ fn open_one(
         })?;
     Ok(OpenBackend {
         id: config.id.clone(),
+        stream: config.stream && declared.capabilities.contains(&Capability::Stream),
         concurrency: concurrency(config.concurrency, &manifest),
         retry: RetryPolicy {
             max_retries: run.run.max_retries,

@@ -14,6 +14,7 @@ pub fn requests<'a>(
     rendered: &'a Rendered,
     generation: Option<&'a Generation>,
     repeat: u32,
+    stream: bool,
 ) -> Vec<Request<'a>> {
     match &rendered.form {
         Form::MultipleChoice(choice) => {
@@ -31,7 +32,10 @@ pub fn requests<'a>(
             }
             requests
         }
-        Form::Generate(_) => vec![Request::Generate(generate(&rendered.prompt, generation, repeat))],
+        Form::Generate(_) => vec![Request::Generate(Generate {
+            stream,
+            ..generate(&rendered.prompt, generation, repeat)
+        })],
         Form::Rolling { text } => vec![Request::Rolling(Rolling { text })],
     }
 }
@@ -60,6 +64,7 @@ fn generate<'a>(
         request.temperature = Some(generation.temperature);
         request.top_p = generation.top_p;
         request.top_k = generation.top_k;
+        request.logprobs = generation.logprobs;
         request.stop = generation.stop.iter().map(|stop| stop.as_str().into()).collect();
         // Each repeat is a draw of its own.
         request.seed = generation.seed.map(|seed| seed.wrapping_add(u64::from(repeat)));

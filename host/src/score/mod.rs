@@ -5,7 +5,6 @@ pub mod aggregate;
 pub mod exact_match;
 pub mod generated;
 pub mod group;
-pub mod likelihood;
 pub mod metric;
 pub mod multiple_choice;
 pub mod parts;

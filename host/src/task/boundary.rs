@@ -16,16 +16,6 @@ pub fn ends_in_space(text: &str) -> bool {
     text.chars().next_back().is_some_and(is_space)
 }
 
-/// Moves whitespace at the end of a context to the front of its continuation.
-///
-/// The two joined are the same text before and after. Source: lm-evaluation-harness, `_encode_pair`.
-#[must_use]
-pub fn move_trailing_space<'a>(context: &'a str, continuation: &str) -> (&'a str, String) {
-    let kept = context.trim_end_matches(is_space);
-    let moved = &context[kept.len()..];
-    (kept, format!("{moved}{continuation}"))
-}
-
 /// Joins two texts with one space when neither has whitespace at the seam and neither is empty.
 #[must_use]
 pub fn join_with_space(left: &str, right: &str) -> String {
@@ -43,27 +33,6 @@ pub fn join_with_space(left: &str, right: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn vector_v3_moves_the_space() {
-        let (context, continuation) = move_trailing_space("Q: x\nA: ", "yes");
-        assert_eq!((context, continuation.as_str()), ("Q: x\nA:", " yes"));
-    }
-
-    #[test]
-    fn the_text_stays_the_same() {
-        for (context, continuation) in [
-            ("", "a"),
-            (" \n", "b"),
-            ("x", " y"),
-            ("x \u{1f}\u{3000}", ""),
-            ("é ", "é"),
-        ] {
-            let (left, right) = move_trailing_space(context, continuation);
-            assert_eq!(format!("{left}{right}"), format!("{context}{continuation}"));
-            assert!(!ends_in_space(left));
-        }
-    }
 
     #[test]
     fn one_space_at_a_bare_seam() {

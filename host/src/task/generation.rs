@@ -21,6 +21,9 @@ pub struct Generation {
     pub top_p: Option<f64>,
     /// Sample from the k most likely tokens.
     pub top_k: Option<u32>,
+    /// Record the log-probability of each generated token, with this many alternatives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<u32>,
     /// Texts that end a reply, none of them empty.
     pub stop: Vec<String>,
     /// Seed of sampling.
@@ -79,11 +82,12 @@ impl Generation {
                 "a text that is not empty; leave it out for none",
             ));
         }
-        const OWN: [&str; 8] = [
+        const OWN: [&str; 9] = [
             "max_tokens",
             "temperature",
             "top_p",
             "top_k",
+            "logprobs",
             "stop",
             "seed",
             "n",
@@ -100,6 +104,7 @@ impl Generation {
             temperature,
             top_p: raw.top_p,
             top_k: raw.top_k,
+            logprobs: raw.logprobs,
             stop,
             seed: raw.seed,
             n,

@@ -293,6 +293,9 @@ pub struct RawGenerate {
     /// Sample from the k most likely tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k: Option<u32>,
+    /// Record the log-probability of each generated token, with this many alternatives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<u32>,
     /// Texts that end a reply; the host cuts there too. By default the few-shot separator for a text
     /// prompt, and none for a chat.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,9 +6,8 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
 use super::raw::Record;
+use crate::canonical::canonical_object;
 
 /// What identifies a sample in its task: the value of the data set's `id_field`, else the zero-based
 /// index of the record.
@@ -56,9 +55,7 @@ impl Digest {
     /// The digest of a record.
     #[must_use]
     pub fn of(record: &Record) -> Self {
-        let mut canonical = String::new();
-        write_object(record, &mut canonical);
-        Self(*blake3::hash(canonical.as_bytes()).as_bytes())
+        Self(*blake3::hash(canonical_object(record).as_bytes()).as_bytes())
     }
 }
 
@@ -75,55 +72,12 @@ pub struct Sample {
     pub digest: Digest,
 }
 
-/// Canonical JSON: keys sorted by their bytes, no whitespace.
-fn write_object(record: &Record, out: &mut String) {
-    let mut fields: Vec<(&String, &Value)> = record.iter().collect();
-    fields.sort_unstable_by_key(|(name, _)| *name);
-    out.push('{');
-    for (i, (name, value)) in fields.into_iter().enumerate() {
-        if i > 0 {
-            out.push(',');
-        }
-        out.push_str(&Value::String(name.clone()).to_string());
-        out.push(':');
-        write_value(value, out);
-    }
-    out.push('}');
-}
-
-fn write_value(value: &Value, out: &mut String) {
-    match value {
-        Value::Object(record) => write_object(record, out),
-        Value::Array(items) => {
-            out.push('[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                write_value(item, out);
-            }
-            out.push(']');
-        }
-        plain => out.push_str(&plain.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn record(json: &str) -> Record {
         serde_json::from_str(json).unwrap()
-    }
-
-    #[test]
-    fn canonical_json_is_sorted_and_tight() {
-        let mut out = String::new();
-        write_object(
-            &record(r#"{"b": [1, {"z":null, "a":"é\n"}], "a": 1.50}"#),
-            &mut out,
-        );
-        assert_eq!(out, r#"{"a":1.5,"b":[1,{"a":"é\n","z":null}]}"#);
     }
 
     #[test]

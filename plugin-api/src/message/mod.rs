@@ -21,3 +21,12 @@ pub use request::{
     RequestHead, RollingHead, TokenizeHead,
 };
 pub use text::{BadSpan, Decimal, Span, Str};
+
+/// Reads a head. It is checked to be UTF-8 once, as a whole, which costs less than string by string.
+///
+/// # Errors
+/// The head is not UTF-8, not JSON, or not a `T`.
+pub fn read<'a, T: serde::Deserialize<'a>>(head: &'a [u8]) -> serde_json::Result<T> {
+    let head = std::str::from_utf8(head).map_err(serde::de::Error::custom)?;
+    serde_json::from_str(head)
+}

@@ -98,7 +98,7 @@ impl Backend for Tgi {
 
     async fn loglikelihood(&self, request: &Loglikelihood<'_>, io: &Io) -> Result<Vec<Likelihood>> {
         let prompt = self.prompt(&request.prompt, io).await?;
-        let context = likelihood::context_of(&prompt);
+        let (context, _) = plugin_api::split_context(&prompt);
         if context.len() == prompt.len() && request.continuations.contains(&"") {
             return Err(Error::new(
                 ErrorKind::InvalidRequest,

@@ -9,12 +9,6 @@ use plugin_api::{Error, ErrorKind, Likelihood, Result};
 
 use crate::decode::Prefill;
 
-/// The context without the white space at its end. What is cut off counts as the continuation's: the text
-/// that the server gets is the same.
-pub fn context_of(text: &str) -> &str {
-    text.trim_end()
-}
-
 /// Sums the log-probabilities of the tokens after the context.
 ///
 /// `context` holds the context's token ids with what the server puts before them, `prefill` the tokens of context
@@ -110,7 +104,7 @@ mod tests {
 
     #[test]
     fn v3_sums_the_tokens_after_the_context() {
-        assert_eq!(context_of("Q: x\nA: "), "Q: x\nA:");
+        assert_eq!(plugin_api::split_context("Q: x\nA: "), ("Q: x\nA:", " "));
         let (context, whole) = v3();
         let likelihood = after_context(&context, &whole, true).unwrap();
         assert_eq!(likelihood.logprob, Some(-0.75));

@@ -1,11 +1,18 @@
 //! One spelling for equal JSON values, so that a digest names a meaning and not a layout.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// `value` with sorted keys and no white space; numbers and strings as `serde_json` writes them.
 pub fn canonical_json(value: &Value) -> String {
     let mut out = String::new();
     write(value, &mut out);
+    out
+}
+
+/// [`canonical_json`] of an object that is not wrapped into a value.
+pub fn canonical_object(object: &Map<String, Value>) -> String {
+    let mut out = String::new();
+    write_object(object, &mut out);
     out
 }
 
@@ -26,23 +33,25 @@ fn write(value: &Value, out: &mut String) {
             }
             out.push(']');
         }
-        Value::Object(map) => {
-            // Not left to the map: a crate elsewhere may make `serde_json` keep the order of insertion.
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_by_key(|(key, _)| *key);
-            out.push('{');
-            for (index, (key, item)) in entries.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                out.push_str(&Value::from(key.as_str()).to_string());
-                out.push(':');
-                write(item, out);
-            }
-            out.push('}');
-        }
+        Value::Object(object) => write_object(object, out),
         scalar => out.push_str(&scalar.to_string()),
     }
+}
+
+fn write_object(object: &Map<String, Value>, out: &mut String) {
+    // Not left to the map: it keeps the order of insertion, since `serde_json` is built so.
+    let mut entries: Vec<_> = object.iter().collect();
+    entries.sort_unstable_by_key(|(key, _)| *key);
+    out.push('{');
+    for (index, (key, item)) in entries.into_iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        out.push_str(&Value::from(key.as_str()).to_string());
+        out.push(':');
+        write(item, out);
+    }
+    out.push('}');
 }
 
 #[cfg(test)]
