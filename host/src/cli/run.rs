@@ -1,14 +1,17 @@
 //! `host run`.
 
-use std::{env, path::{Path, PathBuf}};
+use std::{env, path::PathBuf, sync::Arc};
 
-use tokio::sync::watch;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 use super::{args::RunArgs, print_error};
 use crate::{
     asset,
-    config::{self, Overrides},
-    plugin::discover::{Discovery, Provenance},
+    config::{self, Overrides, RunFile},
+    plugin::discover::Discovery,
     printer::{Mode, Printer},
     report::{lines::Lines, progress::Progress, table},
     run::{
@@ -31,9 +34,17 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
         let error = anyhow::anyhow!("{} plugin files are refused, and --strict allows none", discovery.refused.len());
         return fail(printer, &error, exit::PLUGIN);
     }
+    // A mistake in the last file should not cost a run of the first.
+    let overrides =
+        Overrides { sets: args.sets.clone(), max_samples: args.max_samples, out: args.out.clone() };
+    let load = |path: &PathBuf| config::load(path, &overrides, &|name| env::var(name).ok());
+    let files = match args.files.iter().map(load).collect::<Result<Vec<_>, _>>() {
+        Ok(files) => files,
+        Err(error) => return fail(printer, &error.into(), exit::USAGE),
+    };
     let mut code = exit::DONE;
-    for file in &args.files {
-        let one = run_one(file, args, &discovery, printer);
+    for file in &files {
+        let one = run_one(file, &discovery, printer);
         if code == exit::DONE {
             code = one;
         }
@@ -50,27 +61,15 @@ fn fail(printer: &Printer, error: &anyhow::Error, exit_code: u8) -> u8 {
     exit_code
 }
 
-fn run_one(path: &Path, args: &RunArgs, discovery: &Discovery, printer: &Printer) -> u8 {
-    let overrides = Overrides { sets: args.sets.clone(), max_samples: args.max_samples, out: args.out.clone() };
-    let file = match config::load(path, &overrides, &|name| env::var(name).ok()) {
-        Ok(file) => file,
-        Err(error) => return fail(printer, &error.into(), exit::USAGE),
-    };
-    for backend in &file.config.backends {
-        let found = discovery.plugins.iter().find(|candidate| candidate.id() == backend.plugin);
-        if let Some(found) = found.filter(|found| found.provenance == Provenance::Directory) {
-            printer.warn(&format!(
-                "plugin `{}` ({}) did not come with this host and runs in-process, with the host's own rights",
-                found.id(),
-                found.path.display()
-            ));
-        }
-    }
+fn run_one(file: &RunFile, discovery: &Discovery, printer: &Printer) -> u8 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(printer, &anyhow::Error::new(error).context("no threads"), exit::INTERNAL),
     };
-    match runtime.block_on(drive(&file, discovery, printer)) {
+    let driven = runtime.block_on(drive(file, discovery, printer));
+    // A download that was interrupted is not waited for.
+    runtime.shutdown_background();
+    match driven {
         Ok(finish) => show(&finish, printer),
         Err(error) => fail(printer, &error.error, error.exit_code),
     }
@@ -81,14 +80,14 @@ struct Failed {
     exit_code: u8,
 }
 
-async fn drive(file: &config::RunFile, discovery: &Discovery, printer: &Printer) -> Result<Finish, Failed> {
+async fn drive(file: &RunFile, discovery: &Discovery, printer: &Printer) -> Result<Finish, Failed> {
     let (stop, _) = watch::channel(false);
     let watched = stop.clone();
     let interrupt = tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
+        while asked_to_stop().await {
             if watched.send_replace(true) {
                 // The second one: the user will not wait for what is in flight to be let go.
-                std::process::exit(130);
+                std::process::exit(exit::STOPPED.into());
             }
         }
     });
@@ -96,24 +95,39 @@ async fn drive(file: &config::RunFile, discovery: &Discovery, printer: &Printer)
         Mode::Json => Box::new(Lines(printer.clone())),
         _ => Box::new(Progress::new(printer.clone())),
     };
-    let mut progress = |now: asset::Progress<'_>| {
+    let shown = printer.clone();
+    let progress = move |now: asset::Progress<'_>| {
         let mib = |bytes: u64| bytes / (1 << 20);
+        let (doing, what) = (now.doing, now.what);
         match now.total {
-            0 => printer.status(&format!("{} {}: {} MiB", now.doing, now.what, mib(now.done))),
-            total => printer.status(&format!("{} {}: {} of {} MiB", now.doing, now.what, mib(now.done), mib(total))),
+            0 => shown.status(&format!("{doing} {what}: {} MiB", mib(now.done))),
+            total => shown.status(&format!("{doing} {what}: {} of {} MiB", mib(now.done), mib(total))),
         }
     };
-    let mut around = Surroundings {
-        discovery,
+    let around = Surroundings {
         variable: &|name| env::var(name).ok(),
         home: env::var_os("HOME").map(PathBuf::from),
         cache: asset::cache_dir(&|name| env::var_os(name)),
-        progress: &mut progress,
+        progress: Arc::new(progress),
         printer,
     };
-    let result = engine::run(file, &mut around, vec![reporter], stop).await;
+    let result = engine::run(file, discovery, &around, vec![reporter], stop).await;
     interrupt.abort();
     result.map_err(|error| Failed { exit_code: error.exit_code(), error: error.into() })
+}
+
+/// Waits for Ctrl-C, or for a signal that a scheduler or a closed terminal sends. False if none can be heard.
+async fn asked_to_stop() -> bool {
+    let (Ok(mut terminate), Ok(mut hang_up)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    else {
+        return tokio::signal::ctrl_c().await.is_ok();
+    };
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed.is_ok(),
+        Some(()) = terminate.recv() => true,
+        Some(()) = hang_up.recv() => true,
+    }
 }
 
 /// The table and where everything lies.

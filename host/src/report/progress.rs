@@ -28,6 +28,7 @@ pub struct Progress {
     scored: u64,
     unscored: u64,
     retries: u64,
+    skipped: u64,
     /// Sum and count of the first metric of each kind seen.
     means: BTreeMap<String, (f64, u64)>,
 }
@@ -45,6 +46,7 @@ impl Progress {
             scored: 0,
             unscored: 0,
             retries: 0,
+            skipped: 0,
             means: BTreeMap::new(),
         }
     }
@@ -62,6 +64,9 @@ impl Progress {
         }
         if self.unscored > 0 {
             line.push_str(&format!(", {} unscored", self.unscored));
+        }
+        if self.skipped > 0 {
+            line.push_str(&format!(", {} left out", self.skipped));
         }
         if self.retries > 0 {
             line.push_str(&format!(", {} retries", self.retries));
@@ -118,7 +123,11 @@ impl Reporter for Progress {
                 self.show();
             }
             Event::Skipped { unit, reason } => {
-                self.printer.warn(&format!("{unit}: left out: {reason}"));
+                self.skipped += 1;
+                // The first few show the pattern; each is in events.jsonl.
+                if self.skipped <= 3 {
+                    self.printer.warn(&format!("{unit}: left out: {reason}"));
+                }
             }
             Event::Read { samples, .. } => {
                 self.total += samples;

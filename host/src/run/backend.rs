@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use plugin_api::{
-    capability::Capability,
     manifest::Manifest,
     message::Description,
 };
@@ -35,11 +34,6 @@ pub struct OpenBackend {
 }
 
 impl OpenBackend {
-    /// Whether the plugin declares an ability.
-    pub fn can(&self, capability: &Capability) -> bool {
-        self.manifest.plugin.capabilities.contains(capability)
-    }
-
     /// The model as results name it.
     pub fn model(&self) -> Option<String> {
         self.model.clone().or_else(|| self.description.model.clone())

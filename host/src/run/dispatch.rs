@@ -7,7 +7,7 @@ use tokio::{
 
 use super::{
     executor::execute,
-    feed::{FeedError, Work},
+    feed::{Fed, FeedError},
     recorder::Note,
 };
 
@@ -20,29 +20,33 @@ pub enum Ended {
     Stopped,
     /// The samples ended too early.
     Failed(FeedError),
+    /// A part of the host failed; what it was at work on is in no journal.
+    Broken(String),
 }
 
 /// Asks everything that `work` gives. On a stop, what is in flight is dropped: its sessions end, and it is
 /// not recorded.
 pub async fn dispatch(
-    mut work: mpsc::Receiver<Result<Work, FeedError>>,
+    mut work: mpsc::Receiver<Fed>,
     concurrency: usize,
     notes: mpsc::Sender<Note>,
     mut stop: watch::Receiver<bool>,
 ) -> Ended {
     let mut in_flight = JoinSet::new();
-    let mut failed = None;
-    let mut open = true;
-    while open || !in_flight.is_empty() {
+    // Set once no more work comes: why.
+    let mut last = None;
+    while last.is_none() || !in_flight.is_empty() {
         tokio::select! {
             biased;
             () = stopped(&mut stop) => {
                 in_flight.shutdown().await;
                 return Ended::Stopped;
             }
-            Some(_) = in_flight.join_next() => {}
-            next = work.recv(), if open && in_flight.len() < concurrency => match next {
-                Some(Ok(item)) => {
+            Some(asked) = in_flight.join_next() => if let Err(error) = asked {
+                return Ended::Broken(format!("a sample could not be asked: {error}"));
+            },
+            next = work.recv(), if last.is_none() && in_flight.len() < concurrency => match next {
+                Some(Fed::Work(item)) => {
                     let notes = notes.clone();
                     in_flight.spawn(async move {
                         let finished = execute(item, &notes).await;
@@ -50,15 +54,13 @@ pub async fn dispatch(
                     });
                 }
                 // What is in flight is finished and recorded all the same.
-                Some(Err(error)) => {
-                    failed = Some(error);
-                    open = false;
-                }
-                None => open = false,
+                Some(Fed::End) => last = Some(Ended::Complete),
+                Some(Fed::Failed(error)) => last = Some(Ended::Failed(error)),
+                None => last = Some(Ended::Broken("the reader of samples failed".to_owned())),
             },
         }
     }
-    failed.map_or(Ended::Complete, Ended::Failed)
+    last.unwrap_or(Ended::Complete)
 }
 
 /// Waits for the stop; for ever, if the run ends without one.

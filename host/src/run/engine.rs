@@ -1,6 +1,6 @@
 //! One run from its file to its results: opens, plans, asks, records, sums up.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use plugin_api::Request;
 use tokio::sync::{mpsc, watch};
@@ -11,15 +11,17 @@ use super::{
     event::{Event, Reporter},
     executor::ask_backend,
     feed::{self, FeedError},
-    open::{self, BackendError, Surroundings},
-    plan::{PlanError, Unit, plan},
+    open::{self, BackendError, Found, Surroundings},
+    plan::{PlanError, Unit, plan, units},
     recorder::{self, Note, RecordError, Recorded, Sinks},
     tally::Tally,
 };
 use crate::{
     config::{RunConfig, RunFile},
+    plugin::discover::Discovery,
     report::events_file::EventsFile,
     score::{aggregate::MetricValue, group},
+    secret::Redactor,
     store::{
         RunDir, StoreError,
         manifest::{self, BackendIdentity, DataIdentity, PluginIdentity, RunManifest, file_blake3},
@@ -28,6 +30,9 @@ use crate::{
     },
     task::{error::TaskError, resolve::Task},
 };
+
+/// Longest time that a backend gets to tidy up.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Finished samples that wait for the recorder at most.
 const NOTES_AHEAD: usize = 1024;
@@ -120,24 +125,27 @@ pub struct Finish {
 /// What kept it from beginning. Once the run directory is there, it always ends in a [`Finish`].
 pub async fn run(
     file: &RunFile,
-    around: &mut Surroundings<'_>,
+    discovery: &Discovery,
+    around: &Surroundings<'_>,
     mut reporters: Vec<Box<dyn Reporter>>,
     stop: watch::Sender<bool>,
 ) -> Result<Finish, RunError> {
     let config = &file.config;
     let tasks = tasks(config)?;
     let data = data_files(&tasks)?;
+    let found = open::find(file, discovery, around)?;
+    let pairs = plan(tasks, &found.iter().map(Found::offer).collect::<Vec<_>>())?;
     let opened = tokio::select! {
-        opened = open::open(file, around) => opened?,
+        opened = open::open(config, found, around) => opened?,
         () = stopped(&stop) => return Err(RunError::Stopped),
     };
-    let units = plan(tasks, &opened.backends)?;
+    let units = units(pairs, &opened.backends);
 
     let now = jiff::Zoned::now();
     let directory = RunDir::create(&config.out, &config.name, &now).map_err(RunError::Directory)?;
     let started = now.timestamp().to_string();
     let manifest = manifest(file, &directory, &started, opened.plugins, &opened.backends, data);
-    directory.write_json(run_dir::MANIFEST, &manifest)?;
+    directory.write_json(run_dir::MANIFEST, &manifest, &opened.redactor)?;
     let journal = directory.lines(run_dir::JOURNAL)?;
     let events = directory.lines(run_dir::EVENTS)?;
     reporters.push(Box::new(EventsFile::new(events, Arc::clone(&opened.redactor))));
@@ -154,16 +162,23 @@ pub async fn run(
         .map_err(|error| RunError::Internal(format!("no thread for the recorder: {error}")))?;
     let _ = notes.send(Note::Event(launch)).await;
     let ended = ask_everything(&units, &opened.backends, notes, &stop).await;
-    for backend in &opened.backends {
-        // A backend that cannot tidy up has answered its samples all the same.
-        let _ = ask_backend(&backend.instance, Request::Release, backend.retry.attempt_timeout, 1).await;
-    }
     let recorded = tokio::task::spawn_blocking(move || recorder.join())
         .await
         .ok()
         .and_then(Result::ok)
         .ok_or_else(|| RunError::Internal("the recorder failed; what the journal holds is kept".to_owned()))?;
-    finish(file, &directory, started, recorded, ended, opened.unopened)
+    let finish = finish(file, &directory, started, recorded, ended, opened.unopened, &opened.redactor);
+    release(&opened.backends).await;
+    finish
+}
+
+/// Tells the backends that this was all. Everything is stored by now, so none is waited for long.
+async fn release(backends: &[Arc<OpenBackend>]) {
+    let each = backends
+        .iter()
+        .map(|backend| ask_backend(&backend.instance, Request::Release, RELEASE_TIMEOUT, 1));
+    // A backend that cannot tidy up has answered its samples all the same.
+    futures_util::future::join_all(each).await;
 }
 
 /// Waits for the stop.
@@ -250,13 +265,13 @@ async fn ask_everything(
     let mut ended = Vec::new();
     while let Some(next) = running.join_next().await {
         let next = next.map_err(|error| RunError::Internal(format!("a part of the host failed: {error}")))?;
-        if matches!(next, Ended::Failed(_)) {
+        if matches!(next, Ended::Failed(_) | Ended::Broken(_)) {
             // The user must mend the data first, so the other backends need not go on.
             stop.send_replace(true);
         }
         ended.push(next);
     }
-    if *stop.borrow() && !ended.iter().any(|one| matches!(one, Ended::Failed(_))) {
+    if *stop.borrow() && !ended.iter().any(|one| matches!(one, Ended::Failed(_) | Ended::Broken(_))) {
         let _ = notes.send(Note::Event(Event::Interrupted)).await;
     }
     Ok(ended)
@@ -270,6 +285,7 @@ fn finish(
     mut recorded: Recorded,
     ended: Result<Vec<Ended>, RunError>,
     unopened: Vec<BackendError>,
+    redactor: &Redactor,
 ) -> Result<Finish, RunError> {
     let (state, error) = how_it_ended(recorded.error.take(), ended, unopened);
     let internal = |error: &dyn std::fmt::Display| RunError::Internal(error.to_string());
@@ -302,7 +318,7 @@ fn finish(
         results,
         groups,
     };
-    directory.write_json(run_dir::SUMMARY, &summary)?;
+    directory.write_json(run_dir::SUMMARY, &summary, redactor)?;
     let error = error.map(|error| error.to_string());
     let done = Event::Done { exit_code, error: error.clone(), summary: Some(Box::new(summary.clone())) };
     for reporter in &mut recorded.reporters {
@@ -325,11 +341,12 @@ fn how_it_ended(
     };
     let stopped = ended.iter().any(|one| matches!(one, Ended::Stopped));
     let failed = ended.into_iter().find_map(|one| match one {
-        Ended::Failed(error) => Some(error),
-        _ => None,
+        Ended::Failed(error) => Some(RunError::from(error)),
+        Ended::Broken(message) => Some(RunError::Internal(message)),
+        Ended::Complete | Ended::Stopped => None,
     });
     match failed {
-        Some(error) => (State::Failed, Some(error.into())),
+        Some(error) => (State::Failed, Some(error)),
         None if stopped => (State::Interrupted, None),
         None => match unopened.into_iter().next() {
             Some(error) => (State::Failed, Some(error.into())),

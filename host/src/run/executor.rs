@@ -118,6 +118,11 @@ async fn try_once(
     left: Duration,
     asked: &mut Asked,
 ) -> (Result<Answer, Error>, Option<Duration>) {
+    if left.is_zero() {
+        let time = humantime::format_duration(backend.retry.sample_timeout);
+        let message = format!("the sample's time ({time}) is spent");
+        return (Err(Error::new(ErrorKind::Timeout, message)), None);
+    }
     let deadline = backend.retry.attempt_timeout.min(left);
     let job = Job { request_id, attempt, deadline, requests: std::slice::from_ref(request) };
     match timeout(deadline, drive(&backend.instance, job)).await {

@@ -23,12 +23,23 @@ pub struct Work {
 #[error("task `{task}`: {error}")]
 pub struct FeedError {
     task: String,
-    error: SampleError,
+    error: Box<SampleError>,
+}
+
+/// What a feed gives.
+#[derive(Debug)]
+pub enum Fed {
+    /// A sample to be asked.
+    Work(Work),
+    /// The last item: everything was handed out. A feed that ends without it has failed.
+    End,
+    /// The last item: the samples ended too early.
+    Failed(FeedError),
 }
 
 /// Starts a thread that hands out the samples of these units, one unit after the other, at most `ahead` of
-/// who takes them. The thread ends when everything is handed out, when nobody takes any more, or at an
-/// error, which is then the last item.
+/// who takes them. The thread ends when everything is handed out, at an error, or soon after nobody takes
+/// any more.
 ///
 /// # Errors
 /// The system gives no thread.
@@ -36,33 +47,39 @@ pub fn start(
     units: Vec<Arc<Unit>>,
     ahead: usize,
     notes: mpsc::Sender<Note>,
-) -> std::io::Result<mpsc::Receiver<Result<Work, FeedError>>> {
+) -> std::io::Result<mpsc::Receiver<Fed>> {
     let (work, taken) = mpsc::channel(ahead.max(1));
     thread::Builder::new().name("feed".to_owned()).spawn(move || {
-        for unit in units {
-            if let Err(error) = feed(&unit, &work, &notes) {
+        let last = units.iter().find_map(|unit| match feed(unit, &work, &notes) {
+            Ok(()) => None,
+            Err(error) => {
                 let task = unit.name.task.clone();
-                let _ = work.blocking_send(Err(FeedError { task, error }));
-                return;
+                Some(Fed::Failed(FeedError { task, error: Box::new(error) }))
             }
-        }
+        });
+        let _ = work.blocking_send(last.unwrap_or(Fed::End));
     })?;
     Ok(taken)
 }
 
 fn feed(
     unit: &Arc<Unit>,
-    work: &mpsc::Sender<Result<Work, FeedError>>,
+    work: &mpsc::Sender<Fed>,
     notes: &mpsc::Sender<Note>,
 ) -> Result<(), SampleError> {
     let mut handed_out = 0;
+    // Nobody may want the samples any more, also while none of them is fit to be handed out.
+    if work.is_closed() {
+        return Ok(());
+    }
     for next in unit.task.samples()? {
         match next? {
             Next::Ready(prepared) => {
                 let prepared = Arc::<Prepared>::from(prepared);
                 for repeat in 0..unit.task.repeats.get() {
-                    let work_item = Work { unit: Arc::clone(unit), prepared: Arc::clone(&prepared), repeat };
-                    if work.blocking_send(Ok(work_item)).is_err() {
+                    let item =
+                        Work { unit: Arc::clone(unit), prepared: Arc::clone(&prepared), repeat };
+                    if work.blocking_send(Fed::Work(item)).is_err() {
                         return Ok(());
                     }
                     handed_out += 1;
@@ -71,6 +88,9 @@ fn feed(
             Next::Skipped { error, .. } => {
                 let skipped = Event::Skipped { unit: unit.name.clone(), reason: error.to_string() };
                 let _ = notes.blocking_send(Note::Skipped(unit.index, skipped));
+                if work.is_closed() {
+                    return Ok(());
+                }
             }
         }
     }

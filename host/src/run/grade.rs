@@ -20,14 +20,29 @@ use crate::{
 /// What came of a sample that was answered.
 #[derive(Clone, Debug)]
 pub struct Graded {
-    /// Its parts, or the reason why it has none.
-    pub outcome: Result<Parts, String>,
+    /// Its parts, or why it has none.
+    pub outcome: Result<Parts, Unscored>,
     /// What is stored of the answer.
     pub response: Response,
     /// Tokens used.
     pub usage: Tokens,
     /// Parameters that the backend dropped or changed.
     pub changed: Vec<Changed>,
+}
+
+/// Why a sample that was answered has no score. What came is stored all the same.
+#[derive(Clone, Debug)]
+pub struct Unscored {
+    /// The reason under which it is counted.
+    pub reason: String,
+    /// What is wrong with the answer, if it is the answer's shape.
+    pub error: Option<Error>,
+}
+
+impl From<Error> for Unscored {
+    fn from(error: Error) -> Self {
+        Self { reason: error.kind.to_string(), error: Some(error) }
+    }
 }
 
 /// Grades the answers to the requests of one sample, in their order.
@@ -45,9 +60,11 @@ pub fn grade(task: &Task, rendered: &Rendered, answers: Vec<Answer>) -> Result<G
                 Some(_) => return Err(shape("log-likelihoods")),
                 None => Vec::new(),
             };
-            multiple_choice(choice, conditional, unconditional)
+            Ok(multiple_choice(choice, conditional, unconditional))
         }
-        (Form::Rolling { text }, Answer::Likelihoods(likelihoods)) => rolling(text, likelihoods),
+        (Form::Rolling { text }, Answer::Likelihoods(likelihoods)) => {
+            Ok(rolling(text, likelihoods))
+        }
         (Form::Generate(form), Answer::Completion(completion)) => generated(task, form, completion),
         (Form::Generate(_), _) => Err(shape("a completion")),
         (_, _) => Err(shape("log-likelihoods")),
@@ -87,12 +104,26 @@ fn multiple_choice(
     choice: &MultipleChoice,
     conditional: Vec<Likelihood>,
     unconditional: Vec<Likelihood>,
-) -> Result<Graded, Error> {
+) -> Graded {
+    let outcome = choice_parts(choice, &conditional, &unconditional).map_err(Unscored::from);
+    let usage = likelihood_usage(conditional.iter().chain(&unconditional));
+    let response = Response::Likelihoods { conditional, unconditional };
+    Graded { outcome, response, usage, changed: Vec::new() }
+}
+
+fn choice_parts(
+    choice: &MultipleChoice,
+    conditional: &[Likelihood],
+    unconditional: &[Likelihood],
+) -> Result<Parts, Error> {
     let expected = choice.continuations.len();
     let expected_unconditional = if choice.unconditional { expected } else { 0 };
-    for (found, expected) in [(conditional.len(), expected), (unconditional.len(), expected_unconditional)] {
+    for (found, expected) in
+        [(conditional.len(), expected), (unconditional.len(), expected_unconditional)]
+    {
         if found != expected {
-            return Err(Error::unexpected(format!("{found} log-likelihoods came for {expected} continuations")));
+            let message = format!("{found} log-likelihoods came for {expected} continuations");
+            return Err(Error::unexpected(message));
         }
     }
     let options = conditional
@@ -108,22 +139,24 @@ fn multiple_choice(
             })
         })
         .collect::<Result<Vec<_>, Error>>()?;
-    let parts = multiple_choice::score(&choice.choices.texts, &options, &choice.gold)
-        .map_err(|error| Error::unexpected(error.to_string()))?;
-    let usage = likelihood_usage(conditional.iter().chain(&unconditional));
-    let response = Response::Likelihoods { conditional, unconditional };
-    Ok(Graded { outcome: Ok(parts), response, usage, changed: Vec::new() })
+    multiple_choice::score(&choice.choices.texts, &options, &choice.gold)
+        .map_err(|error| Error::unexpected(error.to_string()))
 }
 
-fn rolling(text: &str, likelihoods: Vec<Likelihood>) -> Result<Graded, Error> {
-    let [likelihood] = likelihoods.as_slice() else {
-        return Err(Error::unexpected(format!("{} log-likelihoods came for one text", likelihoods.len())));
-    };
-    let loglikelihood = checked(likelihood, "the text")?;
-    let parts = perplexity::score(text, loglikelihood).map_err(|error| Error::unexpected(error.to_string()))?;
+fn rolling(text: &str, likelihoods: Vec<Likelihood>) -> Graded {
+    let outcome = rolling_parts(text, &likelihoods).map_err(Unscored::from);
     let usage = likelihood_usage(likelihoods.iter());
     let response = Response::Likelihoods { conditional: likelihoods, unconditional: Vec::new() };
-    Ok(Graded { outcome: Ok(parts), response, usage, changed: Vec::new() })
+    Graded { outcome, response, usage, changed: Vec::new() }
+}
+
+fn rolling_parts(text: &str, likelihoods: &[Likelihood]) -> Result<Parts, Error> {
+    let [likelihood] = likelihoods else {
+        let message = format!("{} log-likelihoods came for one text", likelihoods.len());
+        return Err(Error::unexpected(message));
+    };
+    let loglikelihood = checked(likelihood, "the text")?;
+    perplexity::score(text, loglikelihood).map_err(|error| Error::unexpected(error.to_string()))
 }
 
 /// Prompt tokens: as the plugin counts them, else those that were scored.
@@ -137,25 +170,29 @@ fn likelihood_usage<'a>(likelihoods: impl Iterator<Item = &'a Likelihood>) -> To
 fn generated(task: &Task, form: &Generate, completion: Completion) -> Result<Graded, Error> {
     let rules = task.rules.as_ref().ok_or_else(|| shape("what the task grades"))?;
     let wanted = task.generation.as_ref().map_or(1, |generation| generation.n.get()) as usize;
-    if completion.choices.len() != wanted {
-        let found = completion.choices.len();
-        return Err(Error::unexpected(format!("{found} choices came where {wanted} were asked for")));
-    }
-    let mut grades = Vec::with_capacity(wanted);
-    let mut choices = Vec::with_capacity(wanted);
+    let found = completion.choices.len();
+    let mut wrong = (found != wanted).then(|| {
+        Error::unexpected(format!("{found} choices came where {wanted} were asked for"))
+    });
+    let mut grades = Vec::with_capacity(found);
+    let mut choices = Vec::with_capacity(found);
     for choice in completion.choices {
         let reply = Reply {
             text: &choice.text,
             ending: ending(&choice.finish_reason),
             has_reasoning: choice.reasoning.as_deref().is_some_and(|reasoning| !reasoning.is_empty()),
         };
-        let grade = rules
-            .grade(&reply, &form.references, &form.choices)
-            .map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?;
+        let grade = rules.grade(&reply, &form.references, &form.choices).unwrap_or_else(|error| {
+            wrong.get_or_insert_with(|| Error::new(ErrorKind::Other, error.to_string()));
+            Grade { parts: None, answer: Found::None, incident: None }
+        });
         choices.push(record(choice, &grade));
         grades.push(grade);
     }
-    let outcome = combine(&grades).ok_or_else(|| reason(&grades));
+    let outcome = match wrong {
+        Some(error) => Err(Unscored::from(error)),
+        None => combine(&grades).ok_or_else(|| Unscored { reason: reason(&grades), error: None }),
+    };
     let mut usage = Tokens::default();
     usage.add(&completion.usage);
     let response = Response::Completion { model: completion.model, choices };

@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::{
     backend::{OpenBackend, concurrency},
     executor::ask_backend,
+    plan::Offer,
     retry::RetryPolicy,
 };
 use crate::{
@@ -34,8 +35,6 @@ use crate::{
 
 /// What the outside gives to opening.
 pub struct Surroundings<'a> {
-    /// The plugins that were found.
-    pub discovery: &'a Discovery,
     /// The environment.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// What `~` stands for in token files.
@@ -43,7 +42,7 @@ pub struct Surroundings<'a> {
     /// Where fetched assets are kept.
     pub cache: Option<PathBuf>,
     /// Told while assets are fetched.
-    pub progress: &'a mut dyn FnMut(Progress<'_>),
+    pub progress: Arc<dyn Fn(Progress<'_>) + Send + Sync>,
     /// Is told the secrets, so that it never prints one.
     pub printer: &'a Printer,
 }
@@ -117,6 +116,9 @@ pub enum BackendError {
     /// HTTP cannot be set up.
     #[error("HTTP cannot be set up: {0}")]
     Transport(#[from] TransportError),
+    /// A part of the host failed.
+    #[error("a part of the host failed: {0}")]
+    Broken(String),
     /// The server does not answer as it should.
     #[error("backend `{backend}`{at} is not ready: {error}{hint}")]
     NotReady {
@@ -154,30 +156,52 @@ pub struct Opened {
     pub redactor: Arc<Redactor>,
 }
 
-/// A backend on its way.
-struct Found<'a> {
+/// A backend on its way: its plugin is known, nothing of it has run.
+pub struct Found<'a> {
     config: &'a BackendConfig,
     candidate: &'a Candidate,
     checked: CheckedBackend,
     secrets: Secrets,
 }
 
-/// Opens the backends that tasks use.
+impl Found<'_> {
+    /// What the backend can be asked for.
+    pub fn offer(&self) -> Offer<'_> {
+        Offer { id: &self.config.id, declared: &self.candidate.inspection.manifest.plugin }
+    }
+}
+
+/// Finds the plugins of the backends that tasks use, and checks what the run file says against their
+/// manifests. No code of a plugin runs.
 ///
 /// # Errors
-/// What is wrong in the run file. If none opens, why the first one does not.
-pub async fn open(file: &RunFile, around: &mut Surroundings<'_>) -> Result<Opened, BackendError> {
+/// What is wrong in the run file, or a secret that is missing.
+pub fn find<'a>(
+    file: &'a RunFile,
+    discovery: &'a Discovery,
+    around: &Surroundings<'_>,
+) -> Result<Vec<Found<'a>>, BackendError> {
     let run = &file.config;
-    let discovery = around.discovery;
-    let mut found = Vec::new();
-    for (index, config) in run.backends.iter().enumerate() {
-        if run.tasks.iter().any(|task| task.backends.contains(&config.id)) {
-            found.push(find(file, index, config, discovery, around)?);
-        }
-    }
+    let used = |config: &BackendConfig| run.tasks.iter().any(|task| task.backends.contains(&config.id));
+    let backends = run.backends.iter().enumerate().filter(|(_, config)| used(config));
+    let found = backends
+        .map(|(index, config)| find_one(file, index, config, discovery, around))
+        .collect::<Result<Vec<_>, _>>()?;
     for backend in &found {
         around.printer.hide(backend.secrets.iter());
     }
+    Ok(found)
+}
+
+/// Opens backends.
+///
+/// # Errors
+/// What is wrong in the run file. If none opens, why the first one does not.
+pub async fn open(
+    run: &RunConfig,
+    found: Vec<Found<'_>>,
+    around: &Surroundings<'_>,
+) -> Result<Opened, BackendError> {
     let redactor = Arc::new(Redactor::new(found.iter().flat_map(|backend| backend.secrets.iter())));
     let transport = Transport::new(Settings {
         connect_timeout: run.run.connect_timeout,
@@ -212,14 +236,15 @@ struct Libraries {
 }
 
 impl Libraries {
-    fn get(&mut self, backend: &Found<'_>) -> Result<Loaded, BackendError> {
+    /// The plugin of a backend, and whether this is its first use.
+    fn get(&mut self, backend: &Found<'_>) -> Result<(Loaded, bool), BackendError> {
         if let Some(library) = self.loaded.get(backend.candidate.id()) {
-            return Ok(*library);
+            return Ok((*library, false));
         }
         let (library, identity) = load(backend)?;
         self.loaded.insert(backend.candidate.id().to_owned(), library);
         self.plugins.push(identity);
-        Ok(library)
+        Ok((library, true))
     }
 }
 
@@ -230,15 +255,22 @@ async fn bring_up(
     run: &RunConfig,
     transport: Transport,
     redactor: &Arc<Redactor>,
-    around: &mut Surroundings<'_>,
+    around: &Surroundings<'_>,
 ) -> Result<OpenBackend, BackendError> {
-    let library = libraries.get(&backend)?;
-    let opened = open_one(backend, library, run, transport, redactor, around)?;
+    let (library, first) = libraries.get(&backend)?;
+    if first && backend.candidate.provenance == Provenance::Directory {
+        around.printer.notice(&format!(
+            "plugin `{}` ({}) did not come with this host and runs in-process, with the host's own rights",
+            backend.candidate.id(),
+            backend.candidate.path.display()
+        ));
+    }
+    let opened = open_one(backend, library, run, transport, redactor, around).await?;
     introduce(opened, run.run.attempt_timeout).await
 }
 
 /// Finds a backend's plugin and checks what the run file says against its manifest.
-fn find<'a>(
+fn find_one<'a>(
     file: &RunFile,
     index: usize,
     config: &'a BackendConfig,
@@ -303,13 +335,13 @@ fn load(backend: &Found<'_>) -> Result<(Loaded, PluginIdentity), BackendError> {
     Ok((library, identity))
 }
 
-fn open_one(
+async fn open_one(
     backend: Found<'_>,
     library: Loaded,
     run: &RunConfig,
     transport: Transport,
     redactor: &Arc<Redactor>,
-    around: &mut Surroundings<'_>,
+    around: &Surroundings<'_>,
 ) -> Result<OpenBackend, BackendError> {
     let Found { config, candidate, checked, secrets } = backend;
     let manifest = candidate.inspection.manifest.clone();
@@ -317,7 +349,10 @@ fn open_one(
     let env = declared.env.iter().filter_map(|name| Some((name.clone(), (around.variable)(name)?))).collect();
     let mut assets = BTreeMap::new();
     for (name, wanted) in &config.assets {
-        let path = asset::fetch(wanted, around.cache.as_deref(), around.progress)
+        let (asset, cache, progress) = (wanted.clone(), around.cache.clone(), Arc::clone(&around.progress));
+        let fetch = move || asset::fetch(&asset, cache.as_deref(), &mut |now| progress(now));
+        let path = elsewhere(fetch)
+            .await?
             .map_err(|source| BackendError::Asset { backend: config.id.clone(), source })?;
         assets.insert(name.clone(), absolute(&path).display().to_string());
     }
@@ -329,12 +364,15 @@ fn open_one(
     };
     let setup = Setup { config: Value::Object(checked.config), env, assets };
     let calls = config.concurrency.max(1) as usize;
-    let instance = Instance::open(library, &config.id, setup, declared.limits, transport, access, calls)
-        .map_err(|source| BackendError::Open {
-            backend: config.id.clone(),
-            plugin: config.plugin.clone(),
-            source,
-        })?;
+    let (name, limits) = (config.id.clone(), declared.limits);
+    let instance =
+        elsewhere(move || Instance::open(library, &name, setup, limits, transport, access, calls))
+            .await?
+            .map_err(|source| BackendError::Open {
+                backend: config.id.clone(),
+                plugin: config.plugin.clone(),
+                source,
+            })?;
     Ok(OpenBackend {
         id: config.id.clone(),
         stream: config.stream && declared.capabilities.contains(&Capability::Stream),
@@ -384,6 +422,14 @@ async fn introduce(mut backend: OpenBackend, attempt_timeout: Duration) -> Resul
     };
     backend.description = description;
     Ok(backend)
+}
+
+/// Runs what blocks (a download, a plugin that loads a model) on a thread of its own, so that an interrupt
+/// is heard meanwhile.
+async fn elsewhere<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BackendError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| BackendError::Broken(error.to_string()))
 }
 
 fn absolute(path: &Path) -> PathBuf {

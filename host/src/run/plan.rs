@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plugin_api::capability::Capability;
+use plugin_api::{capability::Capability, manifest::Declared};
 
 use super::{backend::OpenBackend, event::UnitName};
 use crate::task::{
@@ -22,6 +22,24 @@ pub struct Unit {
     pub task: Task,
     /// The backend.
     pub backend: Arc<OpenBackend>,
+}
+
+/// A backend before it is open: its id, and what its plugin declares.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer<'a> {
+    /// The backend's id.
+    pub id: &'a str,
+    /// The plugin's own words.
+    pub declared: &'a Declared,
+}
+
+/// A task and the backend that it will be asked of, in the form that the backend can do.
+#[derive(Debug)]
+pub struct Pair {
+    /// The task.
+    pub task: Task,
+    /// The backend's id.
+    pub backend: String,
 }
 
 /// Why a run cannot begin.
@@ -49,45 +67,57 @@ pub enum PlanError {
     Nothing,
 }
 
-/// Pairs tasks with backends, each in the form that the backend can do.
+/// Pairs tasks with backends, each in the form that the backend can do. Asks nobody: manifests say it.
 ///
 /// # Errors
 /// The first pair that cannot work, with the ways out.
-pub fn plan(
-    tasks: Vec<(Task, Vec<String>)>,
-    backends: &[Arc<OpenBackend>],
-) -> Result<Vec<Arc<Unit>>, PlanError> {
-    let mut units = Vec::new();
+pub fn plan(tasks: Vec<(Task, Vec<String>)>, offers: &[Offer<'_>]) -> Result<Vec<Pair>, PlanError> {
+    let mut pairs = Vec::new();
     for (task, names) in tasks {
-        for backend in backends.iter().filter(|backend| names.contains(&backend.id)) {
-            let index = units.len();
-            let name = UnitName { task: task.id.0.clone(), backend: backend.id.clone() };
-            let task = suited(&task, backend, backends)?;
-            units.push(Arc::new(Unit { index, name, task, backend: Arc::clone(backend) }));
+        for offer in offers.iter().filter(|offer| names.iter().any(|name| name == offer.id)) {
+            let task = suited(&task, offer, offers)?;
+            pairs.push(Pair { task, backend: offer.id.to_owned() });
         }
     }
-    if units.is_empty() { Err(PlanError::Nothing) } else { Ok(units) }
+    if pairs.is_empty() { Err(PlanError::Nothing) } else { Ok(pairs) }
+}
+
+/// The pairs whose backend is open, in the plan's order.
+pub fn units(pairs: Vec<Pair>, backends: &[Arc<OpenBackend>]) -> Vec<Arc<Unit>> {
+    let open = pairs.into_iter().filter_map(|pair| {
+        let backend = backends.iter().find(|backend| backend.id == pair.backend)?;
+        Some((pair.task, Arc::clone(backend)))
+    });
+    let unit = |(index, (task, backend)): (usize, (Task, Arc<OpenBackend>))| {
+        let name = UnitName { task: task.id.0.clone(), backend: backend.id.clone() };
+        Arc::new(Unit { index, name, task, backend })
+    };
+    open.enumerate().map(unit).collect()
 }
 
 /// The task in the form that the backend can do.
-fn suited(task: &Task, backend: &OpenBackend, all: &[Arc<OpenBackend>]) -> Result<Task, PlanError> {
-    let missing = missing(task, backend);
+fn suited(task: &Task, offer: &Offer<'_>, all: &[Offer<'_>]) -> Result<Task, PlanError> {
+    let missing = missing(task, offer);
     let Some(first) = missing.first() else { return Ok(task.clone()) };
-    if let Some(fallback) = task.fallback().transpose()? {
-        if self::missing(&fallback, backend).is_empty() {
-            return Ok(fallback);
+    let mut hint = String::new();
+    let fallback = task.fallback().transpose()?;
+    let also_missing = fallback.as_ref().map(|fallback| self::missing(fallback, offer));
+    match (fallback, also_missing.as_deref()) {
+        (Some(fallback), Some([])) => return Ok(fallback),
+        (_, Some([also, ..])) => {
+            hint.push_str(&format!("; nor the {} that its fallback needs", in_words(also, task.format)));
         }
+        _ => {}
     }
     let able: Vec<&str> = all
         .iter()
         .filter(|other| self::missing(task, other).is_empty())
-        .map(|other| other.id.as_str())
+        .map(|other| other.id)
         .collect();
-    let mut hint = String::new();
     if !able.is_empty() {
         hint.push_str(&format!("; in this run file these do: {}", able.join(", ")));
     }
-    if task.ability == Ability::Loglikelihood {
+    if task.ability == Ability::Loglikelihood && also_missing.is_none() {
         hint.push_str(
             "; or say fallback = \"generate\" in the task, to ask for the letter of an option instead \
              (another measure: the two do not compare)",
@@ -98,14 +128,14 @@ fn suited(task: &Task, backend: &OpenBackend, all: &[Arc<OpenBackend>]) -> Resul
     Err(PlanError::Unsupported {
         task: task.id.0.clone(),
         need: in_words(first, task.format),
-        backend: backend.id.clone(),
-        plugin: backend.manifest.plugin.id.clone(),
+        backend: offer.id.to_owned(),
+        plugin: offer.declared.id.clone(),
         hint,
     })
 }
 
 /// What the backend would need and does not declare.
-fn missing(task: &Task, backend: &OpenBackend) -> Vec<Capability> {
+fn missing(task: &Task, offer: &Offer<'_>) -> Vec<Capability> {
     let chat = task.format == PromptFormat::Chat;
     let needed = match task.ability {
         Ability::Loglikelihood if chat => vec![Capability::Loglikelihood, Capability::Render],
@@ -114,7 +144,10 @@ fn missing(task: &Task, backend: &OpenBackend) -> Vec<Capability> {
         Ability::Generate if chat => vec![Capability::Chat],
         Ability::Generate => vec![Capability::Generate],
     };
-    needed.into_iter().filter(|capability| !backend.can(capability)).collect()
+    needed
+        .into_iter()
+        .filter(|capability| !offer.declared.capabilities.contains(capability))
+        .collect()
 }
 
 fn in_words(capability: &Capability, format: PromptFormat) -> String {

@@ -9,7 +9,7 @@ use plugin_api::Error;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    event::{Event, Reporter},
+    event::{Event, Reporter, UnitName},
     executor::Finished,
     feed::Work,
     grade::Graded,
@@ -22,9 +22,13 @@ use crate::{
     stats::exact::ExactError,
     store::{
         journal::Journal,
+        run_dir,
         record::{self, Failure, Question, Response, SampleKey, SampleRecord, Status, Tokens},
     },
 };
+
+/// Most notes that are written down before the file is flushed and anyone is told.
+const BATCH: usize = 256;
 
 /// What the recorder is told.
 #[derive(Debug)]
@@ -102,19 +106,23 @@ pub fn start(
             store: sinks.store,
         };
         let mut error = None;
+        let mut batch = Vec::new();
         while let Some(note) = notes.blocking_recv() {
-            if error.is_some() {
-                continue;
+            batch.push(note);
+            while batch.len() < BATCH {
+                let Ok(note) = notes.try_recv() else { break };
+                batch.push(note);
             }
-            let idle = notes.is_empty();
-            if let Err(failed) = recorder.take(note, idle) {
+            if error.is_some() {
+                batch.clear();
+            } else if let Err(failed) = recorder.take(&mut batch) {
                 error = Some(failed);
                 stop.send_replace(true);
             }
         }
         let finished = recorder.journal.finish();
         let error = error.or_else(|| {
-            finished.err().map(|source| RecordError::Write { file: "journal.jsonl", source })
+            finished.err().map(|source| RecordError::Write { file: run_dir::JOURNAL, source })
         });
         Recorded { tallies: recorder.tallies, reporters: recorder.reporters, error }
     })
@@ -128,59 +136,64 @@ struct Recorder {
 }
 
 impl Recorder {
-    fn take(&mut self, note: Note, idle: bool) -> Result<(), RecordError> {
-        match note {
-            Note::Event(event) => self.report(&event),
-            Note::Retry(unit, event) => {
-                if let Some(tally) = self.tallies.get_mut(unit) {
+    /// Records a batch: its lines are handed to the system before anyone hears of a sample in it.
+    fn take(&mut self, batch: &mut Vec<Note>) -> Result<(), RecordError> {
+        let write = |source| RecordError::Write { file: run_dir::JOURNAL, source };
+        let mut heard = Vec::with_capacity(batch.len());
+        for note in batch.drain(..) {
+            let tally = note.unit().and_then(|unit| self.tallies.get_mut(unit));
+            heard.push(match (note, tally) {
+                (Note::Retry(_, event), Some(tally)) => {
                     tally.retry();
+                    event
                 }
-                self.report(&event);
-            }
-            Note::Skipped(unit, event) => {
-                if let Some(tally) = self.tallies.get_mut(unit) {
+                (Note::Skipped(_, event), Some(tally)) => {
                     tally.skip();
+                    event
                 }
-                self.report(&event);
+                (Note::Finished(finished), Some(tally)) => {
+                    tally.time(&finished);
+                    let record = record(*finished, self.store);
+                    self.journal.append(&record).map_err(write)?;
+                    let id = || record.sample.id.clone();
+                    tally.add(&record).map_err(|source| RecordError::Score { id: id(), source })?;
+                    event(tally.name().clone(), record)
+                }
+                (Note::Event(event) | Note::Retry(_, event) | Note::Skipped(_, event), _) => event,
+                (Note::Finished(_), None) => continue,
+            });
+        }
+        self.journal.flush().map_err(write)?;
+        for event in &heard {
+            for reporter in &mut self.reporters {
+                reporter.on(event);
             }
-            Note::Finished(finished) => self.finished(*finished, idle)?,
         }
         Ok(())
     }
+}
 
-    fn finished(&mut self, finished: Finished, idle: bool) -> Result<(), RecordError> {
-        let write = |source| RecordError::Write { file: "journal.jsonl", source };
-        let unit = finished.work.unit.index;
-        if let Some(tally) = self.tallies.get_mut(unit) {
-            tally.time(&finished);
+impl Note {
+    /// The unit that it is about.
+    fn unit(&self) -> Option<usize> {
+        match self {
+            Self::Finished(finished) => Some(finished.work.unit.index),
+            Self::Retry(unit, _) | Self::Skipped(unit, _) => Some(*unit),
+            Self::Event(_) => None,
         }
-        let record = record(finished, self.store);
-        self.journal.append(&record).map_err(write)?;
-        if idle {
-            self.journal.flush().map_err(write)?;
-        }
-        if let Some(tally) = self.tallies.get_mut(unit) {
-            let id = || record.sample.id.clone();
-            tally.add(&record).map_err(|source| RecordError::Score { id: id(), source })?;
-            let name = tally.name().clone();
-            let event = Event::Sample {
-                unit: name,
-                id: record.sample.id,
-                repeat: record.sample.repeat,
-                status: record.status,
-                scores: record.scores,
-                error: record.error.map(|error| format!("{}: {}", error.kind, error.message)),
-                ms: record.timing_ms.total,
-            };
-            self.report(&event);
-        }
-        Ok(())
     }
+}
 
-    fn report(&mut self, event: &Event) {
-        for reporter in &mut self.reporters {
-            reporter.on(event);
-        }
+/// What reporters are told of a finished sample.
+fn event(unit: UnitName, record: SampleRecord) -> Event {
+    Event::Sample {
+        unit,
+        id: record.sample.id,
+        repeat: record.sample.repeat,
+        status: record.status,
+        scores: record.scores,
+        error: record.error.map(|error| format!("{}: {}", error.kind, error.message)),
+        ms: record.timing_ms.total,
     }
 }
 
@@ -192,8 +205,9 @@ fn record(finished: Finished, store: Store) -> SampleRecord {
         Ok(Graded { outcome: Ok(parts), response, usage, changed }) => {
             (Status::Scored, Some(parts), Some(response), None, usage, changed)
         }
-        Ok(Graded { outcome: Err(reason), response, usage, changed }) => {
-            (Status::Unscored(reason), None, Some(response), None, usage, changed)
+        Ok(Graded { outcome: Err(unscored), response, usage, changed }) => {
+            let error = unscored.error.as_ref().map(Failure::from);
+            (Status::Unscored(unscored.reason), None, Some(response), error, usage, changed)
         }
         Err(error) => unanswered(&error),
     };

@@ -136,9 +136,9 @@ impl Tally {
     /// More samples than can be counted.
     pub fn result(&self) -> Result<TaskResult, ExactError> {
         let mut result = self.result.clone();
-        result.samples.scored = self.aggregate.samples_scored();
-        result.samples.unscored = self.aggregate.samples_unscored();
-        result.samples.total = result.samples.scored + result.samples.unscored;
+        result.samples.total = self.finished;
+        result.samples.unscored = result.unscored_reasons.values().sum();
+        result.samples.scored = self.finished - result.samples.unscored;
         for value in self.metrics()? {
             let entry = MetricEntry {
                 value: value.value,

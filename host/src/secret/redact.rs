@@ -76,7 +76,8 @@ impl Redactor {
         }
     }
 
-    fn redact_value(&self, value: &mut Value) {
+    /// Takes secrets out of every string in a value.
+    pub fn redact_value(&self, value: &mut Value) {
         match value {
             Value::String(text) => {
                 if let Cow::Owned(clean) = self.redact(text) {

@@ -8,6 +8,8 @@ use std::{
 
 use serde::Serialize;
 
+use crate::secret::Redactor;
+
 /// Name of the file that says what ran.
 pub const MANIFEST: &str = "manifest.json";
 /// Name of the file with a line for each finished sample.
@@ -91,15 +93,23 @@ impl RunDir {
             .map_err(|source| StoreError { path, action: "make this file", source })
     }
 
-    /// Writes a JSON file as a whole: under a temporary name, then renamed.
+    /// Writes a JSON file as a whole: under a temporary name, then renamed; with the secrets that
+    /// `redactor` knows taken out, since a server may have named itself by one.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn write_json<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StoreError> {
+    pub fn write_json<T: Serialize>(
+        &self,
+        name: &str,
+        value: &T,
+        redactor: &Redactor,
+    ) -> Result<(), StoreError> {
         let path = self.path.join(name);
         let write = || {
+            let mut value = serde_json::to_value(value)?;
+            redactor.redact_value(&mut value);
             let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
-            serde_json::to_writer_pretty(&mut file, value)?;
+            serde_json::to_writer_pretty(&mut file, &value)?;
             file.write_all(b"\n")?;
             file.as_file().sync_all()?;
             file.persist(&path)?;

@@ -89,14 +89,14 @@ pub struct TaskResult {
     pub retries: u64,
 }
 
-/// How many samples.
+/// How many samples. Each repeat counts, as it does in a sample's identity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Finished, scored or not.
     pub total: u64,
-    /// With a score in at least one repeat.
+    /// With a score.
     pub scored: u64,
-    /// Without.
+    /// Without; [`TaskResult::unscored_reasons`] says why, and adds up to this.
     pub unscored: u64,
     /// Records left out because of `on_bad_sample = "skip"`.
     #[serde(default, skip_serializing_if = "is_zero")]
