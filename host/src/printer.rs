@@ -136,11 +136,6 @@ impl Printer {
         }
     }
 
-    /// Something that the user must be told, whatever was asked to be said: who runs with whose rights. Always.
-    pub fn notice(&self, text: &str) {
-        self.talk(Tone::Warning, text);
-    }
-
     /// Why something failed. Always.
     pub fn error(&self, text: &str) {
         self.talk(Tone::Error, text);

@@ -7,7 +7,7 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     time::Duration,
@@ -449,6 +449,24 @@ impl Stream {
     /// The connection broke, or nothing came for too long.
     pub async fn chunk(&mut self) -> Result<Option<Cow<'static, [u8]>>> {
         Ok(self.call.chunk().await?.map(Cow::Owned))
+    }
+
+    /// Reads on for at most `grace`, and forgets what comes: a reply read to its end leaves its connection
+    /// fit for the next call. For when the answer is whole but the stream is not yet over.
+    pub async fn drain(self, io: &Io, grace: Duration) {
+        let mut grace = pin!(io.wait(grace));
+        loop {
+            let mut chunk = pin!(self.call.chunk());
+            let over = std::future::poll_fn(|context| {
+                if grace.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(true);
+                }
+                chunk.as_mut().poll(context).map(|chunk| !matches!(chunk, Ok(Some(_))))
+            });
+            if over.await {
+                return;
+            }
+        }
     }
 
     /// The rest of the reply as a whole one; for a status that is not a success, say.

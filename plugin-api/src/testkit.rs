@@ -115,11 +115,13 @@ impl<B: Backend> Driver<B> {
 pub fn check_schema<B: Backend>(crate_folder: &str) -> Result<(), String> {
     let path = Path::new(crate_folder).join("config.schema.json");
     let schema = schemars::schema_for!(B::Config);
-    let fresh = serde_json::to_string_pretty(&schema).map_err(|error| error.to_string())? + "\n";
+    let fresh = sorted(schema.to_value());
     if std::env::var_os("UPDATE_SCHEMA").is_some() {
-        return fs::write(&path, fresh).map_err(|error| format!("{}: {error}", path.display()));
+        return fs::write(&path, format!("{fresh:#}\n"))
+            .map_err(|error| format!("{}: {error}", path.display()));
     }
-    if fs::read_to_string(&path).is_ok_and(|found| found == fresh) {
+    let found = fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok());
+    if found.map(sorted).as_ref() == Some(&fresh) {
         return Ok(());
     }
     Err(format!(
@@ -131,6 +133,19 @@ pub fn check_schema<B: Backend>(crate_folder: &str) -> Result<(), String> {
 /// Pushes an action as it stands, sensible or not: for plugins that misbehave so that a host can be tested.
 pub fn push_raw(io: &Io, head: impl Into<Vec<u8>>, body: impl Into<Vec<u8>>) {
     io.push_raw(head.into(), body.into());
+}
+
+/// The value with its keys in order, whether or not another crate makes `serde_json` keep them as they came.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        Value::Object(object) => {
+            let mut entries: Vec<_> = object.into_iter().collect();
+            entries.sort_by(|a, b| a.0.cmp(&b.0));
+            entries.into_iter().map(|(key, item)| (key, sorted(item))).collect()
+        }
+        scalar => scalar,
+    }
 }
 
 /// The failure that an action carries, if it is one.

@@ -114,7 +114,7 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "plugin = \"local\"",
             "plugin = \"local\"\nurl = 1\nisolation = \"workr\"",
             &[],
-            "demo.toml:14: backend.small.url: unknown key\n  hint: known keys: allow_unchecked_layout, asset, base_url, concurrency, config, id, isolation, model, origins, plugin, secrets, slot\n\
+            "demo.toml:14: backend.small.url: unknown key\n  hint: known keys: allow_unchecked_layout, asset, base_url, concurrency, config, id, isolation, model, origins, plugin, secrets, slot, stream\n\
              demo.toml:15: backend.small.isolation: expected one of `in-process`, `worker`, found the string \"workr\"\n  hint: did you mean `worker`?",
         ),
         (

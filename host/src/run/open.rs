@@ -259,7 +259,7 @@ async fn bring_up(
 ) -> Result<OpenBackend, BackendError> {
     let (library, first) = libraries.get(&backend)?;
     if first && backend.candidate.provenance == Provenance::Directory {
-        around.printer.notice(&format!(
+        around.printer.warn(&format!(
             "plugin `{}` ({}) did not come with this host and runs in-process, with the host's own rights",
             backend.candidate.id(),
             backend.candidate.path.display()

@@ -26,6 +26,8 @@ use std::{
     },
 };
 
+use std::time::Duration;
+
 use plugin_api::{
     Backend, Choice, Completion, Description, Error, ErrorKind, Generate, Health, Host,
     HttpRequest, Io, Level, Likelihood, Loglikelihood, Message, Prompt, Reply, Result, Rolling,
@@ -262,9 +264,12 @@ async fn streamed_choice(
         }
         pass_on(io, collector.delta());
     };
-    // The answer is whole: whatever a proxy still sends, or does not, is not waited for.
-    let Ended { choice, usage } = ended;
+    let Ended { choice, usage, by_server } = ended;
     pass_on(io, collector.rest(&choice));
+    if by_server {
+        // A proxy may keep the stream open; the answer is whole without its end.
+        stream.drain(io, Duration::from_millis(100)).await;
+    }
     Ok((choice, usage))
 }
 

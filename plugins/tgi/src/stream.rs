@@ -35,6 +35,8 @@ pub struct Ended {
     pub choice: Choice,
     /// What it cost.
     pub usage: Usage,
+    /// Whether the server is done. If not, it missed a stop text or was not told of it, and would go on.
+    pub by_server: bool,
 }
 
 /// One event: a token, or an error. No field is always there.
@@ -126,14 +128,14 @@ impl<'s> Collector<'s> {
             completion_tokens: Some(details.map_or(self.count, |details| details.generated_tokens)),
             ..Usage::default()
         };
-        Ended { choice, usage }
+        Ended { choice, usage, by_server: true }
     }
 
     fn cut(&mut self, cut: usize) -> Ended {
         let mut choice = decode::finished(self.text.clone(), Some(cut), None);
         choice.logprobs = self.logprobs(Some(cut));
         let usage = Usage { completion_tokens: Some(self.count), ..Usage::default() };
-        Ended { choice, usage }
+        Ended { choice, usage, by_server: false }
     }
 
     fn logprobs(&mut self, cut: Option<usize>) -> Option<Vec<TokenLogprob>> {
@@ -180,6 +182,7 @@ mod tests {
         assert_eq!(ended.choice.logprobs.as_ref().map(Vec::len), Some(4));
         assert_eq!(collector.rest(&ended.choice), "");
         assert_eq!((ended.usage.prompt_tokens, ended.usage.completion_tokens), (Some(7), Some(3)));
+        assert!(ended.by_server);
     }
 
     #[test]
@@ -188,7 +191,7 @@ mod tests {
         let mut collector = Collector::new(&stops, false);
         assert!(collector.take(&token("yes")).unwrap().is_none());
         let ended = collector.take(&token(" ## more")).unwrap().unwrap();
-        assert_eq!(ended.choice.text, "yes ");
+        assert_eq!((ended.choice.text.as_str(), ended.by_server), ("yes ", false));
         assert_eq!(ended.usage.completion_tokens, Some(2));
     }
 

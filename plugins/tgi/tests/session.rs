@@ -88,8 +88,10 @@ fn deltas(pushed: &[Pushed]) -> String {
         .collect()
 }
 
+/// How often the first call was cancelled.
 fn cancels(pushed: &[Pushed]) -> usize {
-    pushed.iter().filter(|pushed| matches!(pushed.action(), Action::Cancel(_))).count()
+    let first = |action| matches!(action, Action::Cancel(cancel) if cancel.call == Decimal(1));
+    pushed.iter().filter(|pushed| first(pushed.action())).count()
 }
 
 fn reply_json(driver: &mut Driver<Tgi>, call: u64, body: &Value) -> Vec<Pushed> {
