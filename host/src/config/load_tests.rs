@@ -114,7 +114,7 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "plugin = \"local\"",
             "plugin = \"local\"\nurl = 1\nisolation = \"workr\"",
             &[],
-            "demo.toml:14: backend.small.url: unknown key\n  hint: known keys: allow_unchecked_layout, asset, base_url, concurrency, config, id, isolation, model, origins, plugin, secrets, slot\n\
+            "demo.toml:14: backend.small.url: unknown key\n  hint: known keys: allow_unchecked_layout, asset, base_url, concurrency, config, id, isolation, model, origins, plugin, secrets, slot, stream\n\
              demo.toml:15: backend.small.isolation: expected one of `in-process`, `worker`, found the string \"workr\"\n  hint: did you mean `worker`?",
         ),
         (
@@ -202,6 +202,12 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "--set run.concurrency: run.concurrency: expected at least 1, found 0",
         ),
         ("plugin = \"tgi\"", "", &[], "demo.toml:6: backend.0.plugin: is required and missing"),
+        (
+            "tasks/piqa.toml",
+            "${DIR}/piqa.toml",
+            &[],
+            "demo.toml:19: task.0.file: the environment variable DIR is not set; set it, or give a default: `${DIR:-…}`",
+        ),
     ];
     for (from, to, sets, expected) in table {
         assert!(GOOD.contains(from), "{from}");
@@ -240,6 +246,48 @@ fn mistakes_in_a_task_file_are_told_at_its_own_lines() {
         assert!(TASK.contains(from), "{from}");
         let error = load_texts(GOOD, &TASK.replacen(from, to, 1), &[]).1.map(|_| ()).unwrap_err();
         assert_eq!(error, expected, "{from} -> {to}");
+    }
+}
+
+/// Of a task only paths may depend on the machine; a prompt with a dollar in it is that prompt.
+#[test]
+fn only_the_paths_of_a_task_refer_to_the_environment() {
+    let texts = r#"
+user = "$$5$$ ${HOME} {{ goal }}"
+[choices]
+texts = ["${HOME}", "$$x$$"]
+[few_shot]
+source = "${POOL:-pool.jsonl}"
+source_labels = "${POOL:-pool.lst}"
+examples = [{ goal = "${HOME}" }]
+"#;
+    let data = "path = \"${DATA:-y.jsonl}\"\nlabels = \"$$${DATA:-y.lst}\"";
+    let task = TASK.replace("path = \"x.jsonl\"", data);
+    let (head, _) = task.split_once("user").unwrap();
+    let task = format!("{head}{texts}").replace("{{ label }}", "${HOME}");
+    let in_a_file = load_texts(GOOD, &task, &[]).1.unwrap().config.tasks.remove(0).task;
+    let inline = format!("{GOOD}[[task]]\nid = \"inline\"\n{task}")
+        .replace("[data]", "[task.data]")
+        .replace("[prompt]", "[task.prompt]")
+        .replace("[choices]", "[task.choices]")
+        .replace("[few_shot]", "[task.few_shot]");
+    let inline = load_text(&inline, &[]).1.unwrap().config.tasks.remove(1).task;
+    for task in [in_a_file, inline] {
+        let value = serde_json::to_value(&task).unwrap();
+        let table = [
+            ("/target", "${HOME}"),
+            ("/prompt/user", "$$5$$ ${HOME} {{ goal }}"),
+            ("/choices/texts/0", "${HOME}"),
+            ("/choices/texts/1", "$$x$$"),
+            ("/few_shot/examples/0/goal", "${HOME}"),
+            ("/few_shot/source", "pool.jsonl"),
+            ("/few_shot/source_labels", "pool.lst"),
+            ("/data/path", "y.jsonl"),
+            ("/data/labels", "$y.lst"),
+        ];
+        for (pointer, expected) in table {
+            assert_eq!(value.pointer(pointer).unwrap(), expected, "{pointer}");
+        }
     }
 }
 
