@@ -70,8 +70,8 @@ fn a_run_file_means_what_it_says() {
     let (dir, loaded) = load_text(GOOD, &["run.concurrency=8", "backend.small.concurrency=2"]);
     let config = loaded.unwrap().config;
     assert_eq!(
-        (config.name.as_str(), config.out.as_path(), config.seed),
-        ("demo", Path::new("runs"), 1234)
+        (config.name.as_str(), config.out.as_path()),
+        ("demo", Path::new("runs"))
     );
     assert_eq!((config.run.attempt_timeout.as_secs(), config.run.max_retries), (120, 5));
     assert_eq!(config.run.max_unscored, MaxUnscored::Share(0.5));
@@ -95,8 +95,10 @@ fn the_digest_names_the_meaning_and_not_the_layout() {
         reference,
         digest(&format!("# a comment\n{}", GOOD.replace("\"2m\"", "\"120s\"")), &[])
     );
-    assert_eq!(reference, digest(GOOD, &["seed=1234", "task.piqa.repeats=1"]));
-    assert_ne!(reference, digest(GOOD, &["seed=1"]));
+    assert_eq!(reference, digest(GOOD, &["task.piqa.repeats=1"]));
+    let with_seed = ["task.piqa.few_shot.n=1", "seed=1234"];
+    assert_eq!(digest(GOOD, &with_seed[..1]), digest(GOOD, &with_seed));
+    assert_ne!(reference, digest(GOOD, &["max_samples=1"]));
     assert_ne!(reference, digest(GOOD, &["task.piqa.prompt.user=other"]));
 }
 
@@ -246,6 +248,29 @@ fn mistakes_in_a_task_file_are_told_at_its_own_lines() {
         assert!(TASK.contains(from), "{from}");
         let error = load_texts(GOOD, &TASK.replacen(from, to, 1), &[]).1.map(|_| ()).unwrap_err();
         assert_eq!(error, expected, "{from} -> {to}");
+    }
+}
+
+/// Each row: what is set, and the seeds of few-shot examples and of generation that the task has then.
+#[test]
+fn the_seed_of_a_run_is_that_of_every_task_without_one() {
+    let table = [
+        (&["task.few_shot.n=2"][..], Some(1234), None),
+        (&["seed=7", "task.few_shot.n=2"], Some(7), None),
+        (&["seed=7", "task.few_shot={n = 2, seed = 3}"], Some(3), None),
+        (&["seed=7", "task.fallback=generate"], None, Some(7)),
+        (&["seed=7", "task.kind=generate"], None, Some(7)),
+        (&["seed=7", "task.kind=generate", "task.generate.seed=3"], None, Some(3)),
+        (&["task.kind=generate"], None, None),
+        (&["seed=7"], None, None),
+    ];
+    for (sets, few_shot, generate) in table {
+        let task = load_text(GOOD, sets).1.unwrap().config.tasks.remove(0).task;
+        let seeds = (
+            task.few_shot.map(|few_shot| few_shot.seed),
+            task.generate.and_then(|generate| generate.seed),
+        );
+        assert_eq!(seeds, (few_shot, generate), "{sets:?}");
     }
 }
 

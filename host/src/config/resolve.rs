@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use plugin_api::manifest::SecretSlot;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::check::join;
@@ -49,10 +49,10 @@ impl Resolver<'_> {
         if let Some(map) = value.as_object_mut() {
             map.remove("task");
         }
-        let raw: RawRun = self.read(value, &[])?;
+        let mut raw: RawRun = self.read(value, &[])?;
         let engine = self.engine(&raw.run);
         let backends: Vec<_> = (0..)
-            .zip(raw.backend)
+            .zip(std::mem::take(&mut raw.backend))
             .map(|(index, raw)| self.backend(index, raw, engine.concurrency))
             .collect();
         let known: Vec<_> = backends.iter().map(|backend| backend.id.clone()).collect();
@@ -62,7 +62,7 @@ impl Resolver<'_> {
         let tasks: Vec<_> = (0..)
             .zip(nodes)
             .zip(base_dirs)
-            .filter_map(|((index, node), dir)| self.task(index, node, dir, &known, raw.max_samples))
+            .filter_map(|((index, node), dir)| self.task(index, node, dir, &known, &raw))
             .collect();
         let ids: Vec<_> = tasks.iter().map(|task| task.id.clone()).collect();
         self.unique("task", &ids);
@@ -77,7 +77,6 @@ impl Resolver<'_> {
             name: raw.name.unwrap_or_else(|| stem.to_owned()),
             out: raw.out.unwrap_or_else(|| "runs".into()),
             max_samples: raw.max_samples,
-            seed: raw.seed.unwrap_or(1234),
             run: engine,
             backends,
             tasks,
@@ -238,7 +237,7 @@ impl Resolver<'_> {
         node: &Node,
         base_dir: PathBuf,
         known: &[String],
-        run_cap: Option<u64>,
+        run: &RawRun,
     ) -> Option<TaskConfig> {
         let name = node.name().map_or_else(|| index.to_string(), str::to_owned);
         let backends = task::backends(node, &join("task", &name), known, &mut self.problems);
@@ -248,12 +247,15 @@ impl Resolver<'_> {
         for key in RUN_KEYS {
             map.remove(key);
         }
+        if let Some(seed) = run.seed {
+            default_seed(map, seed);
+        }
         let position = index.to_string();
         let task: RawTask = self.read(value, &["task", &position])?;
         let Some(id) = node.get_str("id").map(str::to_owned) else {
             return self.wrong(&["task", &position, "id"], "is required and missing");
         };
-        let max_samples = match (own_cap, run_cap) {
+        let max_samples = match (own_cap, run.max_samples) {
             (Some(own), Some(run)) => Some(own.min(run)),
             (own, run) => own.or(run),
         };
@@ -321,5 +323,19 @@ impl Resolver<'_> {
         let (place, key) = self.root.locate(&path);
         self.problems.push(Problem::new(&place, key, message));
         None
+    }
+}
+
+/// Gives a task the run's seed wherever it draws and has none of its own.
+fn default_seed(task: &mut Map<String, Value>, seed: u64) {
+    let generates = task.get("kind").is_some_and(|kind| kind == "generate")
+        || task.get("fallback").is_some_and(|fallback| !fallback.is_null());
+    if generates {
+        task.entry("generate").or_insert_with(|| Value::Object(Map::new()));
+    }
+    for key in ["few_shot", "generate"] {
+        if let Some(table) = task.get_mut(key).and_then(Value::as_object_mut) {
+            table.entry("seed").or_insert_with(|| seed.into());
+        }
     }
 }
