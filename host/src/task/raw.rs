@@ -307,7 +307,7 @@ pub struct RawGenerate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<u32>,
     /// The text that ends a model's thinking, for example `</think>`; what stands before it is no part
-    /// of the answer.
+    /// of the answer. With it `stop` is not sent, since a thought may hold one: only the host cuts there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub think_end: Option<String>,
     /// Further parameters of the vendor, passed on as they are.
