@@ -157,14 +157,14 @@ fn without_answer(incident: Incident, counts_as: CountsAs) -> Grade {
     }
 }
 
-/// The parts of a sample whose request gave several replies: the mean over those that are scored.
+/// The parts of an attempt whose request gave several replies: their mean; none when one of them is
+/// unscored. A mean over the others would hide it: an attempt is either scored or unscored, and only
+/// of an unscored one do the bounds beside a metric take account.
 #[must_use]
 pub fn combine(grades: &[Grade]) -> Option<Parts> {
-    let scored: Vec<Parts> = grades
-        .iter()
-        .filter_map(|grade| grade.parts.clone())
-        .collect();
-    (!scored.is_empty()).then(|| Parts::mean(&scored))
+    let parts: Vec<Parts> =
+        grades.iter().map(|grade| grade.parts.clone()).collect::<Option<_>>()?;
+    (!parts.is_empty()).then(|| Parts::mean(&parts))
 }
 
 #[cfg(test)]
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn several_replies_count_with_their_mean() {
+    fn several_replies_count_with_their_mean_if_all_are_scored() {
         let right = Grade {
             parts: Some(worth(true)),
             answer: Answer::None,
@@ -309,8 +309,17 @@ mod tests {
         };
         let wrong = without_answer(Incident::NoAnswer, CountsAs::Wrong);
         let unscored = without_answer(Incident::Refusal, CountsAs::Unscored);
-        let mean = combine(&[right, wrong, unscored.clone()]).unwrap();
-        assert_eq!(mean.get(Metric::ExactMatch), Some(0.5));
-        assert_eq!(combine(&[unscored]), None);
+        let table: [(&[&Grade], Option<f64>); 5] = [
+            (&[&right, &wrong], Some(0.5)),
+            (&[&right, &right], Some(1.0)),
+            (&[&right, &wrong, &unscored], None),
+            (&[&unscored], None),
+            (&[], None),
+        ];
+        for (grades, expected) in table {
+            let grades: Vec<Grade> = grades.iter().map(|&grade| grade.clone()).collect();
+            let mean = combine(&grades).and_then(|parts| parts.get(Metric::ExactMatch));
+            assert_eq!(mean, expected, "{grades:?}");
+        }
     }
 }

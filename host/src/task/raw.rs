@@ -303,7 +303,8 @@ pub struct RawGenerate {
     /// Seed of sampling, for servers that take one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// Replies asked for in one request; each is scored, and the sample's score is their mean.
+    /// Replies asked for in one request; each is scored, and the sample's score is their mean. If one of
+    /// them is unscored, so is the sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<u32>,
     /// The text that ends a model's thinking, for example `</think>`; what stands before it is no part
