@@ -168,6 +168,24 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "demo.toml:24: group.all.tasks.0: there is no task `pica`\n  hint: did you mean `piqa`?",
         ),
         (
+            "tasks = [\"piqa\"]",
+            "tasks = []",
+            &[],
+            "demo.toml:24: group.all.tasks: expected at least one task",
+        ),
+        (
+            "tasks = [\"piqa\"]",
+            "tasks = [\"piqa\",\n\"piqa\"]",
+            &[],
+            "demo.toml:25: group.all.tasks.1: the task `piqa` is named twice",
+        ),
+        (
+            "tasks = [\"piqa\"]",
+            "tasks = [\"piqa\"]\nmetric = \"acc-norm\"",
+            &[],
+            "demo.toml:25: group.all.metric: there is no metric `acc-norm`\n  hint: did you mean `acc_norm`?",
+        ),
+        (
             "tasks/piqa.toml",
             "tasks/none.toml",
             &[],

@@ -18,6 +18,7 @@ use super::raw::{RawAsset, RawBackend, RawEngine, RawRun, RawSlot, RawSource};
 use super::resolved::{BackendConfig, Engine, GroupConfig, MaxUnscored, RunConfig, TaskConfig};
 use super::task::{self, RUN_KEYS};
 use crate::asset::{Asset, Sha256, Source};
+use crate::score::metric::Metric;
 use crate::secret::{Origin, OriginPattern};
 use crate::task::raw::RawTask;
 
@@ -273,17 +274,23 @@ impl Resolver<'_> {
                 );
             }
             ids.push(group.id.clone());
-            for (number, task) in
-                group.tasks.iter().enumerate().filter(|(_, task)| !tasks.contains(task))
-            {
-                let near = nearest(task, tasks.iter().map(String::as_str));
-                self.wrong::<()>(
-                    &["group", &position, "tasks", &number.to_string()],
-                    &format!("there is no task `{task}`"),
-                );
-                if let (Some(problem), Some(near)) = (self.problems.last_mut(), near) {
-                    problem.hint = Some(format!("did you mean `{near}`?"));
+            if group.tasks.is_empty() {
+                self.wrong::<()>(&["group", &position, "tasks"], "expected at least one task");
+            }
+            for (number, task) in group.tasks.iter().enumerate() {
+                let at = ["group", &position, "tasks", &number.to_string()];
+                if !tasks.contains(task) {
+                    let near = nearest(task, tasks.iter().map(String::as_str));
+                    self.wrong_name(&at, &format!("there is no task `{task}`"), near);
+                } else if group.tasks[..number].contains(task) {
+                    self.wrong::<()>(&at, &format!("the task `{task}` is named twice"));
                 }
+            }
+            let unknown = |name: &&str| Metric::from_name(name).is_none();
+            if let Some(metric) = group.metric.as_deref().filter(unknown) {
+                let at = ["group", &position, "metric"];
+                let near = nearest(metric, Metric::ALL.into_iter().map(Metric::name));
+                self.wrong_name(&at, &format!("there is no metric `{metric}`"), near);
             }
         }
     }
@@ -315,6 +322,14 @@ impl Resolver<'_> {
                 );
                 self.wrong(&path, &error.inner().to_string())
             }
+        }
+    }
+
+    /// A name that does not exist, with the nearest that does.
+    fn wrong_name(&mut self, path: &[&str], message: &str, near: Option<&str>) {
+        self.wrong::<()>(path, message);
+        if let (Some(problem), Some(near)) = (self.problems.last_mut(), near) {
+            problem.hint = Some(format!("did you mean `{near}`?"));
         }
     }
 
