@@ -129,7 +129,20 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "max_samples = 100",
             "max_samples = -1",
             &[],
-            "demo.toml:2: max_samples: expected at least 0, found -1",
+            "demo.toml:2: max_samples: expected at least 1, found -1",
+        ),
+        (
+            "max_samples = 7",
+            "max_samples = 0",
+            &["max_samples=0"],
+            "demo.toml:20: task.piqa.max_samples: expected at least 1, found 0\n\
+             --set max_samples: max_samples: expected at least 1, found 0",
+        ),
+        (
+            "[run]",
+            "[run]",
+            &["task.piqa.data.limit=0"],
+            "--set task.piqa.data.limit: task.piqa.data.limit: expected at least 1, found 0",
         ),
         (
             "\"2m\"",
@@ -234,6 +247,16 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
         let got = load_text(&GOOD.replacen(from, to, 1), sets).1.map(|_| ()).unwrap_err();
         assert_eq!(got, expected, "{from} -> {to} {sets:?}");
     }
+}
+
+#[test]
+fn a_flag_that_asks_for_nothing_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("r.toml");
+    std::fs::write(&path, "[[backend]]\nplugin = \"p\"").unwrap();
+    let overrides = Overrides { max_samples: Some(0), ..Overrides::default() };
+    let error = load(&path, &overrides, &|_| None).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(error, "--max-samples 0: max_samples: expected at least 1, found 0");
 }
 
 /// The same for the good task file.

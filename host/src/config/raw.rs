@@ -17,6 +17,7 @@ pub(crate) struct RawRun {
     /// Parent folder of run directories, relative to the current directory; `runs` by default.
     pub out: Option<PathBuf>,
     /// Most samples of each task; all by default.
+    #[schemars(range(min = 1))]
     pub max_samples: Option<u64>,
     /// Seed of every task that names none of its own: its `few_shot.seed` and its `generate.seed`. Without
     /// it few-shot examples are drawn with 1234, and servers are sent no seed.

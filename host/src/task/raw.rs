@@ -144,6 +144,7 @@ pub struct RawData {
     #[serde(default)]
     pub on_bad_sample: OnBadSample,
     /// Read only so many records.
+    #[schemars(range(min = 1))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
 }
