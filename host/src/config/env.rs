@@ -1,21 +1,50 @@
-//! `${NAME}`, `${NAME:-default}`, `${NAME:?message}` and `$$` in the strings of a file. A lone `$`
+//! `${NAME}`, `${NAME:-default}`, `${NAME:?message}` and `$$` in the strings of a run file. A lone `$`
 //! stays as it is, and the result is always a string, so that a value never changes its type.
+//!
+//! Of a task only the paths are expanded: a prompt, an option or a pattern with a `$` in it must be
+//! the same on every machine, or scores would depend on it.
 
 use serde_json::Value;
 
+use super::check::join;
 use super::error::Problem;
 use super::node::{Content, Node};
+use super::task::PATH_KEYS;
 
 /// The value of an environment variable, if it is set.
 pub type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// Expands every string below `node`; `problems` gets one entry a reference that cannot be.
-pub(crate) fn expand(node: &mut Node, variables: &Variables<'_>, problems: &mut Vec<Problem>) {
-    walk(node, String::new(), variables, problems);
+/// Expands a run file: every string outside of its tasks, and the paths of its tasks. `problems` gets
+/// one entry a reference that cannot be expanded.
+pub(crate) fn expand(root: &mut Node, variables: &Variables<'_>, problems: &mut Vec<Problem>) {
+    for (name, entry) in root.as_table_mut().into_iter().flatten() {
+        match &mut entry.content {
+            Content::Array(tasks) if name == "task" => {
+                for (index, task) in tasks.iter_mut().enumerate() {
+                    let id = task.name().map_or_else(|| index.to_string(), str::to_owned);
+                    expand_task(task, &join("task", &id), variables, problems);
+                }
+            }
+            _ => walk(entry, name.clone(), variables, problems),
+        }
+    }
+}
+
+/// Expands the paths of one task, which is called `prefix` in problems.
+pub(crate) fn expand_task(
+    task: &mut Node,
+    prefix: &str,
+    variables: &Variables<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    for path in PATH_KEYS {
+        if let Some(node) = task.at_mut(path) {
+            walk(node, join(prefix, &path.join(".")), variables, problems);
+        }
+    }
 }
 
 fn walk(node: &mut Node, key: String, variables: &Variables<'_>, problems: &mut Vec<Problem>) {
-    let below = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
     match &mut node.content {
         Content::Scalar(Value::String(text)) if text.contains('$') => {
             match substitute(text, variables) {
@@ -27,12 +56,12 @@ fn walk(node: &mut Node, key: String, variables: &Variables<'_>, problems: &mut 
         Content::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {
                 let name = item.name().map_or_else(|| index.to_string(), str::to_owned);
-                walk(item, below(&name), variables, problems);
+                walk(item, join(&key, &name), variables, problems);
             }
         }
         Content::Table(table) => {
             for (name, entry) in table {
-                walk(entry, below(name), variables, problems);
+                walk(entry, join(&key, name), variables, problems);
             }
         }
     }

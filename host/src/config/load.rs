@@ -54,6 +54,8 @@ pub fn load(
     let (before, after): (Vec<_>, Vec<_>) =
         parse_sets(overrides, &mut problems).into_iter().partition(Set::names_task_file);
     problems.extend(before.iter().filter_map(|set| set.apply(&mut root).err()));
+    // A path that could not be expanded would be told once more, as a file that is not there.
+    ConfigError::unless_empty(std::mem::take(&mut problems))?;
     let base_dirs = task::merge_files(&mut root, run_dir, variables, &mut problems)?;
     problems.extend(after.iter().filter_map(|set| set.apply(&mut root).err()));
     ConfigError::unless_empty(problems)?;

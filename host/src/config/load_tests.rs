@@ -70,8 +70,8 @@ fn a_run_file_means_what_it_says() {
     let (dir, loaded) = load_text(GOOD, &["run.concurrency=8", "backend.small.concurrency=2"]);
     let config = loaded.unwrap().config;
     assert_eq!(
-        (config.name.as_str(), config.out.as_path(), config.seed),
-        ("demo", Path::new("runs"), 1234)
+        (config.name.as_str(), config.out.as_path()),
+        ("demo", Path::new("runs"))
     );
     assert_eq!((config.run.attempt_timeout.as_secs(), config.run.max_retries), (120, 5));
     assert_eq!(config.run.max_unscored, MaxUnscored::Share(0.5));
@@ -95,8 +95,10 @@ fn the_digest_names_the_meaning_and_not_the_layout() {
         reference,
         digest(&format!("# a comment\n{}", GOOD.replace("\"2m\"", "\"120s\"")), &[])
     );
-    assert_eq!(reference, digest(GOOD, &["seed=1234", "task.piqa.repeats=1"]));
-    assert_ne!(reference, digest(GOOD, &["seed=1"]));
+    assert_eq!(reference, digest(GOOD, &["task.piqa.repeats=1"]));
+    let with_seed = ["task.piqa.few_shot.n=1", "seed=1234"];
+    assert_eq!(digest(GOOD, &with_seed[..1]), digest(GOOD, &with_seed));
+    assert_ne!(reference, digest(GOOD, &["max_samples=1"]));
     assert_ne!(reference, digest(GOOD, &["task.piqa.prompt.user=other"]));
 }
 
@@ -127,7 +129,20 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "max_samples = 100",
             "max_samples = -1",
             &[],
-            "demo.toml:2: max_samples: expected at least 0, found -1",
+            "demo.toml:2: max_samples: expected at least 1, found -1",
+        ),
+        (
+            "max_samples = 7",
+            "max_samples = 0",
+            &["max_samples=0"],
+            "demo.toml:20: task.piqa.max_samples: expected at least 1, found 0\n\
+             --set max_samples: max_samples: expected at least 1, found 0",
+        ),
+        (
+            "[run]",
+            "[run]",
+            &["task.piqa.data.limit=0"],
+            "--set task.piqa.data.limit: task.piqa.data.limit: expected at least 1, found 0",
         ),
         (
             "\"2m\"",
@@ -166,6 +181,24 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "demo.toml:24: group.all.tasks.0: there is no task `pica`\n  hint: did you mean `piqa`?",
         ),
         (
+            "tasks = [\"piqa\"]",
+            "tasks = []",
+            &[],
+            "demo.toml:24: group.all.tasks: expected at least one task",
+        ),
+        (
+            "tasks = [\"piqa\"]",
+            "tasks = [\"piqa\",\n\"piqa\"]",
+            &[],
+            "demo.toml:25: group.all.tasks.1: the task `piqa` is named twice",
+        ),
+        (
+            "tasks = [\"piqa\"]",
+            "tasks = [\"piqa\"]\nmetric = \"acc-norm\"",
+            &[],
+            "demo.toml:25: group.all.metric: there is no metric `acc-norm`\n  hint: did you mean `acc_norm`?",
+        ),
+        (
             "tasks/piqa.toml",
             "tasks/none.toml",
             &[],
@@ -202,12 +235,28 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "--set run.concurrency: run.concurrency: expected at least 1, found 0",
         ),
         ("plugin = \"tgi\"", "", &[], "demo.toml:6: backend.0.plugin: is required and missing"),
+        (
+            "tasks/piqa.toml",
+            "${DIR}/piqa.toml",
+            &[],
+            "demo.toml:19: task.0.file: the environment variable DIR is not set; set it, or give a default: `${DIR:-…}`",
+        ),
     ];
     for (from, to, sets, expected) in table {
         assert!(GOOD.contains(from), "{from}");
         let got = load_text(&GOOD.replacen(from, to, 1), sets).1.map(|_| ()).unwrap_err();
         assert_eq!(got, expected, "{from} -> {to} {sets:?}");
     }
+}
+
+#[test]
+fn a_flag_that_asks_for_nothing_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("r.toml");
+    std::fs::write(&path, "[[backend]]\nplugin = \"p\"").unwrap();
+    let overrides = Overrides { max_samples: Some(0), ..Overrides::default() };
+    let error = load(&path, &overrides, &|_| None).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(error, "--max-samples 0: max_samples: expected at least 1, found 0");
 }
 
 /// The same for the good task file.
@@ -240,6 +289,71 @@ fn mistakes_in_a_task_file_are_told_at_its_own_lines() {
         assert!(TASK.contains(from), "{from}");
         let error = load_texts(GOOD, &TASK.replacen(from, to, 1), &[]).1.map(|_| ()).unwrap_err();
         assert_eq!(error, expected, "{from} -> {to}");
+    }
+}
+
+/// Each row: what is set, and the seeds of few-shot examples and of generation that the task has then.
+#[test]
+fn the_seed_of_a_run_is_that_of_every_task_without_one() {
+    let table = [
+        (&["task.few_shot.n=2"][..], Some(1234), None),
+        (&["seed=7", "task.few_shot.n=2"], Some(7), None),
+        (&["seed=7", "task.few_shot={n = 2, seed = 3}"], Some(3), None),
+        (&["seed=7", "task.fallback=generate"], None, Some(7)),
+        (&["seed=7", "task.kind=generate"], None, Some(7)),
+        (&["seed=7", "task.kind=generate", "task.generate.seed=3"], None, Some(3)),
+        (&["task.kind=generate"], None, None),
+        (&["seed=7"], None, None),
+    ];
+    for (sets, few_shot, generate) in table {
+        let task = load_text(GOOD, sets).1.unwrap().config.tasks.remove(0).task;
+        let seeds = (
+            task.few_shot.map(|few_shot| few_shot.seed),
+            task.generate.and_then(|generate| generate.seed),
+        );
+        assert_eq!(seeds, (few_shot, generate), "{sets:?}");
+    }
+}
+
+/// Of a task only paths may depend on the machine; a prompt with a dollar in it is that prompt.
+#[test]
+fn only_the_paths_of_a_task_refer_to_the_environment() {
+    let texts = r#"
+user = "$$5$$ ${HOME} {{ goal }}"
+[choices]
+texts = ["${HOME}", "$$x$$"]
+[few_shot]
+source = "${POOL:-pool.jsonl}"
+source_labels = "${POOL:-pool.lst}"
+examples = [{ goal = "${HOME}" }]
+"#;
+    let data = "path = \"${DATA:-y.jsonl}\"\nlabels = \"$$${DATA:-y.lst}\"";
+    let task = TASK.replace("path = \"x.jsonl\"", data);
+    let (head, _) = task.split_once("user").unwrap();
+    let task = format!("{head}{texts}").replace("{{ label }}", "${HOME}");
+    let in_a_file = load_texts(GOOD, &task, &[]).1.unwrap().config.tasks.remove(0).task;
+    let inline = format!("{GOOD}[[task]]\nid = \"inline\"\n{task}")
+        .replace("[data]", "[task.data]")
+        .replace("[prompt]", "[task.prompt]")
+        .replace("[choices]", "[task.choices]")
+        .replace("[few_shot]", "[task.few_shot]");
+    let inline = load_text(&inline, &[]).1.unwrap().config.tasks.remove(1).task;
+    for task in [in_a_file, inline] {
+        let value = serde_json::to_value(&task).unwrap();
+        let table = [
+            ("/target", "${HOME}"),
+            ("/prompt/user", "$$5$$ ${HOME} {{ goal }}"),
+            ("/choices/texts/0", "${HOME}"),
+            ("/choices/texts/1", "$$x$$"),
+            ("/few_shot/examples/0/goal", "${HOME}"),
+            ("/few_shot/source", "pool.jsonl"),
+            ("/few_shot/source_labels", "pool.lst"),
+            ("/data/path", "y.jsonl"),
+            ("/data/labels", "$y.lst"),
+        ];
+        for (pointer, expected) in table {
+            assert_eq!(value.pointer(pointer).unwrap(), expected, "{pointer}");
+        }
     }
 }
 

@@ -48,6 +48,11 @@ impl Node {
         self.as_table()?.get(key)
     }
 
+    /// What a path through tables leads to.
+    pub(crate) fn at_mut(&mut self, path: &[&str]) -> Option<&mut Node> {
+        path.iter().try_fold(self, |node, key| node.as_table_mut()?.get_mut(*key))
+    }
+
     pub(crate) fn get_str(&self, key: &str) -> Option<&str> {
         if let Content::Scalar(Value::String(text)) = &self.get(key)?.content {
             Some(text)

@@ -17,8 +17,10 @@ pub(crate) struct RawRun {
     /// Parent folder of run directories, relative to the current directory; `runs` by default.
     pub out: Option<PathBuf>,
     /// Most samples of each task; all by default.
+    #[schemars(range(min = 1))]
     pub max_samples: Option<u64>,
-    /// Seed of everything that is drawn; 1234 by default.
+    /// Seed of every task that names none of its own: its `few_shot.seed` and its `generate.seed`. Without
+    /// it few-shot examples are drawn with 1234, and servers are sent no seed.
     pub seed: Option<u64>,
     /// Settings of the engine.
     pub run: RawEngine,
@@ -167,6 +169,6 @@ pub(crate) struct RawGroup {
     pub id: String,
     /// Ids of its tasks.
     pub tasks: Vec<String>,
-    /// The metric that is averaged; each task's first by default.
+    /// The metric that is averaged; all that its tasks share by default.
     pub metric: Option<String>,
 }

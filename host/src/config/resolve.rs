@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use plugin_api::manifest::SecretSlot;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::check::join;
@@ -18,6 +18,7 @@ use super::raw::{RawAsset, RawBackend, RawEngine, RawRun, RawSlot, RawSource};
 use super::resolved::{BackendConfig, Engine, GroupConfig, MaxUnscored, RunConfig, TaskConfig};
 use super::task::{self, RUN_KEYS};
 use crate::asset::{Asset, Sha256, Source};
+use crate::score::metric::Metric;
 use crate::secret::{Origin, OriginPattern};
 use crate::task::raw::RawTask;
 
@@ -49,10 +50,10 @@ impl Resolver<'_> {
         if let Some(map) = value.as_object_mut() {
             map.remove("task");
         }
-        let raw: RawRun = self.read(value, &[])?;
+        let mut raw: RawRun = self.read(value, &[])?;
         let engine = self.engine(&raw.run);
         let backends: Vec<_> = (0..)
-            .zip(raw.backend)
+            .zip(std::mem::take(&mut raw.backend))
             .map(|(index, raw)| self.backend(index, raw, engine.concurrency))
             .collect();
         let known: Vec<_> = backends.iter().map(|backend| backend.id.clone()).collect();
@@ -62,7 +63,7 @@ impl Resolver<'_> {
         let tasks: Vec<_> = (0..)
             .zip(nodes)
             .zip(base_dirs)
-            .filter_map(|((index, node), dir)| self.task(index, node, dir, &known, raw.max_samples))
+            .filter_map(|((index, node), dir)| self.task(index, node, dir, &known, &raw))
             .collect();
         let ids: Vec<_> = tasks.iter().map(|task| task.id.clone()).collect();
         self.unique("task", &ids);
@@ -77,7 +78,6 @@ impl Resolver<'_> {
             name: raw.name.unwrap_or_else(|| stem.to_owned()),
             out: raw.out.unwrap_or_else(|| "runs".into()),
             max_samples: raw.max_samples,
-            seed: raw.seed.unwrap_or(1234),
             run: engine,
             backends,
             tasks,
@@ -238,7 +238,7 @@ impl Resolver<'_> {
         node: &Node,
         base_dir: PathBuf,
         known: &[String],
-        run_cap: Option<u64>,
+        run: &RawRun,
     ) -> Option<TaskConfig> {
         let name = node.name().map_or_else(|| index.to_string(), str::to_owned);
         let backends = task::backends(node, &join("task", &name), known, &mut self.problems);
@@ -248,12 +248,15 @@ impl Resolver<'_> {
         for key in RUN_KEYS {
             map.remove(key);
         }
+        if let Some(seed) = run.seed {
+            default_seed(map, seed);
+        }
         let position = index.to_string();
         let task: RawTask = self.read(value, &["task", &position])?;
         let Some(id) = node.get_str("id").map(str::to_owned) else {
             return self.wrong(&["task", &position, "id"], "is required and missing");
         };
-        let max_samples = match (own_cap, run_cap) {
+        let max_samples = match (own_cap, run.max_samples) {
             (Some(own), Some(run)) => Some(own.min(run)),
             (own, run) => own.or(run),
         };
@@ -271,17 +274,23 @@ impl Resolver<'_> {
                 );
             }
             ids.push(group.id.clone());
-            for (number, task) in
-                group.tasks.iter().enumerate().filter(|(_, task)| !tasks.contains(task))
-            {
-                let near = nearest(task, tasks.iter().map(String::as_str));
-                self.wrong::<()>(
-                    &["group", &position, "tasks", &number.to_string()],
-                    &format!("there is no task `{task}`"),
-                );
-                if let (Some(problem), Some(near)) = (self.problems.last_mut(), near) {
-                    problem.hint = Some(format!("did you mean `{near}`?"));
+            if group.tasks.is_empty() {
+                self.wrong::<()>(&["group", &position, "tasks"], "expected at least one task");
+            }
+            for (number, task) in group.tasks.iter().enumerate() {
+                let at = ["group", &position, "tasks", &number.to_string()];
+                if !tasks.contains(task) {
+                    let near = nearest(task, tasks.iter().map(String::as_str));
+                    self.wrong_name(&at, &format!("there is no task `{task}`"), near);
+                } else if group.tasks[..number].contains(task) {
+                    self.wrong::<()>(&at, &format!("the task `{task}` is named twice"));
                 }
+            }
+            let unknown = |name: &&str| Metric::from_name(name).is_none();
+            if let Some(metric) = group.metric.as_deref().filter(unknown) {
+                let at = ["group", &position, "metric"];
+                let near = nearest(metric, Metric::ALL.into_iter().map(Metric::name));
+                self.wrong_name(&at, &format!("there is no metric `{metric}`"), near);
             }
         }
     }
@@ -316,10 +325,32 @@ impl Resolver<'_> {
         }
     }
 
+    /// A name that does not exist, with the nearest that does.
+    fn wrong_name(&mut self, path: &[&str], message: &str, near: Option<&str>) {
+        self.wrong::<()>(path, message);
+        if let (Some(problem), Some(near)) = (self.problems.last_mut(), near) {
+            problem.hint = Some(format!("did you mean `{near}`?"));
+        }
+    }
+
     fn wrong<T>(&mut self, path: &[&str], message: &str) -> Option<T> {
         let path: Vec<_> = path.iter().map(|&segment| segment.to_owned()).collect();
         let (place, key) = self.root.locate(&path);
         self.problems.push(Problem::new(&place, key, message));
         None
+    }
+}
+
+/// Gives a task the run's seed wherever it draws and has none of its own.
+fn default_seed(task: &mut Map<String, Value>, seed: u64) {
+    let generates = task.get("kind").is_some_and(|kind| kind == "generate")
+        || task.get("fallback").is_some_and(|fallback| !fallback.is_null());
+    if generates {
+        task.entry("generate").or_insert_with(|| Value::Object(Map::new()));
+    }
+    for key in ["few_shot", "generate"] {
+        if let Some(table) = task.get_mut(key).and_then(Value::as_object_mut) {
+            table.entry("seed").or_insert_with(|| seed.into());
+        }
     }
 }

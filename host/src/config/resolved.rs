@@ -23,8 +23,6 @@ pub struct RunConfig {
     pub out: PathBuf,
     /// Most samples of each task.
     pub max_samples: Option<u64>,
-    /// Seed of everything that is drawn.
-    pub seed: u64,
     /// Settings of the engine.
     pub run: Engine,
     /// In the order of the file; ids are unique.
@@ -110,7 +108,7 @@ pub struct TaskConfig {
     pub max_samples: Option<u64>,
     /// Ids of backends, in their order in the file.
     pub backends: Vec<String>,
-    /// The task as typed, file and overrides merged.
+    /// The task as typed, file and overrides merged, with the run's seed where it has none.
     pub task: RawTask,
     /// What the paths in `task` are relative to.
     #[serde(skip)]
@@ -124,7 +122,7 @@ pub struct GroupConfig {
     pub id: String,
     /// Ids of its tasks; each exists.
     pub tasks: Vec<String>,
-    /// The metric that is averaged.
+    /// The metric that is averaged; all that the tasks share if none. It exists.
     pub metric: Option<String>,
 }
 

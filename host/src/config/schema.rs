@@ -36,7 +36,7 @@ pub(crate) fn checked_schema() -> Value {
     add_property(
         &mut task,
         "max_samples",
-        json!({"type": "integer", "minimum": 0, "description": "Most samples of this task."}),
+        json!({"type": "integer", "minimum": 1, "description": "Most samples of this task."}),
     );
     let tasks = json!({"type": "array", "items": task, "description": "The tasks that are run."});
     add_property(&mut root, "task", tasks);

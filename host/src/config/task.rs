@@ -13,6 +13,16 @@ use super::node::{self, Content, Node};
 /// Keys of a `[[task]]` table that belong to the run and not to the task.
 pub(crate) const RUN_KEYS: [&str; 3] = ["file", "backends", "max_samples"];
 
+/// Keys of a task that are paths: all of it that may refer to the environment, and what `--set` gives
+/// relative to the current directory.
+pub(crate) const PATH_KEYS: [&[&str]; 5] = [
+    &["file"],
+    &["data", "path"],
+    &["data", "labels"],
+    &["few_shot", "source"],
+    &["few_shot", "source_labels"],
+];
+
 /// Replaces the `file` of every task by what the file says, and gives every task an id. Returns the
 /// folder of each.
 ///
@@ -43,7 +53,7 @@ fn merge_file(
     };
     let path = run_dir.join(file);
     let mut merged = node::read(&path).map_err(|error| at_task(error, task))?;
-    env::expand(&mut merged, variables, problems);
+    env::expand_task(&mut merged, "", variables, problems);
     let place = task.place.clone();
     for key in RUN_KEYS {
         if let Some(entry) = merged.get(key).filter(|_| key != "max_samples") {

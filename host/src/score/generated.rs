@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::exact_match::{ExactMatch, PatternError};
 use super::metric::Metric;
 use super::parts::{Parts, mark};
-use crate::task::answer::{Answer, Extract, cut};
+use crate::task::answer::{Answer, Cut, Extract, cut};
 use crate::task::boundary::is_space;
 use crate::task::choices::Choices;
 use crate::task::raw::CountsAs;
@@ -85,7 +85,8 @@ impl Rules {
     /// references of the same form.
     ///
     /// A reply that was cut off is graded by the answer in it, if it has one, unless such replies are
-    /// to be unscored. A reply that is empty because reasoning used up the limit is never graded.
+    /// to be unscored. One in which a stop is found was complete before the limit. A reply that is empty
+    /// because reasoning used up the limit is never graded.
     ///
     /// # Errors
     /// [`PatternError`] when a pattern of the task backtracks without end.
@@ -98,15 +99,18 @@ impl Rules {
         if reply.ending == Ending::Refused {
             return Ok(without_answer(Incident::Refusal, self.on_refusal));
         }
-        let truncated = reply.ending == Ending::Truncated;
-        let text = cut(reply.text, self.think_end.as_deref(), &self.stop);
+        let reached_limit = reply.ending == Ending::Truncated;
+        let Cut { reply: text, at_stop } = cut(reply.text, self.think_end.as_deref(), &self.stop);
+        let truncated = reached_limit && !at_stop;
         let still_thinking = self
             .think_end
             .as_deref()
             .is_some_and(|end| !reply.text.contains(end));
         let thought = reply.has_reasoning || self.think_end.is_some();
         let is_empty = text.trim_matches(is_space).is_empty();
-        if truncated && ((is_empty && thought) || still_thinking && !reply.has_reasoning) {
+        // A stop in a thought that never ended has completed nothing.
+        let thought_to_the_limit = reached_limit && still_thinking && !reply.has_reasoning;
+        if thought_to_the_limit || truncated && is_empty && thought {
             return Ok(without_answer(
                 Incident::ReasoningBudget,
                 CountsAs::Unscored,
@@ -153,14 +157,14 @@ fn without_answer(incident: Incident, counts_as: CountsAs) -> Grade {
     }
 }
 
-/// The parts of a sample whose request gave several replies: the mean over those that are scored.
+/// The parts of an attempt whose request gave several replies: their mean; none when one of them is
+/// unscored. A mean over the others would hide it: an attempt is either scored or unscored, and only
+/// of an unscored one do the bounds beside a metric take account.
 #[must_use]
 pub fn combine(grades: &[Grade]) -> Option<Parts> {
-    let scored: Vec<Parts> = grades
-        .iter()
-        .filter_map(|grade| grade.parts.clone())
-        .collect();
-    (!scored.is_empty()).then(|| Parts::mean(&scored))
+    let parts: Vec<Parts> =
+        grades.iter().map(|grade| grade.parts.clone()).collect::<Option<_>>()?;
+    (!parts.is_empty()).then(|| Parts::mean(&parts))
 }
 
 #[cfg(test)]
@@ -222,6 +226,30 @@ mod tests {
             ),
             ("", Truncated, true, None, None, Some(ReasoningBudget)),
             ("B", Truncated, true, Some(1.0), None, Some(Truncation)),
+            (
+                "hm</think> B\n\nNext question",
+                Truncated,
+                false,
+                Some(1.0),
+                Some(1.0),
+                None,
+            ),
+            (
+                "hm</think> who knows\n\nB",
+                Truncated,
+                false,
+                Some(0.0),
+                None,
+                Some(NoAnswer),
+            ),
+            (
+                "hm\n\nB? no",
+                Truncated,
+                false,
+                None,
+                None,
+                Some(ReasoningBudget),
+            ),
             ("", Complete, true, Some(0.0), None, Some(NoAnswer)),
         ];
         let choices = Choices {
@@ -273,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn several_replies_count_with_their_mean() {
+    fn several_replies_count_with_their_mean_if_all_are_scored() {
         let right = Grade {
             parts: Some(worth(true)),
             answer: Answer::None,
@@ -281,8 +309,17 @@ mod tests {
         };
         let wrong = without_answer(Incident::NoAnswer, CountsAs::Wrong);
         let unscored = without_answer(Incident::Refusal, CountsAs::Unscored);
-        let mean = combine(&[right, wrong, unscored.clone()]).unwrap();
-        assert_eq!(mean.get(Metric::ExactMatch), Some(0.5));
-        assert_eq!(combine(&[unscored]), None);
+        let table: [(&[&Grade], Option<f64>); 5] = [
+            (&[&right, &wrong], Some(0.5)),
+            (&[&right, &right], Some(1.0)),
+            (&[&right, &wrong, &unscored], None),
+            (&[&unscored], None),
+            (&[], None),
+        ];
+        for (grades, expected) in table {
+            let grades: Vec<Grade> = grades.iter().map(|&grade| grade.clone()).collect();
+            let mean = combine(&grades).and_then(|parts| parts.get(Metric::ExactMatch));
+            assert_eq!(mean, expected, "{grades:?}");
+        }
     }
 }

@@ -43,18 +43,28 @@ pub enum Extract {
     Whole,
 }
 
-/// The part of a generated text that is the reply: what follows the last `think_end`, without
-/// whitespace before it, up to the first of each stop in turn.
+/// A generated text without what is no reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut<'a> {
+    /// The reply.
+    pub reply: &'a str,
+    /// Whether a stop ended it, so that it is complete whatever came after.
+    pub at_stop: bool,
+}
+
+/// Cuts a generated text: what follows the last `think_end`, without whitespace before it, up to the
+/// first of each stop in turn.
 #[must_use]
-pub fn cut<'a>(text: &'a str, think_end: Option<&str>, stops: &[String]) -> &'a str {
+pub fn cut<'a>(text: &'a str, think_end: Option<&str>, stops: &[String]) -> Cut<'a> {
     let thought = think_end.and_then(|end| text.rfind(end).map(|at| at + end.len()));
     let mut reply = thought.map_or(text, |at| text[at..].trim_start_matches(is_space));
+    let mut at_stop = false;
     for stop in stops.iter().filter(|stop| !stop.is_empty()) {
-        reply = reply
-            .split_once(stop.as_str())
-            .map_or(reply, |(before, _)| before);
+        if let Some((before, _)) = reply.split_once(stop.as_str()) {
+            (reply, at_stop) = (before, true);
+        }
     }
-    reply
+    Cut { reply, at_stop }
 }
 
 impl Extract {
@@ -133,9 +143,13 @@ mod tests {
             ("a</t>b</t>\n c", Some("</t>"), &[], "c"),
             ("no thought", Some("</think>"), &[""], "no thought"),
             ("\n\nB", None, &["\n\n"], ""),
+            ("B", None, &[], "B"),
         ];
         for (text, think_end, stop, expected) in table {
-            assert_eq!(cut(text, *think_end, &stops(stop)), *expected, "{text}");
+            let found = cut(text, *think_end, &stops(stop));
+            assert_eq!(found.reply, *expected, "{text}");
+            let stopped = stop.iter().any(|stop| !stop.is_empty());
+            assert_eq!(found.at_stop, stopped, "{text}");
         }
     }
 

@@ -24,7 +24,7 @@ pub struct Generation {
     /// Record the log-probability of each generated token, with this many alternatives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<u32>,
-    /// Texts that end a reply, none of them empty.
+    /// Texts at which a server is to end a reply, none of them empty. A task with `think_end` sends none.
     pub stop: Vec<String>,
     /// Seed of sampling.
     pub seed: Option<u64>,

@@ -144,6 +144,7 @@ pub struct RawData {
     #[serde(default)]
     pub on_bad_sample: OnBadSample,
     /// Read only so many records.
+    #[schemars(range(min = 1))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
 }
@@ -303,11 +304,12 @@ pub struct RawGenerate {
     /// Seed of sampling, for servers that take one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// Replies asked for in one request; each is scored, and the sample's score is their mean.
+    /// Replies asked for in one request; each is scored, and the sample's score is their mean. If one of
+    /// them is unscored, so is the sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<u32>,
     /// The text that ends a model's thinking, for example `</think>`; what stands before it is no part
-    /// of the answer.
+    /// of the answer. With it `stop` is not sent, since a thought may hold one: only the host cuts there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub think_end: Option<String>,
     /// Further parameters of the vendor, passed on as they are.

@@ -169,11 +169,15 @@ fn build(typed: &Arc<Typed>, is_fallback: bool) -> Result<Task, TaskProblem> {
     };
     let plan = plan(raw, form)?;
     let (generation, rules) = if ability == Ability::Generate {
-        let generation = Generation::new(
+        let mut generation = Generation::new(
             &raw.generate.clone().unwrap_or_default(),
             default_stop(&plan, is_fallback),
         )?;
         let rules = rules(raw, &generation, extract)?;
+        // A thought may well hold a stop, and a server would end the reply there, before its answer.
+        if rules.think_end.is_some() {
+            generation.stop.clear();
+        }
         (Some(generation), Some(rules))
     } else {
         (None, None)
@@ -417,6 +421,20 @@ mod tests {
         )
         .unwrap();
         assert!(chat.generation.unwrap().stop.is_empty());
+    }
+
+    #[test]
+    fn a_server_is_sent_no_stops_that_a_thought_may_hold() {
+        let table = [
+            ("stop = ['X']", &["X"][..], &["X"][..]),
+            ("stop = ['X'], think_end = '</think>'", &[], &["X"]),
+            ("think_end = '</think>'", &[], &["\n\n"]),
+        ];
+        for (parameters, sent, cut) in table {
+            let task = resolve("generate", &[], &format!("generate = {{ {parameters} }}")).unwrap();
+            assert_eq!(task.generation.unwrap().stop, sent, "{parameters}");
+            assert_eq!(task.rules.unwrap().stop, cut, "{parameters}");
+        }
     }
 
     #[test]
