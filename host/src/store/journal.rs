@@ -6,14 +6,12 @@
 use std::{
     borrow::Cow,
     fs::File,
-    io::{self, BufRead, BufReader, BufWriter, Write},
-    path::Path,
+    io::{self, BufWriter, Write},
     sync::Arc,
 };
 
 use serde::Serialize;
 
-use super::{record::SampleRecord, run_dir::StoreError};
 use crate::secret::Redactor;
 
 /// Appends lines.
@@ -72,39 +70,16 @@ fn seal(line: &mut Vec<u8>) -> io::Result<()> {
     write!(line, ",\"crc32c\":\"{checksum:08x}\"}}\n")
 }
 
-/// Length of `,"crc32c":"xxxxxxxx"}`.
-const SEAL: usize = 21;
-
-/// Whether a line, without its newline, ends in a right checksum.
-pub fn is_whole(line: &[u8]) -> bool {
-    let Some(at) = line.len().checked_sub(SEAL) else { return false };
-    let (sealed, seal) = line.split_at(at);
-    seal == format!(",\"crc32c\":\"{:08x}\"}}", crc32c::crc32c(sealed)).as_bytes()
-}
-
-/// Reads the records of a journal in the order they were written.
-///
-/// # Errors
-/// The file cannot be read, or a line is damaged; the line's number is named.
-pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<SampleRecord, StoreError>>, StoreError> {
-    let error = |source| StoreError { path: path.to_owned(), action: "read this journal", source };
-    let file = File::open(path).map_err(error)?;
-    let path = path.to_owned();
-    Ok(BufReader::new(file).split(b'\n').zip(1..).map(move |(line, number)| {
-        let parse = |line: io::Result<Vec<u8>>| {
-            let line = line?;
-            if !is_whole(&line) {
-                return Err(io::Error::other(format!("line {number} is damaged: its checksum does not hold")));
-            }
-            serde_json::from_slice(&line).map_err(|error| io::Error::other(format!("line {number}: {error}")))
-        };
-        parse(line).map_err(|source| StoreError { path: path.clone(), action: "read this journal", source })
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whether a line, without its newline, ends in a right checksum: how a reader tells.
+    fn is_whole(line: &[u8]) -> bool {
+        let Some(at) = line.len().checked_sub(r#","crc32c":"xxxxxxxx"}"#.len()) else { return false };
+        let (sealed, seal) = line.split_at(at);
+        seal == format!(",\"crc32c\":\"{:08x}\"}}", crc32c::crc32c(sealed)).as_bytes()
+    }
 
     #[test]
     fn a_line_that_lost_any_byte_is_told() {

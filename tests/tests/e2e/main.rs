@@ -19,6 +19,7 @@ mod recorded;
 mod secrets;
 mod servers;
 mod stopping;
+mod together;
 
 use host_tests::{
     fake_tgi::FakeTgi,
