@@ -31,7 +31,8 @@ pub struct Overrides {
 pub struct RunFile {
     /// What it means.
     pub config: RunConfig,
-    /// BLAKE3 of the canonical JSON of `config`, in lower-case hex.
+    /// BLAKE3 of the canonical JSON of `config` without `out`, in lower-case hex: where results are
+    /// written changes none of them.
     pub config_blake3: String,
     /// As typed, with places, for errors that come later.
     pub(super) root: Node,
@@ -70,7 +71,10 @@ pub fn load(
     let stem =
         path.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
     let config = resolve::resolve(&root, &stem, run_dir, base_dirs)?;
-    let value = serde_json::to_value(&config).unwrap_or(Value::Null);
+    let mut value = serde_json::to_value(&config).unwrap_or(Value::Null);
+    if let Some(map) = value.as_object_mut() {
+        map.remove("out");
+    }
     Ok(RunFile { config, config_blake3: canonical::digest(&value), root })
 }
 

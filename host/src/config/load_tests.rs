@@ -96,6 +96,7 @@ fn the_digest_names_the_meaning_and_not_the_layout() {
         digest(&format!("# a comment\n{}", GOOD.replace("\"2m\"", "\"120s\"")), &[])
     );
     assert_eq!(reference, digest(GOOD, &["task.piqa.repeats=1"]));
+    assert_eq!(reference, digest(GOOD, &["out=elsewhere"]));
     let with_seed = ["task.piqa.few_shot.n=1", "seed=1234"];
     assert_eq!(digest(GOOD, &with_seed[..1]), digest(GOOD, &with_seed));
     assert_ne!(reference, digest(GOOD, &["max_samples=1"]));
