@@ -9,7 +9,7 @@ use super::check;
 use super::env::{self, Variables};
 use super::error::{ConfigError, Problem};
 use super::node::{self, Node};
-use super::overrides::Set;
+use super::overrides::{self, Set};
 use super::resolve;
 use super::resolved::RunConfig;
 use super::schema;
@@ -31,7 +31,8 @@ pub struct Overrides {
 pub struct RunFile {
     /// What it means.
     pub config: RunConfig,
-    /// BLAKE3 of the canonical JSON of `config`, in lower-case hex.
+    /// BLAKE3 of the canonical JSON of `config` without `out`, in lower-case hex: where results are
+    /// written changes none of them.
     pub config_blake3: String,
     /// As typed, with places, for errors that come later.
     pub(super) root: Node,
@@ -43,7 +44,7 @@ pub struct RunFile {
 /// If a file cannot be read, or with everything that is wrong in it at once.
 pub fn load(
     path: &Path,
-    overrides: &Overrides,
+    changes: &Overrides,
     variables: &Variables<'_>,
 ) -> Result<RunFile, ConfigError> {
     let mut root = node::read(path)?;
@@ -52,12 +53,14 @@ pub fn load(
     env::expand(&mut root, variables, &mut problems);
 
     let (before, after): (Vec<_>, Vec<_>) =
-        parse_sets(overrides, &mut problems).into_iter().partition(Set::names_task_file);
+        parse_sets(changes, &mut problems).into_iter().partition(Set::names_task_file);
     problems.extend(before.iter().filter_map(|set| set.apply(&mut root).err()));
+    overrides::anchor_paths(&mut root);
     // A path that could not be expanded would be told once more, as a file that is not there.
     ConfigError::unless_empty(std::mem::take(&mut problems))?;
     let base_dirs = task::merge_files(&mut root, run_dir, variables, &mut problems)?;
     problems.extend(after.iter().filter_map(|set| set.apply(&mut root).err()));
+    overrides::anchor_paths(&mut root);
     ConfigError::unless_empty(problems)?;
 
     let invalid_schema = |reason: String| {
@@ -70,7 +73,10 @@ pub fn load(
     let stem =
         path.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
     let config = resolve::resolve(&root, &stem, run_dir, base_dirs)?;
-    let value = serde_json::to_value(&config).unwrap_or(Value::Null);
+    let mut value = serde_json::to_value(&config).unwrap_or(Value::Null);
+    if let Some(map) = value.as_object_mut() {
+        map.remove("out");
+    }
     Ok(RunFile { config, config_blake3: canonical::digest(&value), root })
 }
 

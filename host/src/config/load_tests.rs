@@ -96,6 +96,7 @@ fn the_digest_names_the_meaning_and_not_the_layout() {
         digest(&format!("# a comment\n{}", GOOD.replace("\"2m\"", "\"120s\"")), &[])
     );
     assert_eq!(reference, digest(GOOD, &["task.piqa.repeats=1"]));
+    assert_eq!(reference, digest(GOOD, &["out=elsewhere"]));
     let with_seed = ["task.piqa.few_shot.n=1", "seed=1234"];
     assert_eq!(digest(GOOD, &with_seed[..1]), digest(GOOD, &with_seed));
     assert_ne!(reference, digest(GOOD, &["max_samples=1"]));
@@ -290,6 +291,33 @@ fn mistakes_in_a_task_file_are_told_at_its_own_lines() {
         let error = load_texts(GOOD, &TASK.replacen(from, to, 1), &[]).1.map(|_| ()).unwrap_err();
         assert_eq!(error, expected, "{from} -> {to}");
     }
+}
+
+/// Each row: what is set, where it is found, and whether it is relative to the current directory.
+#[test]
+fn paths_from_the_command_line_are_relative_to_the_current_directory() {
+    let table = [
+        ("task.piqa.data.path=here.jsonl", "/task/0/data/path", true),
+        ("task.data={path = \"here.jsonl\"}", "/task/0/data/path", true),
+        ("task.0.data.labels=here.jsonl", "/task/0/data/labels", true),
+        ("task.few_shot={n = 1, source = \"here.jsonl\"}", "/task/0/few_shot/source", true),
+        ("task.few_shot.source_labels=here.jsonl", "/task/0/few_shot/source_labels", true),
+        ("backend.small.asset.model.sources.0.path=here.jsonl", "/backend/1/asset/model/sources/0/path", true),
+        ("task.piqa.prompt.user=here.jsonl", "/task/0/prompt/user", false),
+        ("backend.tgi.model=here.jsonl", "/backend/0/model", false),
+    ];
+    let here = std::path::absolute("here.jsonl").unwrap();
+    for (set, pointer, anchored) in table {
+        let root = load_text(GOOD, &[set]).1.unwrap().root.to_value();
+        let expected = if anchored { here.to_str().unwrap() } else { "here.jsonl" };
+        assert_eq!(root.pointer(pointer).unwrap(), expected, "{set}");
+    }
+    let error = load_text(GOOD, &["task.0.file=none.toml"]).1.map(|_| ()).unwrap_err();
+    let none = std::path::absolute("none.toml").unwrap();
+    let expected = format!("--set task.0.file: task.file: cannot read {}: ", none.display());
+    assert!(error.starts_with(&expected), "{error}");
+    let kept = load_text(GOOD, &[]).1.unwrap().root.to_value();
+    assert_eq!(kept.pointer("/task/0/data/path").unwrap(), "x.jsonl");
 }
 
 /// Each row: what is set, and the seeds of few-shot examples and of generation that the task has then.

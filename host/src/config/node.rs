@@ -66,6 +66,10 @@ impl Node {
         if let Content::Array(items) = &self.content { items } else { &[] }
     }
 
+    pub(crate) fn items_mut(&mut self) -> &mut [Node] {
+        if let Content::Array(items) = &mut self.content { items } else { &mut [] }
+    }
+
     /// The same value without its places.
     pub(crate) fn to_value(&self) -> Value {
         match &self.content {

@@ -1,9 +1,11 @@
 //! `--set key=value`: changes the tree before anything is checked, so that what is set is checked too.
 
+use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Place, Problem};
-use super::node::{self, Content, Node};
+use super::node::{self, Content, Node, Table};
+use super::task::PATH_KEYS;
 
 /// One parsed `--set`.
 #[derive(Debug)]
@@ -42,7 +44,7 @@ impl Set {
     }
 
     /// A set that the command line has a flag of its own for.
-    pub(crate) fn flag(flag: &str, key: &str, value: serde_json::Value) -> Self {
+    pub(crate) fn flag(flag: &str, key: &str, value: Value) -> Self {
         let place = Place::Argument(flag.into());
         Self { path: vec![key.into()], value: Node { content: Content::Scalar(value), place } }
     }
@@ -114,6 +116,37 @@ impl Set {
             problem
         } else {
             problem.hint(format!("elements: {}", names.join(", ")))
+        }
+    }
+}
+
+/// Makes paths that a `--set` gave absolute. Who types one means the current directory, and not the
+/// folder of a file that may be someone else's.
+pub(crate) fn anchor_paths(root: &mut Node) {
+    let Some(table) = root.as_table_mut() else { return };
+    for task in table.get_mut("task").into_iter().flat_map(Node::items_mut) {
+        for path in PATH_KEYS {
+            task.at_mut(path).into_iter().for_each(anchor);
+        }
+    }
+    for backend in table.get_mut("backend").into_iter().flat_map(Node::items_mut) {
+        let assets = backend.at_mut(&["asset"]).and_then(Node::as_table_mut);
+        for asset in assets.into_iter().flat_map(Table::values_mut) {
+            for source in asset.at_mut(&["sources"]).into_iter().flat_map(Node::items_mut) {
+                source.at_mut(&["path"]).into_iter().for_each(anchor);
+            }
+        }
+    }
+}
+
+fn anchor(node: &mut Node) {
+    if let (Place::Argument(_), Content::Scalar(Value::String(text))) =
+        (&node.place, &mut node.content)
+    {
+        // It fails for an empty path, which is told when it cannot be read, and without a current
+        // directory, where nothing relative can be read.
+        if let Ok(path) = std::path::absolute(&*text) {
+            *text = path.to_string_lossy().into_owned();
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::asset::Asset;
 use crate::secret::OriginPattern;
 use crate::task::raw::RawTask;
 
-/// A run file as meant. Serialises to what [`super::digest`] names: nothing in it depends on the folder it lies in.
+/// A run file as meant. Serialises to what [`super::RunFile::config_blake3`] names: nothing in it depends on the folder it lies in.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunConfig {
     /// Name of the run.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::env::{self, Variables};
-use super::error::{ConfigError, Problem};
+use super::error::{ConfigError, Place, Problem};
 use super::node::{self, Content, Node};
 
 /// Keys of a `[[task]]` table that belong to the run and not to the task.
@@ -80,10 +80,11 @@ fn at_task(error: ConfigError, task: &Node) -> ConfigError {
         ConfigError::Read { path, source } => {
             let place = task.get("file").map_or(&task.place, |node| &node.place);
             let message = format!("cannot read {}: {source}", path.display());
-            ConfigError::Invalid(vec![
-                Problem::new(place, "task.file", message)
-                    .hint("the path is relative to the run file"),
-            ])
+            let hint = match place {
+                Place::Line(..) => "the path is relative to the run file",
+                Place::Argument(_) => "the path is relative to the current directory",
+            };
+            ConfigError::Invalid(vec![Problem::new(place, "task.file", message).hint(hint)])
         }
         invalid => invalid,
     }

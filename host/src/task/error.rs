@@ -1,6 +1,6 @@
 //! What can be wrong with a task before any of its data is read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::generation::GenerationError;
 use super::raw::Kind;
@@ -46,12 +46,16 @@ pub enum TaskProblem {
         expected: &'static str,
     },
     /// A file that cannot be opened.
-    #[error("`{key}`: cannot read {}: {source}", path.display())]
+    #[error("`{key}`: cannot read {}{}: {source}", path.display(), relative_to(typed, base_dir))]
     File {
         /// The key.
         key: &'static str,
         /// The file.
         path: PathBuf,
+        /// Its path as typed.
+        typed: PathBuf,
+        /// What that is relative to.
+        base_dir: PathBuf,
         /// What the system said.
         source: std::io::Error,
     },
@@ -95,6 +99,18 @@ impl TaskProblem {
     pub(super) fn value(key: &'static str, expected: &'static str) -> Self {
         Self::Value { key, expected }
     }
+}
+
+/// Says where a relative path was looked for; nothing of one that is not.
+fn relative_to(typed: &Path, base_dir: &Path) -> String {
+    if typed.is_absolute() {
+        return String::new();
+    }
+    let folder = match base_dir.as_os_str().is_empty() {
+        true => "the current directory".to_owned(),
+        false => format!("{}, the folder of the file that names it", base_dir.display()),
+    };
+    format!(" ({} is relative to {folder})", typed.display())
 }
 
 fn kind_name(kind: Kind) -> &'static str {

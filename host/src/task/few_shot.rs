@@ -4,12 +4,14 @@
 //! sample draws anew from one generator, so every sample must draw, in order, even one whose
 //! result is already known.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::data::{DataError, DataSet};
 use super::raw::{Record, Sampler};
-use super::sample::Digest;
-use crate::stats::python_random::PythonRandom;
+use super::sample::{Digest, Sample, SampleId};
+use crate::stats::python_random::{PythonRandom, SampleTooLarge};
 
 /// The most that is held of a pool of examples, in bytes of JSON.
 pub const POOL_MAX_BYTES: u64 = 64 << 20;
@@ -54,9 +56,25 @@ pub enum FewShotError {
     },
     /// There are fewer examples than asked for.
     #[error(
-        "{wanted} few-shot examples are needed beside the sample itself, and the pool has {available}"
+        "{wanted} few-shot examples are needed beside the sample itself, and the pool {pool} has {available}"
     )]
     TooFew {
+        /// The pool.
+        pool: String,
+        /// How many are needed.
+        wanted: usize,
+        /// How many there are.
+        available: usize,
+    },
+    /// There are fewer examples that differ from a sample than asked for.
+    #[error(
+        "sample `{sample}` needs {wanted} few-shot examples, and only {available} of those that can be drawn from the pool {pool} differ from it"
+    )]
+    TooFewOthers {
+        /// The pool.
+        pool: String,
+        /// The sample.
+        sample: SampleId,
         /// How many are needed.
         wanted: usize,
         /// How many there are.
@@ -71,6 +89,8 @@ struct Example {
 
 /// Chooses examples for one sample after the other.
 pub struct Drawer {
+    /// What the pool is called in errors.
+    pool: String,
     n: usize,
     examples: Vec<Example>,
     draw: Draw,
@@ -93,6 +113,7 @@ impl Drawer {
     /// [`FewShotError`] when the pool cannot be read or held, or has too few examples.
     pub fn open(few_shot: &FewShot) -> Result<Self, FewShotError> {
         let n = few_shot.n;
+        let pool = few_shot.pool.name();
         let (examples, own_data) = match &few_shot.pool {
             Pool::Inline(records) => (records.iter().map(Example::new).collect(), false),
             Pool::File(data) => (read_pool(data, few_shot, false)?, false),
@@ -105,10 +126,7 @@ impl Drawer {
             } else {
                 examples.len()
             };
-            return Err(FewShotError::TooFew {
-                wanted: n,
-                available,
-            });
+            return Err(FewShotError::TooFew { pool, wanted: n, available });
         }
         let mut random = PythonRandom::new(few_shot.seed);
         let may_lack = matches!(few_shot.pool, Pool::Inline(_));
@@ -118,29 +136,36 @@ impl Drawer {
                 may_lack,
             },
             Sampler::Random => {
-                // One more than needed, to take the place of the sample itself.
+                // One more than needed, to take the place of the sample itself. Where the sample
+                // occurs more often than that, the records that were not drawn follow in their order.
                 let count = examples.len().min(n + 1);
-                let order = random.sample(examples.len(), count).map_err(too_few)?;
+                let mut order =
+                    random.sample(examples.len(), count).map_err(|error| too_few(error, &pool))?;
+                let rest: Vec<usize> =
+                    (0..examples.len()).filter(|index| !order.contains(index)).collect();
+                order.extend(rest);
                 Draw::Fixed { order, may_lack }
             }
             Sampler::LmEval => Draw::LmEval { random, own_data },
         };
-        Ok(Self { n, examples, draw })
+        Ok(Self { pool, n, examples, draw })
     }
 
     /// The examples of the next sample, which must be given in the order of the data set.
     ///
     /// # Errors
-    /// [`FewShotError::TooFew`] when the pool has no more than the sample itself to give.
-    pub fn draw(&mut self, sample: &Digest) -> Result<Vec<&Record>, FewShotError> {
+    /// [`FewShotError::TooFewOthers`] when the pool has too little that differs from the sample.
+    pub fn draw(&mut self, sample: &Sample) -> Result<Vec<&Record>, FewShotError> {
         let n = self.n;
-        let examples = &self.examples;
-        let is_other = |index: &usize| examples[*index].digest != *sample;
+        let (examples, pool) = (&self.examples, &self.pool);
+        let is_other = |index: &usize| examples[*index].digest != sample.digest;
         let chosen: Vec<usize> = match &mut self.draw {
             Draw::Fixed { order, may_lack } => {
                 let chosen: Vec<usize> = order.iter().copied().filter(is_other).take(n).collect();
                 if chosen.len() < n && !*may_lack {
-                    return Err(FewShotError::TooFew {
+                    return Err(FewShotError::TooFewOthers {
+                        pool: pool.clone(),
+                        sample: sample.id.clone(),
                         wanted: n,
                         available: chosen.len(),
                     });
@@ -152,7 +177,9 @@ impl Drawer {
                 random,
                 own_data: true,
             } => {
-                let drawn = random.sample(examples.len(), n + 1).map_err(too_few)?;
+                let drawn = random
+                    .sample(examples.len(), n + 1)
+                    .map_err(|error| too_few(error, pool))?;
                 drawn.into_iter().filter(is_other).take(n).collect()
             }
             // From another split it does not look for the sample; here the next record that was not
@@ -161,7 +188,9 @@ impl Drawer {
                 random,
                 own_data: false,
             } => {
-                let drawn = random.sample(examples.len(), n).map_err(too_few)?;
+                let drawn = random
+                    .sample(examples.len(), n)
+                    .map_err(|error| too_few(error, pool))?;
                 let mut spare =
                     (0..examples.len()).filter(|index| is_other(index) && !drawn.contains(index));
                 let mut chosen = Vec::with_capacity(n);
@@ -182,10 +211,20 @@ impl Drawer {
     }
 }
 
-fn too_few(error: crate::stats::python_random::SampleTooLarge) -> FewShotError {
+fn too_few(error: SampleTooLarge, pool: &str) -> FewShotError {
     FewShotError::TooFew {
+        pool: pool.to_owned(),
         wanted: error.wanted,
         available: error.population,
+    }
+}
+
+impl Pool {
+    fn name(&self) -> String {
+        match self {
+            Self::Inline(_) => "`few_shot.examples`".to_owned(),
+            Self::File(data) | Self::OwnData(data, _) => data.path.display().to_string(),
+        }
     }
 }
 
@@ -205,12 +244,23 @@ fn read_pool(
 ) -> Result<Vec<Example>, FewShotError> {
     let mut examples = Vec::new();
     let mut bytes = 0u64;
+    let mut equal: HashMap<Digest, usize> = HashMap::new();
+    let mut most_equal = 0;
     for item in data.open()? {
         let sample = match item {
             Ok((_, sample)) => sample,
             Err(error) if skip_bad && error.spoils_one_record() => continue,
             Err(error) => return Err(error.into()),
         };
+        if few_shot.sampler == Sampler::First {
+            // However often a record stands in the file, no more than n of it can be taken.
+            let count = equal.entry(sample.digest).or_default();
+            if *count == few_shot.n {
+                continue;
+            }
+            *count += 1;
+            most_equal = most_equal.max(*count);
+        }
         bytes += Value::Object(sample.record.clone()).to_string().len() as u64;
         if bytes > POOL_MAX_BYTES {
             return Err(FewShotError::PoolTooLarge {
@@ -221,8 +271,8 @@ fn read_pool(
             record: sample.record,
             digest: sample.digest,
         });
-        // The first n, and one more to take the place of the sample itself.
-        if few_shot.sampler == Sampler::First && examples.len() > few_shot.n {
+        // Enough for any sample: n remain when all that equal it are left out.
+        if few_shot.sampler == Sampler::First && examples.len() - most_equal >= few_shot.n {
             break;
         }
     }
@@ -254,7 +304,7 @@ mod tests {
         })
         .unwrap();
         let mut draw = |i: usize| -> Vec<u64> {
-            let drawn = drawer.draw(&Digest::of(&record(i))).unwrap();
+            let drawn = drawer.draw(&sample(i)).unwrap();
             drawn.iter().map(|r| r["i"].as_u64().unwrap()).collect()
         };
         samples.iter().map(|i| draw(*i)).collect()
@@ -264,10 +314,20 @@ mod tests {
         Pool::Inline((0..count).map(record).collect())
     }
 
+    fn sample(i: usize) -> Sample {
+        let record = record(i);
+        let digest = Digest::of(&record);
+        Sample { id: SampleId(format!("s{i}")), index: 0, record, digest }
+    }
+
     fn own(count: usize) -> (tempfile::TempDir, Pool) {
+        own_of(&(0..count).collect::<Vec<_>>())
+    }
+
+    fn own_of(records: &[usize]) -> (tempfile::TempDir, Pool) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("d.jsonl");
-        let lines: String = (0..count).map(|i| format!("{{\"i\":{i}}}\n")).collect();
+        let lines: String = records.iter().map(|i| format!("{{\"i\":{i}}}\n")).collect();
         std::fs::write(&path, lines).unwrap();
         let data = DataSet {
             path,
@@ -330,6 +390,45 @@ mod tests {
     }
 
     #[test]
+    fn records_that_occur_several_times_leave_enough_others() {
+        let table: [(usize, &[usize], usize, &[u64]); 5] = [
+            (2, &[7, 7, 7, 7, 1, 2, 3], 7, &[1, 2]),
+            (2, &[7, 7, 7, 7, 1, 2, 3], 1, &[7, 7]),
+            (2, &[1, 7, 7, 2, 7, 3], 7, &[1, 2]),
+            (1, &[7, 7, 1], 7, &[1]),
+            (3, &[7, 7, 1, 7, 2], 2, &[7, 7, 1]),
+        ];
+        for (n, records, i, expected) in table {
+            let (_folder, pool) = own_of(records);
+            assert_eq!(draws(Sampler::First, 0, n, pool, &[i]), [expected], "{records:?} {i}");
+        }
+        let mut records = vec![7; 50];
+        records.extend([1, 2]);
+        let (_folder, pool) = own_of(&records);
+        let mut drawn = draws(Sampler::Random, 1234, 2, pool, &[7]).remove(0);
+        drawn.sort_unstable();
+        assert_eq!(drawn, [1, 2]);
+    }
+
+    #[test]
+    fn only_as_much_of_a_pool_is_held_as_can_be_taken() {
+        let mut records = vec![7; 50];
+        records.extend(0..50);
+        let (_folder, pool) = own_of(&records);
+        let few_shot = FewShot { n: 2, sampler: Sampler::First, seed: 0, pool };
+        assert_eq!(Drawer::open(&few_shot).unwrap().examples.len(), 4);
+    }
+
+    #[test]
+    fn a_sample_that_the_pool_holds_nothing_beside_is_named_with_it() {
+        let (_folder, pool) = own_of(&[7, 7, 7, 1]);
+        let mut drawer =
+            Drawer::open(&FewShot { n: 2, sampler: Sampler::First, seed: 0, pool }).unwrap();
+        let error = drawer.draw(&sample(7)).unwrap_err().to_string();
+        assert!(error.contains("sample `s7`") && error.contains("d.jsonl"), "{error}");
+    }
+
+    #[test]
     fn too_small_a_pool_is_refused() {
         let (_folder, pool) = own(3);
         let error = Drawer::open(&FewShot {
@@ -344,7 +443,8 @@ mod tests {
             error,
             FewShotError::TooFew {
                 wanted: 3,
-                available: 2
+                available: 2,
+                ..
             }
         ));
     }

@@ -218,7 +218,7 @@ pub struct RawChoices {
     /// The field that holds the list of options, for example `choices` or `choices.text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// The labels of the options; `A`, `B`, … by default.
+    /// The labels of the options; `A`, `B`, … by default (after `Z` comes `AA`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<Vec<String>>,
     /// The field that holds the list of labels, for example `choices.label`.

@@ -238,6 +238,7 @@ mod tests {
             error
                 .to_string()
                 .replace(&format!("{}/", folder.path().display()), "")
+                .replace(&folder.path().display().to_string(), "FOLDER")
         })
     }
 
@@ -257,7 +258,14 @@ mod tests {
                 MC,
                 &[("d.jsonl", "no.jsonl")],
                 "",
-                "`data.path`: cannot read no.jsonl: No such file",
+                "`data.path`: cannot read no.jsonl (no.jsonl is relative to FOLDER, the folder of the file \
+                 that names it): No such file",
+            ),
+            (
+                MC,
+                &[("d.jsonl\"", "/no/d.jsonl\"")],
+                "",
+                "`data.path`: cannot read /no/d.jsonl: No such file",
             ),
             (MC, &[("d.jsonl", ".")], "", "`data.path`: cannot read"),
             (

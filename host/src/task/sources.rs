@@ -21,8 +21,8 @@ pub(super) fn data_set(raw: &RawTask, base_dir: &Path) -> Result<DataSet, TaskPr
     })
 }
 
-fn existing(key: &'static str, base_dir: &Path, path: &Path) -> Result<PathBuf, TaskProblem> {
-    let path = base_dir.join(path);
+fn existing(key: &'static str, base_dir: &Path, typed: &Path) -> Result<PathBuf, TaskProblem> {
+    let path = base_dir.join(typed);
     // Looked at before it is opened: opening a pipe would wait for its other end.
     let found = std::fs::metadata(&path).and_then(|metadata| match metadata.is_file() {
         true => std::fs::File::open(&path).map(drop),
@@ -30,7 +30,13 @@ fn existing(key: &'static str, base_dir: &Path, path: &Path) -> Result<PathBuf, 
     });
     match found {
         Ok(()) => Ok(path),
-        Err(source) => Err(TaskProblem::File { key, path, source }),
+        Err(source) => Err(TaskProblem::File {
+            key,
+            path,
+            typed: typed.to_owned(),
+            base_dir: base_dir.to_owned(),
+            source,
+        }),
     }
 }
 

@@ -127,7 +127,7 @@ impl SampleStream {
     ) -> Result<Prepared, SampleError> {
         let (place, sample) = item?;
         let examples = match &mut self.drawer {
-            Some(drawer) => drawer.draw(&sample.digest)?,
+            Some(drawer) => drawer.draw(&sample)?,
             None => Vec::new(),
         };
         match self.plan.render(&sample.record, &examples) {
