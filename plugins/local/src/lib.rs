@@ -7,6 +7,7 @@
 //! amount a call, so that the caller can report progress, notice a cancellation and come back. How the work is cut
 //! into calls never changes a figure.
 
+pub mod attention;
 pub mod backend;
 pub mod boundary;
 pub mod byte_level;
@@ -17,16 +18,18 @@ pub mod forward;
 pub mod generate;
 pub mod gguf;
 pub mod hyperparameters;
+pub mod matrix;
 pub mod numeric;
 pub mod plan;
 pub mod pre_tokenizer;
 pub mod projection;
 pub mod rolling;
+pub mod rotation;
+pub mod rounded_rows;
 pub mod run;
 pub mod sampler;
 pub mod score;
 pub mod stop;
 pub mod tokenizer;
 pub mod utf8_stream;
-pub mod vocabulary_matrix;
 pub mod weights;
