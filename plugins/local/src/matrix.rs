@@ -5,8 +5,9 @@
 //! bit of a sum tips some values to the next of 255 steps, and after thirty blocks the log-likelihood of a sentence
 //! has moved by tenths of a nat. ggml disagrees with itself that much when its attention sums in another order.
 //!
-//! Weights stay packed. A panel of 32 outputs is unpacked to f32 and multiplied with all rows while it is in the
-//! cache; products of small whole numbers are exact in f32, so integer instructions are not needed for equality.
+//! Weights are kept as bytes in panels of 32 outputs. A panel is widened to f32 and multiplied with all rows while it
+//! is in the cache; products of small whole numbers are exact in f32, so integer instructions are not needed for
+//! equality.
 
 use candle_core::Device;
 use candle_core::quantized::{GgmlDType, QTensor};
@@ -24,25 +25,26 @@ const GROUP: usize = BLOCK / GROUPS;
 /// Vectors of outputs that a tile covers.
 const VECTORS: usize = 2;
 
+/// 32 inputs of 32 outputs, by input.
+type Square<T> = [[T; PANEL]; BLOCK];
+
 /// A `[outputs, inputs]` matrix, used as `rows × transposed matrix`.
 pub struct Matrix {
     outputs: usize,
     /// Blocks of 32 inputs in a row of the matrix.
     blocks: usize,
-    store: Store,
-    /// `[outputs, blocks]`
-    scales: Vec<f32>,
-    /// `[outputs, blocks]`; what every number of a block lies above.
-    minima: Vec<f32>,
+    /// `[panels, blocks]`
+    numbers: Numbers,
+    /// What the numbers are multiplied with, `[panels, blocks]`.
+    scales: Vec<[f32; PANEL]>,
+    /// What every number of a block lies above, `[panels, blocks]`.
+    minima: Vec<[f32; PANEL]>,
 }
 
-/// The numbers that scales multiply, `[outputs, blocks]`.
-enum Store {
-    /// 0 to 15; a byte holds the i-th and, in its upper half, the (i + 16)-th number.
-    Nibbles { blocks: Vec<[u8; BLOCK / 2]>, below: f32 },
-    Bytes(Vec<[i8; BLOCK]>),
+enum Numbers {
+    Bytes(Vec<Square<i8>>),
     /// Types whose product is not repeated to the bit: dequantised, and multiplied with activations as they are.
-    Floats(Vec<[f32; BLOCK]>),
+    Floats(Vec<Square<f32>>),
 }
 
 impl Matrix {
@@ -55,39 +57,49 @@ impl Matrix {
         if inputs % BLOCK != 0 {
             candle_core::bail!("rows of {inputs} values are no whole blocks of {BLOCK}");
         }
-        let (mut scales, mut minima) = (Vec::new(), Vec::new());
-        let number = |bytes: [u8; 2]| f16::from_le_bytes(bytes).to_f32();
-        let store = match tensor.dtype() {
-            GgmlDType::Q4_0 => {
-                let bytes = tensor.data()?;
-                let (blocks, _) = bytes.as_chunks::<18>();
-                scales.extend(blocks.iter().map(|[low, high, ..]| number([*low, *high])));
-                Store::Nibbles { blocks: blocks.iter().map(tail).collect(), below: 8.0 }
+        let blocks = inputs / BLOCK;
+        let squares = outputs.div_ceil(PANEL) * blocks;
+        let bytes = tensor.data()?;
+        let mut scales = vec![[0.0; PANEL]; squares];
+        let mut minima = vec![[0.0; PANEL]; squares];
+        // Where the n-th block of the file goes: its square, and its column there.
+        let place = |n: usize| {
+            let output = n / blocks;
+            (output / PANEL * blocks + n % blocks, output % PANEL)
+        };
+        let mut packed = |size: usize, numbers: fn(&[u8]) -> [i8; BLOCK], minimum: Option<usize>| {
+            let mut packed = vec![[[0i8; PANEL]; BLOCK]; squares];
+            for (n, block) in bytes.chunks_exact(size).enumerate() {
+                let (square, column) = place(n);
+                scales[square][column] = half_at(block, 0);
+                minima[square][column] = minimum.map_or(0.0, |offset| half_at(block, offset));
+                for (line, number) in packed[square].iter_mut().zip(numbers(block)) {
+                    line[column] = number;
+                }
             }
-            GgmlDType::Q4_1 => {
-                let bytes = tensor.data()?;
-                let (blocks, _) = bytes.as_chunks::<20>();
-                scales.extend(blocks.iter().map(|[low, high, ..]| number([*low, *high])));
-                minima.extend(blocks.iter().map(|[_, _, low, high, ..]| number([*low, *high])));
-                Store::Nibbles { blocks: blocks.iter().map(tail).collect(), below: 0.0 }
-            }
+            Numbers::Bytes(packed)
+        };
+        let numbers = match tensor.dtype() {
+            GgmlDType::Q4_0 => packed(18, |block| nibbles(&block[2..]).map(|n| n - 8), None),
+            GgmlDType::Q4_1 => packed(20, |block| nibbles(&block[4..]), Some(2)),
             GgmlDType::Q8_0 => {
-                let bytes = tensor.data()?;
-                let (blocks, _) = bytes.as_chunks::<34>();
-                scales.extend(blocks.iter().map(|[low, high, ..]| number([*low, *high])));
-                let signed = |block| tail::<34, BLOCK>(block).map(u8::cast_signed);
-                Store::Bytes(blocks.iter().map(signed).collect())
+                packed(34, |block| std::array::from_fn(|i| block[2 + i].cast_signed()), None)
             }
             _ => {
                 let values: Vec<f32> =
                     tensor.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1()?;
-                Store::Floats(values.as_chunks::<BLOCK>().0.to_vec())
+                let mut floats = vec![[[0.0; PANEL]; BLOCK]; squares];
+                for (n, block) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
+                    let (square, column) = place(n);
+                    for (line, value) in floats[square].iter_mut().zip(block) {
+                        line[column] = *value;
+                    }
+                }
+                scales.fill([1.0; PANEL]);
+                Numbers::Floats(floats)
             }
         };
-        let blocks = inputs / BLOCK;
-        scales.resize(outputs * blocks, 1.0);
-        minima.resize(outputs * blocks, 0.0);
-        Ok(Self { outputs, blocks, store, scales, minima })
+        Ok(Self { outputs, blocks, numbers, scales, minima })
     }
 
     /// Rows of the matrix.
@@ -102,7 +114,7 @@ impl Matrix {
 
     /// Whether activations are rounded to 8 bits before they are multiplied with this matrix.
     pub fn rounds(&self) -> bool {
-        !matches!(self.store, Store::Floats(_))
+        !matches!(self.numbers, Numbers::Floats(_))
     }
 
     /// Activations, `[rows, inputs]`, as this matrix is multiplied with them.
@@ -124,9 +136,18 @@ impl Matrix {
         if output >= self.outputs {
             return false;
         }
-        for index in output * self.blocks..(output + 1) * self.blocks {
-            let (scale, least) = (self.scales[index], self.minima[index]);
-            out.extend(self.numbers(index).map(|number| number * scale + least));
+        let column = output % PANEL;
+        for square in output / PANEL * self.blocks..(output / PANEL + 1) * self.blocks {
+            let (scale, least) = (self.scales[square][column], self.minima[square][column]);
+            let mut push = |number: f32| out.push(number * scale + least);
+            match &self.numbers {
+                Numbers::Bytes(squares) => {
+                    squares[square].iter().for_each(|line| push(f32::from(line[column])));
+                }
+                Numbers::Floats(squares) => {
+                    squares[square].iter().for_each(|line| push(line[column]));
+                }
+            }
         }
         true
     }
@@ -136,65 +157,66 @@ impl Matrix {
         self.multiply_some(rows, 0, self.outputs)
     }
 
-    /// The product with `count` outputs from `first` on, `[rows, count]`.
+    /// The product with `count` outputs from `first` on, a multiple of 32: `[rows, count]`.
     pub fn multiply_some(&self, rows: &RoundedRows, first: usize, count: usize) -> Vec<f32> {
         let mut out = vec![0.0; rows.rows() * count];
-        let mut panel = Panel::default();
+        let mut widened = Vec::new();
         for start in (0..count).step_by(PANEL) {
-            let width = PANEL.min(count - start);
-            self.unpack(first + start, width, &mut panel);
-            let product = Product { panel: &panel, rows, out: &mut out, start, width, stride: count };
-            pulp::Arch::new().dispatch(product);
+            let panel = (first + start) / PANEL;
+            let range = panel * self.blocks..(panel + 1) * self.blocks;
+            let numbers = match &self.numbers {
+                Numbers::Bytes(squares) => {
+                    widen(&squares[range.clone()], &mut widened);
+                    widened.as_slice()
+                }
+                Numbers::Floats(squares) => &squares[range.clone()],
+            };
+            pulp::Arch::new().dispatch(Product {
+                numbers,
+                scales: &self.scales[range.clone()],
+                minima: &self.minima[range],
+                rows,
+                out: &mut out,
+                start,
+                width: PANEL.min(count - start),
+                stride: count,
+            });
         }
         out
     }
+}
 
-    fn numbers(&self, index: usize) -> [f32; BLOCK] {
-        match &self.store {
-            Store::Nibbles { blocks, below } => {
-                let packed = &blocks[index];
-                std::array::from_fn(|i| {
-                    let byte = packed[i % (BLOCK / 2)];
-                    f32::from(if i < BLOCK / 2 { byte & 15 } else { byte >> 4 }) - below
-                })
-            }
-            Store::Bytes(blocks) => blocks[index].map(f32::from),
-            Store::Floats(blocks) => blocks[index],
-        }
-    }
-
-    fn unpack(&self, first: usize, width: usize, panel: &mut Panel) {
-        panel.numbers.resize(self.blocks, [[0.0; PANEL]; BLOCK]);
-        panel.scales.resize(self.blocks, [0.0; PANEL]);
-        panel.minima.resize(self.blocks, [0.0; PANEL]);
-        for block in 0..self.blocks {
-            for column in 0..width {
-                let index = (first + column) * self.blocks + block;
-                panel.scales[block][column] = self.scales[index];
-                panel.minima[block][column] = self.minima[index];
-                for (line, number) in panel.numbers[block].iter_mut().zip(self.numbers(index)) {
-                    line[column] = number;
+fn widen(squares: &[Square<i8>], out: &mut Vec<Square<f32>>) {
+    out.resize(squares.len(), [[0.0; PANEL]; BLOCK]);
+    pulp::Arch::new().dispatch(|| {
+        for (out, square) in out.iter_mut().zip(squares) {
+            for (out, line) in out.iter_mut().zip(square) {
+                for (out, number) in out.iter_mut().zip(line) {
+                    *out = f32::from(*number);
                 }
             }
         }
-    }
+    });
 }
 
-/// The last `N` bytes of a block.
-fn tail<const SIZE: usize, const N: usize>(block: &[u8; SIZE]) -> [u8; N] {
-    std::array::from_fn(|i| block[SIZE - N + i])
+/// Two numbers a byte: the i-th and, in its upper half, the (i + 16)-th.
+fn nibbles(packed: &[u8]) -> [i8; BLOCK] {
+    std::array::from_fn(|i| {
+        let byte = packed[i % (BLOCK / 2)];
+        if i < BLOCK / 2 { byte & 15 } else { byte >> 4 }.cast_signed()
+    })
 }
 
-/// 32 outputs side by side, by block.
-#[derive(Default)]
-struct Panel {
-    numbers: Vec<[[f32; PANEL]; BLOCK]>,
-    scales: Vec<[f32; PANEL]>,
-    minima: Vec<[f32; PANEL]>,
+fn half_at(block: &[u8], offset: usize) -> f32 {
+    f16::from_le_bytes([block[offset], block[offset + 1]]).to_f32()
 }
 
+/// A product with one panel.
 struct Product<'a> {
-    panel: &'a Panel,
+    /// By block.
+    numbers: &'a [Square<f32>],
+    scales: &'a [[f32; PANEL]],
+    minima: &'a [[f32; PANEL]],
     rows: &'a RoundedRows,
     /// `[rows, stride]`; columns from `start` on, `width` of them, are written.
     out: &'a mut [f32],
@@ -209,9 +231,14 @@ impl WithSimd for Product<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let mut row = 0;
-        while row + 4 <= self.rows.rows() {
-            self.tile::<S, 4>(simd, row);
-            row += 4;
+        // As many rows at once as keep their sums in 32 vector registers.
+        while row + 6 <= self.rows.rows() {
+            self.tile::<S, 6>(simd, row);
+            row += 6;
+        }
+        while row + 3 <= self.rows.rows() {
+            self.tile::<S, 3>(simd, row);
+            row += 3;
         }
         while row < self.rows.rows() {
             self.tile::<S, 1>(simd, row);
@@ -224,7 +251,7 @@ impl Product<'_> {
     #[inline(always)]
     fn tile<S: Simd, const ROWS: usize>(&mut self, simd: S, first: usize) {
         let rows: [_; ROWS] = std::array::from_fn(|row| self.rows.row(first + row));
-        let blocks = self.panel.numbers.len();
+        let blocks = self.numbers.len();
         let zero = simd.splat_f32s(0.0);
         let mut results = [[0.0f32; PANEL]; ROWS];
         for vector in (0..PANEL / S::F32_LANES).step_by(VECTORS) {
@@ -234,7 +261,7 @@ impl Product<'_> {
                 for block in 0..blocks {
                     let mut products = [[zero; VECTORS]; ROWS];
                     for input in group * GROUP..(group + 1) * GROUP {
-                        let (numbers, _) = S::as_simd_f32s(&self.panel.numbers[block][input]);
+                        let (numbers, _) = S::as_simd_f32s(&self.numbers[block][input]);
                         for row in 0..ROWS {
                             let value = simd.splat_f32s(rows[row].0[block][input]);
                             for v in 0..VECTORS {
@@ -243,7 +270,7 @@ impl Product<'_> {
                             }
                         }
                     }
-                    let (scales, _) = S::as_simd_f32s(&self.panel.scales[block]);
+                    let (scales, _) = S::as_simd_f32s(&self.scales[block]);
                     for row in 0..ROWS {
                         let scale = simd.splat_f32s(rows[row].1[block]);
                         for v in 0..VECTORS {
@@ -259,7 +286,7 @@ impl Product<'_> {
                 for v in 0..VECTORS {
                     let mut minima = zero;
                     for block in 0..blocks {
-                        let (least, _) = S::as_simd_f32s(&self.panel.minima[block]);
+                        let (least, _) = S::as_simd_f32s(&self.minima[block]);
                         let sum = simd.splat_f32s(rows[row].2[block]);
                         minima = simd.mul_add_f32s(least[vector + v], sum, minima);
                     }
