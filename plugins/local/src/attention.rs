@@ -9,14 +9,14 @@ use half::f16;
 use crate::numeric::{self, LANES};
 
 /// Rounds to 16 bits, in place.
-pub fn round(values: &mut [f32]) {
+pub(crate) fn round(values: &mut [f32]) {
     for value in values {
         *value = f16::from_f32(*value).to_f32();
     }
 }
 
 /// What one head of one row sees, rounded to 16 bits: rows of `stride` values, the head's at `offset`.
-pub struct Seen<'a> {
+pub(crate) struct Seen<'a> {
     /// Keys of all cached rows.
     pub keys: &'a [f32],
     /// Values of all cached rows.
@@ -33,7 +33,7 @@ pub struct Seen<'a> {
 ///
 /// Call it within a dispatch on the processor's features; it multiplies and adds in one rounding.
 #[inline(always)]
-pub fn attend(query: &[f32], seen: &Seen<'_>, weights: &mut Vec<f32>, out: &mut [f32]) {
+pub(crate) fn attend(query: &[f32], seen: &Seen<'_>, weights: &mut Vec<f32>, out: &mut [f32]) {
     let head = |rows: &'_ [f32], row: usize| -> std::ops::Range<usize> {
         let start = (row * seen.stride + seen.offset).min(rows.len());
         start..(start + query.len()).min(rows.len())

@@ -9,7 +9,7 @@ use crate::hyperparameters::Hyperparameters;
 
 /// One token to be computed, and the place in the cache that it follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     /// Token id.
     pub token: u32,
     /// Cache row that this token follows; `None` for the first token of a sequence.
@@ -19,7 +19,7 @@ pub struct Row {
 /// Keys and values, rounded to 16 bits, and the tree over the rows.
 ///
 /// A row takes `2 * blocks * key_value_heads * head_width * 4` bytes, 46 KB for SmolLM2-135M.
-pub struct Cache {
+pub(crate) struct Cache {
     /// By block, `[rows, key_value_heads * head_width]`.
     blocks: Vec<Stored>,
     width: usize,
@@ -36,7 +36,7 @@ struct Stored {
 
 impl Cache {
     /// An empty cache for a model of these sizes, with room for some rows.
-    pub fn new(sizes: &Hyperparameters, rows: usize) -> Self {
+    pub(crate) fn new(sizes: &Hyperparameters, rows: usize) -> Self {
         let width = sizes.key_value_heads * sizes.head_width;
         let room = || Vec::with_capacity(rows * width);
         let blocks = (0..sizes.blocks).map(|_| Stored { keys: room(), values: room() });
@@ -44,12 +44,12 @@ impl Cache {
     }
 
     /// Rows held.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.parents.len()
     }
 
     /// Forgets every row from `length` on; no remaining row may descend from those.
-    pub fn truncate(&mut self, length: usize) {
+    pub(crate) fn truncate(&mut self, length: usize) {
         self.parents.truncate(length);
         self.positions.truncate(length);
         for block in &mut self.blocks {
@@ -62,7 +62,7 @@ impl Cache {
     ///
     /// # Errors
     /// When a parent is neither cached nor an earlier one of `rows`.
-    pub fn append(&mut self, rows: &[Row]) -> Result<Vec<usize>> {
+    pub(crate) fn append(&mut self, rows: &[Row]) -> Result<Vec<usize>> {
         let start = self.len();
         for row in rows {
             let position = match row.parent {
@@ -82,7 +82,7 @@ impl Cache {
     }
 
     /// What a row may see, itself last: a cached row for each position.
-    pub fn path(&self, row: usize) -> Vec<usize> {
+    pub(crate) fn path(&self, row: usize) -> Vec<usize> {
         let parent = |row: &usize| self.parents.get(*row).copied().flatten();
         let mut path: Vec<usize> = std::iter::successors(Some(row), parent).collect();
         path.reverse();
@@ -90,7 +90,7 @@ impl Cache {
     }
 
     /// Appends keys and values of a block's rows, `[rows, key_value_heads * head_width]` each, rounded to 16 bits.
-    pub fn store(&mut self, block: usize, keys: &[f32], values: &[f32]) {
+    pub(crate) fn store(&mut self, block: usize, keys: &[f32], values: &[f32]) {
         if let Some(stored) = self.blocks.get_mut(block) {
             stored.keys.extend_from_slice(keys);
             stored.values.extend_from_slice(values);
@@ -98,7 +98,7 @@ impl Cache {
     }
 
     /// Keys and values of a block's rows so far, `[rows, key_value_heads * head_width]` each.
-    pub fn block(&self, block: usize) -> (&[f32], &[f32]) {
+    pub(crate) fn block(&self, block: usize) -> (&[f32], &[f32]) {
         self.blocks.get(block).map_or((&[], &[]), |stored| (&stored.keys, &stored.values))
     }
 }

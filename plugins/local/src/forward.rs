@@ -16,7 +16,7 @@ use crate::rotation::Rotation;
 use crate::weights::{BlockWeights, Weights};
 
 /// A pass under way.
-pub struct ForwardPass {
+pub(crate) struct ForwardPass {
     /// First cache row of this pass.
     start: usize,
     /// The residual stream, `[rows, width]`.
@@ -32,7 +32,7 @@ impl ForwardPass {
     ///
     /// # Errors
     /// When a token is outside the vocabulary or a parent is not cached.
-    pub fn begin(weights: &Weights, cache: &mut Cache, rows: &[Row]) -> Result<Self> {
+    pub(crate) fn begin(weights: &Weights, cache: &mut Cache, rows: &[Row]) -> Result<Self> {
         let start = cache.len();
         let positions = cache.append(rows)?;
         let mut residual = Vec::with_capacity(rows.len() * weights.hyperparameters.embedding_width);
@@ -51,12 +51,12 @@ impl ForwardPass {
     }
 
     /// The cache row of the pass's first row.
-    pub fn first_row(&self) -> usize {
+    pub(crate) fn first_row(&self) -> usize {
         self.start
     }
 
     /// Computes one more block; false when there was none left.
-    pub fn advance(&mut self, weights: &Weights, cache: &mut Cache) -> bool {
+    pub(crate) fn advance(&mut self, weights: &Weights, cache: &mut Cache) -> bool {
         let Some(block) = weights.blocks.get(self.next_block) else {
             return false;
         };
@@ -72,7 +72,7 @@ impl ForwardPass {
     }
 
     /// The hidden states after the last norm, `[rows, width]`, row by row. Call it when `advance` returned false.
-    pub fn finish(self, weights: &Weights) -> Vec<f32> {
+    pub(crate) fn finish(self, weights: &Weights) -> Vec<f32> {
         self.norm(&weights.output_norm, &weights.hyperparameters)
     }
 

@@ -17,7 +17,7 @@ use pulp::{Simd, WithSimd};
 use crate::rounded_rows::{BLOCK, RoundedRows};
 
 /// Outputs in a panel.
-pub const PANEL: usize = 32;
+pub(crate) const PANEL: usize = 32;
 /// Partial sums an output.
 const GROUPS: usize = 8;
 /// Values of a block that go into one partial sum.

@@ -5,11 +5,11 @@
 //! rounding (`mul_add`) must be inlined into a dispatch on the processor's features, or each becomes a call.
 
 /// Partial sums of a reduction: ggml's vectors have eight.
-pub const LANES: usize = 8;
+pub(crate) const LANES: usize = 8;
 
 /// Joins eight partial sums in the order of ggml's `hsum_float_8`.
 #[inline(always)]
-pub fn join([a, b, c, d, e, f, g, h]: [f32; LANES]) -> f32 {
+pub(crate) fn join([a, b, c, d, e, f, g, h]: [f32; LANES]) -> f32 {
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
@@ -18,7 +18,7 @@ pub fn join([a, b, c, d, e, f, g, h]: [f32; LANES]) -> f32 {
 /// The argument is split into n ln 2 + b, e^b is a polynomial, 2^n goes into the exponent bits; beyond 2^±126 the
 /// power is applied in two steps, and beyond 2^±192 the result is 0 or infinity.
 #[inline(always)]
-pub fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     // Adding 1.5 * 2^23 leaves the rounded integer in the low mantissa bits.
     const ROUND: f32 = 12_582_912.0;
     let z = x.mul_add(f32::from_bits(0x3fb8_aa3b), ROUND);
@@ -46,7 +46,7 @@ pub fn exp(x: f32) -> f32 {
 
 /// The largest element; minus infinity for an empty slice.
 #[inline(always)]
-pub fn max(values: &[f32]) -> f32 {
+pub(crate) fn max(values: &[f32]) -> f32 {
     let larger = |top: f32, value: f32| if value > top { value } else { top };
     let (chunks, rest) = values.as_chunks::<LANES>();
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -77,7 +77,7 @@ fn exp_all(values: &mut [f32], offset: f32) -> f64 {
 
 /// Softmax, in place; dispatched by the caller.
 #[inline(always)]
-pub fn softmax(values: &mut [f32]) {
+pub(crate) fn softmax(values: &mut [f32]) {
     let sum = exp_all(values, max(values));
     let scale = (1.0 / sum) as f32;
     for value in values {
@@ -86,14 +86,14 @@ pub fn softmax(values: &mut [f32]) {
 }
 
 /// Σ e^(x - offset); overwrites the values.
-pub fn sum_exp(values: &mut [f32], offset: f32) -> f64 {
+pub(crate) fn sum_exp(values: &mut [f32], offset: f32) -> f64 {
     pulp::Arch::new().dispatch(|| exp_all(values, offset))
 }
 
 /// RMSNorm of one row: x / sqrt(mean(x²) + epsilon) * weight, appended to `out`.
 ///
 /// The squares are added one by one in double precision, as ggml does.
-pub fn rms_norm(row: &[f32], weight: &[f32], epsilon: f32, out: &mut Vec<f32>) {
+pub(crate) fn rms_norm(row: &[f32], weight: &[f32], epsilon: f32, out: &mut Vec<f32>) {
     let sum: f64 = row.iter().map(|value| f64::from(value * value)).sum();
     let mean = (sum / row.len() as f64) as f32;
     let scale = 1.0 / (mean + epsilon).sqrt();
@@ -101,7 +101,7 @@ pub fn rms_norm(row: &[f32], weight: &[f32], epsilon: f32, out: &mut Vec<f32>) {
 }
 
 /// SwiGLU: silu(gate) * up, in place of the gate.
-pub fn swiglu(gate: &mut [f32], up: &[f32]) {
+pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
     pulp::Arch::new().dispatch(|| {
         for (gate, up) in gate.iter_mut().zip(up) {
             *gate = *gate / (1.0 + exp(-*gate)) * up;
@@ -110,20 +110,20 @@ pub fn swiglu(gate: &mut [f32], up: &[f32]) {
 }
 
 /// `left += right`, element by element.
-pub fn add(left: &mut [f32], right: &[f32]) {
+pub(crate) fn add(left: &mut [f32], right: &[f32]) {
     for (left, right) in left.iter_mut().zip(right) {
         *left += right;
     }
 }
 
 /// Index of the largest element, the first one on a tie; `None` for an empty slice.
-pub fn argmax(values: &[f32]) -> Option<usize> {
+pub(crate) fn argmax(values: &[f32]) -> Option<usize> {
     let top = max(values);
     values.iter().position(|value| *value == top)
 }
 
 /// ln Σ e^x of a row of logits.
-pub fn log_sum_exp(logits: &[f32]) -> f64 {
+pub(crate) fn log_sum_exp(logits: &[f32]) -> f64 {
     let top = max(logits);
     f64::from(top) + sum_exp(&mut logits.to_vec(), top).ln()
 }

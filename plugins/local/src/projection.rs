@@ -12,7 +12,7 @@ const PART_TOKENS: usize = 2048;
 
 /// A token whose probability is asked for, after a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     /// Which row's distribution.
     pub row: usize,
     /// Token id.
@@ -21,7 +21,7 @@ pub struct Target {
 
 /// What the model thinks of a target.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TargetScore {
+pub(crate) struct TargetScore {
     /// ln p of the token, in double precision from single-precision logits.
     pub log_prob: f64,
     /// Whether no token is more likely; on a tie the lowest id counts.
@@ -29,7 +29,7 @@ pub struct TargetScore {
 }
 
 /// A projection under way.
-pub struct Projection {
+pub(crate) struct Projection {
     /// `[rows, width]`
     hidden: RoundedRows,
     /// Each with the number that its caller knows it by.
@@ -49,7 +49,7 @@ struct RowState {
 
 impl Projection {
     /// Takes hidden states, `[rows, width]`, and what is asked about them, numbered by the caller.
-    pub fn new(weights: &Weights, hidden: &[f32], targets: Vec<(usize, Target)>) -> Self {
+    pub(crate) fn new(weights: &Weights, hidden: &[f32], targets: Vec<(usize, Target)>) -> Self {
         let hidden = weights.output().round(hidden);
         let row = RowState { top: f32::NEG_INFINITY, top_token: 0, sum: 0.0 };
         Self {
@@ -62,7 +62,7 @@ impl Projection {
     }
 
     /// Computes one more part; false when there was none left.
-    pub fn advance(&mut self, weights: &Weights) -> bool {
+    pub(crate) fn advance(&mut self, weights: &Weights) -> bool {
         let (matrix, first_token) = (weights.output(), self.next_token);
         let columns = PART_TOKENS.min(matrix.outputs() - first_token);
         if columns == 0 {
@@ -85,7 +85,7 @@ impl Projection {
     }
 
     /// The scores with the targets' numbers. Call it when `advance` returned false.
-    pub fn finish(self) -> Vec<(usize, TargetScore)> {
+    pub(crate) fn finish(self) -> Vec<(usize, TargetScore)> {
         self.targets
             .iter()
             .zip(&self.target_logits)
@@ -115,6 +115,6 @@ impl RowState {
 }
 
 /// All logits of one hidden state, `[vocabulary]`.
-pub fn logits(weights: &Weights, hidden: &[f32]) -> Vec<f32> {
+pub(crate) fn logits(weights: &Weights, hidden: &[f32]) -> Vec<f32> {
     weights.output().product(hidden)
 }

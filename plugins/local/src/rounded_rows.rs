@@ -6,7 +6,7 @@
 use half::f16;
 
 /// Values that share a scale.
-pub const BLOCK: usize = 32;
+pub(crate) const BLOCK: usize = 32;
 
 /// Rows in blocks of 32 whole numbers from -127 to 127, each with a scale.
 pub struct RoundedRows {

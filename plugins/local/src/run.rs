@@ -16,10 +16,10 @@ use crate::projection::{Projection, Target, TargetScore};
 use crate::weights::Weights;
 
 /// Most rows in one pass. Bounds the memory of a pass to a few MB; more rows multiply no faster.
-pub const PASS_ROWS: usize = 128;
+pub(crate) const PASS_ROWS: usize = 128;
 
 /// A plan being carried out.
-pub struct Run {
+pub(crate) struct Run {
     rows: VecDeque<Row>,
     targets: Vec<Target>,
     scores: Vec<TargetScore>,
@@ -35,7 +35,7 @@ enum Stage {
 
 impl Run {
     /// Takes a plan, to be carried out on the cache that it was made for.
-    pub fn new(plan: &Plan) -> Self {
+    pub(crate) fn new(plan: &Plan) -> Self {
         Self {
             rows: plan.rows.iter().copied().collect(),
             targets: plan.targets.clone(),
@@ -57,7 +57,7 @@ impl Run {
     ///
     /// # Errors
     /// When the arithmetic fails, after which the run and its cache are of no further use.
-    pub fn step(
+    pub(crate) fn step(
         &mut self,
         weights: &Weights,
         cache: &mut Cache,
@@ -75,13 +75,8 @@ impl Run {
     }
 
     /// The hidden state of the last row, once the run is done.
-    pub fn last_hidden(&self) -> &[f32] {
+    pub(crate) fn last_hidden(&self) -> &[f32] {
         &self.last_hidden
-    }
-
-    /// Rows that no pass has taken yet.
-    pub fn rows_waiting(&self) -> usize {
-        self.rows.len()
     }
 
     fn advance(&mut self, weights: &Weights, cache: &mut Cache) -> Result<bool> {
