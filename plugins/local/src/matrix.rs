@@ -22,8 +22,6 @@ pub(crate) const PANEL: usize = 32;
 const GROUPS: usize = 8;
 /// Values of a block that go into one partial sum.
 const GROUP: usize = BLOCK / GROUPS;
-/// Vectors of outputs that a tile covers.
-const VECTORS: usize = 2;
 
 /// 32 inputs of 32 outputs, by input.
 type Square<T> = [[T; PANEL]; BLOCK];
@@ -232,10 +230,6 @@ impl WithSimd for Product<'_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         let mut row = 0;
         // As many rows at once as keep their sums in 32 vector registers.
-        while row + 6 <= self.rows.rows() {
-            self.tile::<S, 6>(simd, row);
-            row += 6;
-        }
         while row + 3 <= self.rows.rows() {
             self.tile::<S, 3>(simd, row);
             row += 3;
@@ -254,49 +248,40 @@ impl Product<'_> {
         let blocks = self.numbers.len();
         let zero = simd.splat_f32s(0.0);
         let mut results = [[0.0f32; PANEL]; ROWS];
-        for vector in (0..PANEL / S::F32_LANES).step_by(VECTORS) {
-            let mut partial = [[[zero; VECTORS]; ROWS]; GROUPS];
-            for (group, partial) in partial.iter_mut().enumerate() {
-                let mut sums = [[zero; VECTORS]; ROWS];
-                for block in 0..blocks {
-                    let mut products = [[zero; VECTORS]; ROWS];
+        for vector in 0..PANEL / S::F32_LANES {
+            let mut sums = [[zero; GROUPS]; ROWS];
+            let mut minima = [zero; ROWS];
+            for block in 0..blocks {
+                let (scale, _) = S::as_simd_f32s(&self.scales[block]);
+                let (least, _) = S::as_simd_f32s(&self.minima[block]);
+                let scales: [_; ROWS] = std::array::from_fn(|row| {
+                    simd.mul_f32s(scale[vector], simd.splat_f32s(rows[row].1[block]))
+                });
+                for row in 0..ROWS {
+                    let sum = simd.splat_f32s(rows[row].2[block]);
+                    minima[row] = simd.mul_add_f32s(least[vector], sum, minima[row]);
+                }
+                for group in 0..GROUPS {
+                    let mut products = [zero; ROWS];
                     for input in group * GROUP..(group + 1) * GROUP {
                         let (numbers, _) = S::as_simd_f32s(&self.numbers[block][input]);
                         for row in 0..ROWS {
                             let value = simd.splat_f32s(rows[row].0[block][input]);
-                            for v in 0..VECTORS {
-                                products[row][v] =
-                                    simd.mul_add_f32s(numbers[vector + v], value, products[row][v]);
-                            }
+                            products[row] = simd.mul_add_f32s(numbers[vector], value, products[row]);
                         }
                     }
-                    let (scales, _) = S::as_simd_f32s(&self.scales[block]);
                     for row in 0..ROWS {
-                        let scale = simd.splat_f32s(rows[row].1[block]);
-                        for v in 0..VECTORS {
-                            let scale = simd.mul_f32s(scales[vector + v], scale);
-                            sums[row][v] = simd.mul_add_f32s(scale, products[row][v], sums[row][v]);
-                        }
+                        sums[row][group] =
+                            simd.mul_add_f32s(scales[row], products[row], sums[row][group]);
                     }
                 }
-                *partial = sums;
             }
             for row in 0..ROWS {
                 let (result, _) = S::as_mut_simd_f32s(&mut results[row]);
-                for v in 0..VECTORS {
-                    let mut minima = zero;
-                    for block in 0..blocks {
-                        let (least, _) = S::as_simd_f32s(&self.minima[block]);
-                        let sum = simd.splat_f32s(rows[row].2[block]);
-                        minima = simd.mul_add_f32s(least[vector + v], sum, minima);
-                    }
-                    let pair = |group: usize| {
-                        simd.add_f32s(partial[group][row][v], partial[group + 4][row][v])
-                    };
-                    let even = simd.add_f32s(pair(0), pair(2));
-                    let odd = simd.add_f32s(pair(1), pair(3));
-                    result[vector + v] = simd.add_f32s(simd.add_f32s(even, odd), minima);
-                }
+                let pair = |group: usize| simd.add_f32s(sums[row][group], sums[row][group + 4]);
+                let even = simd.add_f32s(pair(0), pair(2));
+                let odd = simd.add_f32s(pair(1), pair(3));
+                result[vector] = simd.add_f32s(simd.add_f32s(even, odd), minima[row]);
             }
         }
         for (row, result) in results.iter().enumerate() {
