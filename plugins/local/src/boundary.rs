@@ -7,7 +7,7 @@
 
 /// A context and a continuation as token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodedPair {
+pub(crate) struct EncodedPair {
     /// Tokens of the context alone.
     pub context: Vec<u32>,
     /// Tokens to score.
@@ -17,12 +17,12 @@ pub struct EncodedPair {
 }
 
 /// Splits trailing whitespace off a context: what stays, and what moves to the front of each continuation.
-pub fn move_whitespace(context: &str) -> (&str, &str) {
+pub(crate) fn move_whitespace(context: &str) -> (&str, &str) {
     context.split_at(context.trim_end().len())
 }
 
 /// Cuts the tokens of context and continuation together after as many as the context alone has.
-pub fn split(context: Vec<u32>, whole: &[u32]) -> EncodedPair {
+pub(crate) fn split(context: Vec<u32>, whole: &[u32]) -> EncodedPair {
     let (head, tail) = whole.split_at(context.len().min(whole.len()));
     EncodedPair {
         boundary_merged: head != context,
@@ -34,7 +34,7 @@ pub fn split(context: Vec<u32>, whole: &[u32]) -> EncodedPair {
 /// Conditions an empty context on the prefix token.
 ///
 /// A continuation that already starts with that token gives it up as its context instead.
-pub fn with_prefix(pair: EncodedPair, prefix: u32) -> EncodedPair {
+pub(crate) fn with_prefix(pair: EncodedPair, prefix: u32) -> EncodedPair {
     match pair.continuation.split_first() {
         _ if !pair.context.is_empty() => pair,
         Some((first, rest)) if *first == prefix && !rest.is_empty() => EncodedPair {

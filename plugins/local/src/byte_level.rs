@@ -10,7 +10,7 @@ fn is_printable(byte: u8) -> bool {
 }
 
 /// The byte that a character of the alphabet stands for; `None` outside the alphabet.
-pub fn byte_of(character: char) -> Option<u8> {
+pub(crate) fn byte_of(character: char) -> Option<u8> {
     let code = u32::from(character);
     if let Ok(byte) = u8::try_from(code) {
         return is_printable(byte).then_some(byte);
@@ -20,7 +20,7 @@ pub fn byte_of(character: char) -> Option<u8> {
 }
 
 /// The bytes that a vocabulary entry stands for; `None` when a character is outside the alphabet.
-pub fn bytes_of(token: &str) -> Option<Vec<u8>> {
+pub(crate) fn bytes_of(token: &str) -> Option<Vec<u8>> {
     token.chars().map(byte_of).collect()
 }
 

@@ -3,74 +3,66 @@
 //! The cached tokens form a tree, not a list: the continuations of one context share its rows and fork after it. A
 //! row knows its parent, and may attend to itself and its ancestors only.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::Result;
 
 use crate::hyperparameters::Hyperparameters;
 
 /// One token to be computed, and the place in the cache that it follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     /// Token id.
     pub token: u32,
     /// Cache row that this token follows; `None` for the first token of a sequence.
     pub parent: Option<usize>,
 }
 
-/// Keys and values per block, `[key_value_heads, capacity, head_width]`, and the tree over the rows.
+/// Keys and values, rounded to 16 bits, and the tree over the rows.
 ///
 /// A row takes `2 * blocks * key_value_heads * head_width * 4` bytes, 46 KB for SmolLM2-135M.
-pub struct Cache {
-    keys: Vec<Tensor>,
-    values: Vec<Tensor>,
+pub(crate) struct Cache {
+    /// By block, `[rows, key_value_heads * head_width]`.
+    blocks: Vec<Stored>,
+    width: usize,
     parents: Vec<Option<usize>>,
     /// Distance from the root, which is the rotary position.
     positions: Vec<usize>,
-    capacity: usize,
+}
+
+#[derive(Default, Clone)]
+struct Stored {
+    keys: Vec<f32>,
+    values: Vec<f32>,
 }
 
 impl Cache {
-    /// An empty cache for a model of these sizes.
-    ///
-    /// # Errors
-    /// When memory cannot be laid out.
-    pub fn new(sizes: &Hyperparameters, capacity: usize) -> Result<Self> {
-        let capacity = capacity.max(16);
-        let shape = (sizes.key_value_heads, capacity, sizes.head_width);
-        let zeros = || {
-            (0..sizes.blocks)
-                .map(|_| Tensor::zeros(shape, DType::F32, &Device::Cpu))
-                .collect::<Result<Vec<_>>>()
-        };
-        Ok(Self {
-            keys: zeros()?,
-            values: zeros()?,
-            parents: Vec::new(),
-            positions: Vec::new(),
-            capacity,
-        })
+    /// An empty cache for a model of these sizes, with room for some rows.
+    pub(crate) fn new(sizes: &Hyperparameters, rows: usize) -> Self {
+        let width = sizes.key_value_heads * sizes.head_width;
+        let room = || Vec::with_capacity(rows * width);
+        let blocks = (0..sizes.blocks).map(|_| Stored { keys: room(), values: room() });
+        Self { blocks: blocks.collect(), width, parents: Vec::new(), positions: Vec::new() }
     }
 
     /// Rows held.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.parents.len()
     }
 
-    /// Whether no row is held.
-    pub fn is_empty(&self) -> bool {
-        self.parents.is_empty()
-    }
-
     /// Forgets every row from `length` on; no remaining row may descend from those.
-    pub fn truncate(&mut self, length: usize) {
+    pub(crate) fn truncate(&mut self, length: usize) {
         self.parents.truncate(length);
         self.positions.truncate(length);
+        for block in &mut self.blocks {
+            block.keys.truncate(length * self.width);
+            block.values.truncate(length * self.width);
+        }
     }
 
-    /// Enters `rows` into the tree, with room for their keys and values, and returns their positions.
+    /// Enters `rows` into the tree and returns their positions.
     ///
     /// # Errors
     /// When a parent is neither cached nor an earlier one of `rows`.
-    pub fn append(&mut self, rows: &[Row]) -> Result<Vec<usize>> {
+    pub(crate) fn append(&mut self, rows: &[Row]) -> Result<Vec<usize>> {
         let start = self.len();
         for row in rows {
             let position = match row.parent {
@@ -86,66 +78,28 @@ impl Cache {
             self.parents.push(row.parent);
             self.positions.push(position);
         }
-        self.reserve(self.len())?;
         Ok(self.positions.get(start..).unwrap_or_default().to_vec())
     }
 
-    /// What the rows from `start` on may see: `[rows, len]`, 0 where visible and minus infinity where not.
-    pub fn visibility(&self, start: usize) -> Vec<f32> {
-        let length = self.len();
-        let mut bias = vec![f32::NEG_INFINITY; (length - start.min(length)) * length];
-        for (offset, line) in bias.chunks_exact_mut(length.max(1)).enumerate() {
-            let mut cursor = Some(start + offset);
-            while let Some(row) = cursor {
-                if let Some(cell) = line.get_mut(row) {
-                    *cell = 0.0;
-                }
-                cursor = self.parents.get(row).copied().flatten();
-            }
+    /// What a row may see, itself last: a cached row for each position.
+    pub(crate) fn path(&self, row: usize) -> Vec<usize> {
+        let parent = |row: &usize| self.parents.get(*row).copied().flatten();
+        let mut path: Vec<usize> = std::iter::successors(Some(row), parent).collect();
+        path.reverse();
+        path
+    }
+
+    /// Appends keys and values of a block's rows, `[rows, key_value_heads * head_width]` each, rounded to 16 bits.
+    pub(crate) fn store(&mut self, block: usize, keys: &[f32], values: &[f32]) {
+        if let Some(stored) = self.blocks.get_mut(block) {
+            stored.keys.extend_from_slice(keys);
+            stored.values.extend_from_slice(values);
         }
-        bias
     }
 
-    /// Stores keys and values, `[key_value_heads, rows, head_width]` each, of a block's rows from `start` on.
-    ///
-    /// # Errors
-    /// When shapes do not fit.
-    pub fn store(&self, block: usize, start: usize, keys: &Tensor, values: &Tensor) -> Result<()> {
-        self.of(&self.keys, block)?.slice_set(keys, 1, start)?;
-        self.of(&self.values, block)?.slice_set(values, 1, start)
-    }
-
-    /// Keys and values of a block's rows, `[key_value_heads, len, head_width]` each.
-    ///
-    /// # Errors
-    /// When there is no such block.
-    pub fn block(&self, block: usize) -> Result<(Tensor, Tensor)> {
-        let length = self.len();
-        Ok((
-            self.of(&self.keys, block)?.narrow(1, 0, length)?,
-            self.of(&self.values, block)?.narrow(1, 0, length)?,
-        ))
-    }
-
-    fn of<'a>(&self, tensors: &'a [Tensor], block: usize) -> Result<&'a Tensor> {
-        tensors
-            .get(block)
-            .ok_or_else(|| candle_core::Error::Msg(format!("the cache has no block {block}")))
-    }
-
-    fn reserve(&mut self, rows: usize) -> Result<()> {
-        if rows <= self.capacity {
-            return Ok(());
-        }
-        let capacity = rows.max(self.capacity * 2);
-        for tensor in self.keys.iter_mut().chain(&mut self.values) {
-            let (heads, old, width) = tensor.dims3()?;
-            let grown = Tensor::zeros((heads, capacity, width), DType::F32, &Device::Cpu)?;
-            grown.slice_set(&tensor.narrow(1, 0, old)?, 1, 0)?;
-            *tensor = grown;
-        }
-        self.capacity = capacity;
-        Ok(())
+    /// Keys and values of a block's rows so far, `[rows, key_value_heads * head_width]` each.
+    pub(crate) fn block(&self, block: usize) -> (&[f32], &[f32]) {
+        self.blocks.get(block).map_or((&[], &[]), |stored| (&stored.keys, &stored.values))
     }
 }
 
@@ -166,86 +120,40 @@ mod tests {
             rotary_base: 1.0,
             norm_epsilon: 0.0,
         };
-        let mut cache = Cache::new(&sizes, 0).unwrap();
-        let rows: Vec<Row> = parents
-            .iter()
-            .map(|parent| Row {
-                token: 0,
-                parent: *parent,
-            })
-            .collect();
+        let mut cache = Cache::new(&sizes, 0);
+        let rows: Vec<Row> =
+            parents.iter().map(|parent| Row { token: 0, parent: *parent }).collect();
         cache.append(&rows).unwrap();
         cache
     }
 
     #[test]
     fn a_row_sees_itself_and_its_ancestors_only() {
-        let cache = cache(&[None, Some(0), Some(1), Some(1)]);
-        let seen: Vec<String> = cache
-            .visibility(1)
-            .chunks(4)
-            .map(|line| {
-                line.iter()
-                    .map(|bias| if *bias == 0.0 { 'x' } else { '.' })
-                    .collect()
-            })
-            .collect();
-        assert_eq!(seen, ["xx..", "xxx.", "xx.x"]);
+        let cache = cache(&[None, Some(0), Some(1), Some(1), Some(3)]);
+        assert_eq!(cache.path(0), [0]);
+        assert_eq!(cache.path(2), [0, 1, 2]);
+        assert_eq!(cache.path(4), [0, 1, 3, 4]);
     }
 
     #[test]
     fn siblings_share_a_position() {
         let mut cache = cache(&[None, Some(0)]);
-        let rows = [
-            Row {
-                token: 0,
-                parent: Some(1),
-            },
-            Row {
-                token: 0,
-                parent: Some(1),
-            },
-        ];
-        assert_eq!(cache.append(&rows).unwrap(), [2, 2]);
+        let row = Row { token: 0, parent: Some(1) };
+        assert_eq!(cache.append(&[row, row]).unwrap(), [2, 2]);
     }
 
     #[test]
-    fn growing_keeps_what_was_stored() {
-        let mut cache = cache(&[None]);
-        let stored = Tensor::new(&[[[3.0f32, 4.0]]], &Device::Cpu).unwrap();
-        cache.store(0, 0, &stored, &stored).unwrap();
-        cache
-            .append(&vec![
-                Row {
-                    token: 0,
-                    parent: Some(0)
-                };
-                40
-            ])
-            .unwrap();
-        let (keys, _) = cache.block(0).unwrap();
-        assert_eq!(keys.dims(), [1, 41, 2]);
-        assert_eq!(
-            keys.narrow(1, 0, 1)
-                .unwrap()
-                .flatten_all()
-                .unwrap()
-                .to_vec1::<f32>()
-                .unwrap(),
-            [3.0, 4.0]
-        );
+    fn truncating_forgets_keys_and_values() {
+        let mut cache = cache(&[None, Some(0)]);
+        cache.store(0, &[1.0, 2.0, 3.0, 4.0], &[5.0, 6.0, 7.0, 8.0]);
+        cache.truncate(1);
+        assert_eq!(cache.block(0), (&[1.0, 2.0][..], &[5.0, 6.0][..]));
+        assert_eq!(cache.len(), 1);
     }
 
     #[test]
     fn a_parent_must_come_first() {
         let mut cache = cache(&[None]);
-        assert!(
-            cache
-                .append(&[Row {
-                    token: 0,
-                    parent: Some(1)
-                }])
-                .is_err()
-        );
+        assert!(cache.append(&[Row { token: 0, parent: Some(1) }]).is_err());
     }
 }

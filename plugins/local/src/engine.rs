@@ -6,7 +6,6 @@
 use std::path::Path;
 
 use crate::chat_template::{ChatMessage, ChatTemplate};
-use crate::forward;
 use crate::gguf::{GgufFile, LoadError};
 use crate::tokenizer::{TokenizeError, Tokenizer};
 use crate::weights::Weights;
@@ -95,12 +94,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Loads a GGUF file: about a second and 540 MB for SmolLM2-135M, see [`crate::weights`].
+    /// Loads a GGUF file: about as much memory as the file takes.
     ///
     /// # Errors
     /// When the file is missing, broken, or describes a model that this engine does not compute.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
-        forward::single_threaded();
         let mut file = GgufFile::open(path)?;
         let weights = Weights::read(&mut file)?;
         let tokenizer = Tokenizer::read(&file)?;

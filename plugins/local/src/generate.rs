@@ -131,7 +131,7 @@ impl Generation {
             cache: Cache::new(
                 &engine.weights().hyperparameters,
                 tokens.len() + options.max_tokens.min(256),
-            )?,
+            ),
             engine: Arc::clone(engine),
             options,
             run: Run::new(&plan),
@@ -217,7 +217,7 @@ impl Generation {
         choice: &mut Choice,
         hidden: &[f32],
     ) -> Result<GenerationEvent, EngineError> {
-        let logits = projection::logits(self.engine.weights(), hidden)?;
+        let logits = projection::logits(self.engine.weights(), hidden);
         let Some(token) = choice.sampler.choose(&logits) else {
             return Err(candle_core::Error::Msg("the model has no vocabulary".to_owned()).into());
         };

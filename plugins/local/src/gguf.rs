@@ -7,8 +7,11 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
+use candle_core::quantized::QTensor;
 use candle_core::quantized::gguf_file::{Content, Value};
-use candle_core::{Device, Tensor};
+
+use crate::matrix::Matrix;
 
 /// Why a model file could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -70,9 +73,6 @@ pub enum LoadError {
     /// The chat template does not parse.
     #[error("failed to parse the GGUF's chat template: {0}")]
     ChatTemplate(#[from] minijinja::Error),
-    /// A weight could not be laid out.
-    #[error("failed to prepare the weights: {0}")]
-    Weights(#[from] candle_core::Error),
 }
 
 /// An open GGUF file: metadata in memory, tensors read on demand.
@@ -180,18 +180,31 @@ impl GgufFile {
         self.content.tensor_infos.contains_key(name)
     }
 
-    /// Reads one tensor, dequantised to f32; a matrix has shape `[outputs, inputs]`.
+    /// Reads a matrix, in the file's own type where [`Matrix`] knows it.
+    ///
+    /// # Errors
+    /// When the tensor is missing, cut short, no matrix, or of a type that candle cannot read.
+    pub fn matrix(&mut self, name: &str) -> Result<Matrix, LoadError> {
+        self.read(name, Matrix::new)
+    }
+
+    /// Reads a tensor's elements as f32.
     ///
     /// # Errors
     /// When the tensor is missing, cut short, or of a type that candle cannot dequantise.
-    pub fn tensor(&mut self, name: &str) -> Result<Tensor, LoadError> {
+    pub fn vector(&mut self, name: &str) -> Result<Vec<f32>, LoadError> {
+        self.read(name, |tensor| tensor.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1())
+    }
+
+    fn read<T>(
+        &mut self,
+        name: &str,
+        convert: impl Fn(&QTensor) -> candle_core::Result<T>,
+    ) -> Result<T, LoadError> {
         self.content
             .tensor(&mut self.reader, name, &Device::Cpu)
-            .and_then(|quantised| quantised.dequantize(&Device::Cpu))
-            .map_err(|source| LoadError::Tensor {
-                name: name.to_owned(),
-                source,
-            })
+            .and_then(|tensor| convert(&tensor))
+            .map_err(|source| LoadError::Tensor { name: name.to_owned(), source })
     }
 
     fn optional<T>(

@@ -7,26 +7,29 @@
 //! amount a call, so that the caller can report progress, notice a cancellation and come back. How the work is cut
 //! into calls never changes a figure.
 
+mod attention;
 pub mod backend;
-pub mod boundary;
-pub mod byte_level;
-pub mod cache;
+mod boundary;
+mod byte_level;
+mod cache;
 pub mod chat_template;
 pub mod engine;
-pub mod forward;
+mod forward;
 pub mod generate;
-pub mod gguf;
-pub mod hyperparameters;
-pub mod numeric;
-pub mod plan;
-pub mod pre_tokenizer;
-pub mod projection;
+mod gguf;
+mod hyperparameters;
+mod matrix;
+mod numeric;
+mod plan;
+mod pre_tokenizer;
+mod projection;
 pub mod rolling;
-pub mod run;
+mod rotation;
+mod rounded_rows;
+mod run;
 pub mod sampler;
 pub mod score;
-pub mod stop;
+mod stop;
 pub mod tokenizer;
-pub mod utf8_stream;
-pub mod vocabulary_matrix;
-pub mod weights;
+mod utf8_stream;
+mod weights;

@@ -14,7 +14,7 @@ const GROUP_ROWS: usize = 1024;
 
 /// Rows to append to a cache, and what is asked about them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Rows, parents first; a row's index in the cache is its index here plus `first_row`.
     pub rows: Vec<Row>,
     /// Length of the cache when this plan starts.
@@ -29,7 +29,7 @@ pub struct Plan {
 ///
 /// Carry the plans out in order, truncating the cache to the context before every one but the first. Within all
 /// plans together, a continuation's targets come in the order of its tokens.
-pub fn continuations(context: &[u32], continuations: &[&[u32]]) -> Vec<Plan> {
+pub(crate) fn continuations(context: &[u32], continuations: &[&[u32]]) -> Vec<Plan> {
     let mut plan = Plan {
         rows: linear(context),
         ..Plan::default()
@@ -78,7 +78,7 @@ pub fn continuations(context: &[u32], continuations: &[&[u32]]) -> Vec<Plan> {
 }
 
 /// Plans the scoring of the last `scored` tokens of a window; its inputs are all tokens but the last.
-pub fn window(tokens: &[u32], scored: usize) -> Plan {
+pub(crate) fn window(tokens: &[u32], scored: usize) -> Plan {
     let inputs = tokens.len().saturating_sub(1);
     let mut plan = Plan {
         rows: linear(tokens.get(..inputs).unwrap_or_default()),
@@ -96,7 +96,7 @@ pub fn window(tokens: &[u32], scored: usize) -> Plan {
 }
 
 /// Rows of a plain sequence that starts an empty cache.
-pub fn linear(tokens: &[u32]) -> Vec<Row> {
+pub(crate) fn linear(tokens: &[u32]) -> Vec<Row> {
     tokens
         .iter()
         .enumerate()

@@ -21,7 +21,7 @@ const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N
 ///
 /// # Errors
 /// When the name is none of the supported ones.
-pub fn named(name: &str) -> Result<(PreTokenizerWrapper, bool), LoadError> {
+pub(crate) fn named(name: &str) -> Result<(PreTokenizerWrapper, bool), LoadError> {
     match name {
         "gpt-2" => Ok((gpt2().into(), false)),
         "smollm" | "starcoder" | "refact" | "command-r" => {

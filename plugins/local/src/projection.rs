@@ -1,16 +1,18 @@
 //! Hidden states to log-probabilities of chosen tokens.
 //!
-//! The vocabulary is walked panel by panel; each row keeps its running maximum, sum of exponentials and the logits
+//! The vocabulary is walked part by part; each row keeps its running maximum, sum of exponentials and the logits
 //! asked for. Whole rows of logits are never stored.
 
-use candle_core::{Device, Result, Tensor};
-
 use crate::numeric;
-use crate::weights::{Weights, with_f32};
+use crate::rounded_rows::RoundedRows;
+use crate::weights::Weights;
+
+/// Tokens in a part; a part's logits for 128 rows are 1 MiB.
+const PART_TOKENS: usize = 2048;
 
 /// A token whose probability is asked for, after a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     /// Which row's distribution.
     pub row: usize,
     /// Token id.
@@ -19,7 +21,7 @@ pub struct Target {
 
 /// What the model thinks of a target.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TargetScore {
+pub(crate) struct TargetScore {
     /// ln p of the token, in double precision from single-precision logits.
     pub log_prob: f64,
     /// Whether no token is more likely; on a tie the lowest id counts.
@@ -27,14 +29,14 @@ pub struct TargetScore {
 }
 
 /// A projection under way.
-pub struct Projection {
+pub(crate) struct Projection {
     /// `[rows, width]`
-    hidden: Tensor,
+    hidden: RoundedRows,
     /// Each with the number that its caller knows it by.
     targets: Vec<(usize, Target)>,
     target_logits: Vec<f32>,
     rows: Vec<RowState>,
-    next_panel: usize,
+    next_token: usize,
 }
 
 #[derive(Clone)]
@@ -47,59 +49,43 @@ struct RowState {
 
 impl Projection {
     /// Takes hidden states, `[rows, width]`, and what is asked about them, numbered by the caller.
-    ///
-    /// # Errors
-    /// When the hidden states are no whole rows.
-    pub fn new(weights: &Weights, hidden: Vec<f32>, targets: Vec<(usize, Target)>) -> Result<Self> {
-        let width = weights.hyperparameters.embedding_width;
-        let rows = hidden.len() / width;
-        Ok(Self {
-            hidden: Tensor::from_vec(hidden, (rows, width), &Device::Cpu)?,
+    pub(crate) fn new(weights: &Weights, hidden: &[f32], targets: Vec<(usize, Target)>) -> Self {
+        let hidden = weights.output().round(hidden);
+        let row = RowState { top: f32::NEG_INFINITY, top_token: 0, sum: 0.0 };
+        Self {
             target_logits: vec![f32::NAN; targets.len()],
             targets,
-            rows: vec![
-                RowState {
-                    top: f32::NEG_INFINITY,
-                    top_token: 0,
-                    sum: 0.0
-                };
-                rows
-            ],
-            next_panel: 0,
-        })
+            rows: vec![row; hidden.rows()],
+            hidden,
+            next_token: 0,
+        }
     }
 
-    /// Computes one more panel; false when there was none left.
-    ///
-    /// # Errors
-    /// When the matrix product fails.
-    pub fn advance(&mut self, weights: &Weights) -> Result<bool> {
-        let matrix = weights.output();
-        let Some(panel) = matrix.panels().get(self.next_panel) else {
-            return Ok(false);
-        };
-        let first_token = self.next_panel * matrix.panel_tokens();
-        let logits = self.hidden.matmul(panel)?;
-        let (_, columns) = logits.dims2()?;
-        with_f32(&logits, |logits| {
-            for (state, logits) in self.rows.iter_mut().zip(logits.chunks_exact(columns)) {
-                state.include(first_token, logits);
+    /// Computes one more part; false when there was none left.
+    pub(crate) fn advance(&mut self, weights: &Weights) -> bool {
+        let (matrix, first_token) = (weights.output(), self.next_token);
+        let columns = PART_TOKENS.min(matrix.outputs() - first_token);
+        if columns == 0 {
+            return false;
+        }
+        let mut logits = matrix.multiply_some(&self.hidden, first_token, columns);
+        for ((_, target), logit) in self.targets.iter().zip(&mut self.target_logits) {
+            if let Some(column) = (target.token as usize).checked_sub(first_token)
+                && column < columns
+                && let Some(found) = logits.get(target.row * columns + column)
+            {
+                *logit = *found;
             }
-            for ((_, target), logit) in self.targets.iter().zip(&mut self.target_logits) {
-                if let Some(column) = (target.token as usize).checked_sub(first_token)
-                    && column < columns
-                    && let Some(found) = logits.get(target.row * columns + column)
-                {
-                    *logit = *found;
-                }
-            }
-        })?;
-        self.next_panel += 1;
-        Ok(true)
+        }
+        for (state, logits) in self.rows.iter_mut().zip(logits.chunks_exact_mut(columns)) {
+            state.include(first_token, logits);
+        }
+        self.next_token += columns;
+        true
     }
 
     /// The scores with the targets' numbers. Call it when `advance` returned false.
-    pub fn finish(self) -> Vec<(usize, TargetScore)> {
+    pub(crate) fn finish(self) -> Vec<(usize, TargetScore)> {
         self.targets
             .iter()
             .zip(&self.target_logits)
@@ -116,7 +102,8 @@ impl Projection {
 }
 
 impl RowState {
-    fn include(&mut self, first_token: usize, logits: &[f32]) {
+    /// Takes the logits of further tokens, and overwrites them.
+    fn include(&mut self, first_token: usize, logits: &mut [f32]) {
         let top = numeric::max(logits);
         if top > self.top {
             self.sum *= f64::from(self.top - top).exp();
@@ -128,16 +115,6 @@ impl RowState {
 }
 
 /// All logits of one hidden state, `[vocabulary]`.
-///
-/// # Errors
-/// When the matrix product fails.
-pub fn logits(weights: &Weights, hidden: &[f32]) -> Result<Vec<f32>> {
-    let hidden = Tensor::from_slice(hidden, (1, hidden.len()), &Device::Cpu)?;
-    let mut all = Vec::new();
-    for panel in weights.output().panels() {
-        with_f32(&hidden.matmul(panel)?, |logits| {
-            all.extend_from_slice(logits)
-        })?;
-    }
-    Ok(all)
+pub(crate) fn logits(weights: &Weights, hidden: &[f32]) -> Vec<f32> {
+    weights.output().product(hidden)
 }

@@ -65,7 +65,7 @@ impl RollingScoring {
             cache: Cache::new(
                 &engine.weights().hyperparameters,
                 window_tokens.min(tokens.len()),
-            )?,
+            ),
             engine: Arc::clone(engine),
             tokens,
             log_probs: Vec::new(),

@@ -15,12 +15,11 @@ use crate::plan::Plan;
 use crate::projection::{Projection, Target, TargetScore};
 use crate::weights::Weights;
 
-/// Most rows in one pass. Bounds the memory of a pass to a few MB beside the attention scores, which take
-/// `heads * PASS_ROWS * cached rows * 4` bytes; more rows multiply no faster.
-pub const PASS_ROWS: usize = 128;
+/// Most rows in one pass. Bounds the memory of a pass to a few MB; more rows multiply no faster.
+pub(crate) const PASS_ROWS: usize = 128;
 
 /// A plan being carried out.
-pub struct Run {
+pub(crate) struct Run {
     rows: VecDeque<Row>,
     targets: Vec<Target>,
     scores: Vec<TargetScore>,
@@ -36,7 +35,7 @@ enum Stage {
 
 impl Run {
     /// Takes a plan, to be carried out on the cache that it was made for.
-    pub fn new(plan: &Plan) -> Self {
+    pub(crate) fn new(plan: &Plan) -> Self {
         Self {
             rows: plan.rows.iter().copied().collect(),
             targets: plan.targets.clone(),
@@ -52,13 +51,13 @@ impl Run {
         }
     }
 
-    /// Works until done or until `budget` is spent, by one block or one panel at least.
+    /// Works until done or until `budget` is spent, by one block or one part of the vocabulary at least.
     ///
     /// `Ready` holds the scores in the order of the plan's targets.
     ///
     /// # Errors
     /// When the arithmetic fails, after which the run and its cache are of no further use.
-    pub fn step(
+    pub(crate) fn step(
         &mut self,
         weights: &Weights,
         cache: &mut Cache,
@@ -76,13 +75,8 @@ impl Run {
     }
 
     /// The hidden state of the last row, once the run is done.
-    pub fn last_hidden(&self) -> &[f32] {
+    pub(crate) fn last_hidden(&self) -> &[f32] {
         &self.last_hidden
-    }
-
-    /// Rows that no pass has taken yet.
-    pub fn rows_waiting(&self) -> usize {
-        self.rows.len()
     }
 
     fn advance(&mut self, weights: &Weights, cache: &mut Cache) -> Result<bool> {
@@ -95,15 +89,15 @@ impl Run {
                 self.stage = Stage::Forward(Box::new(ForwardPass::begin(weights, cache, &rows)?));
             }
             Stage::Forward(mut pass) => {
-                if pass.advance(weights, cache)? {
+                if pass.advance(weights, cache) {
                     self.stage = Stage::Forward(pass);
                 } else {
                     let first = pass.first_row();
-                    self.collect(weights, first, &pass.finish(weights))?;
+                    self.collect(weights, first, &pass.finish(weights));
                 }
             }
             Stage::Project(mut projection) => {
-                if projection.advance(weights)? {
+                if projection.advance(weights) {
                     self.stage = Stage::Project(projection);
                 } else {
                     for (index, score) in projection.finish() {
@@ -118,7 +112,7 @@ impl Run {
     }
 
     /// Projects the rows of a finished pass that targets ask about.
-    fn collect(&mut self, weights: &Weights, first_row: usize, hidden: &[f32]) -> Result<()> {
+    fn collect(&mut self, weights: &Weights, first_row: usize, hidden: &[f32]) {
         let width = weights.hyperparameters.embedding_width;
         let rows: Vec<&[f32]> = hidden.chunks_exact(width).collect();
         if let Some(last) = rows.last() {
@@ -133,7 +127,7 @@ impl Run {
         asked.sort_unstable();
         asked.dedup();
         if asked.is_empty() {
-            return Ok(());
+            return;
         }
         let targets = self
             .targets
@@ -152,12 +146,11 @@ impl Run {
                 ))
             })
             .collect();
-        let hidden = asked
+        let hidden: Vec<f32> = asked
             .iter()
             .filter_map(|row| rows.get(*row))
             .flat_map(|row| row.iter().copied())
             .collect();
-        self.stage = Stage::Project(Box::new(Projection::new(weights, hidden, targets)?));
-        Ok(())
+        self.stage = Stage::Project(Box::new(Projection::new(weights, &hidden, targets)));
     }
 }

@@ -77,7 +77,7 @@ impl Scoring {
             .max()
             .unwrap_or(0);
         Ok(Self {
-            cache: Cache::new(&engine.weights().hyperparameters, rows)?,
+            cache: Cache::new(&engine.weights().hyperparameters, rows),
             engine: Arc::clone(engine),
             scores: vec![Vec::new(); pairs.len()],
             pairs,

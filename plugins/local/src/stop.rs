@@ -5,7 +5,7 @@
 
 /// What became of a piece of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StopCheck {
+pub(crate) enum StopCheck {
     /// No stop yet; this much is safe to give out.
     Continue(String),
     /// A stop was found; this is the last text before it.
@@ -14,14 +14,14 @@ pub enum StopCheck {
 
 /// Looks for the earliest of several stops.
 #[derive(Debug)]
-pub struct StopMatcher {
+pub(crate) struct StopMatcher {
     stops: Vec<String>,
     held: String,
 }
 
 impl StopMatcher {
     /// Looks for any of `stops`; empty ones are ignored.
-    pub fn new(stops: &[String]) -> Self {
+    pub(crate) fn new(stops: &[String]) -> Self {
         Self {
             stops: stops
                 .iter()
@@ -33,7 +33,7 @@ impl StopMatcher {
     }
 
     /// Takes the next piece of text.
-    pub fn push(&mut self, piece: &str) -> StopCheck {
+    pub(crate) fn push(&mut self, piece: &str) -> StopCheck {
         self.held.push_str(piece);
         let found = self
             .stops
@@ -50,7 +50,7 @@ impl StopMatcher {
     }
 
     /// The text still held back, which was no stop after all.
-    pub fn finish(&mut self) -> String {
+    pub(crate) fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
 

@@ -4,14 +4,14 @@
 
 /// Decodes a stream of bytes, holding back the beginning of a character until the rest has come.
 #[derive(Debug, Default)]
-pub struct Utf8Stream {
+pub(crate) struct Utf8Stream {
     /// At most three bytes, which may still become a character.
     pending: Vec<u8>,
 }
 
 impl Utf8Stream {
     /// Takes bytes and gives the characters that are complete; bytes that cannot become one give U+FFFD.
-    pub fn push(&mut self, bytes: &[u8]) -> String {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> String {
         self.pending.extend_from_slice(bytes);
         let mut text = String::new();
         let mut rest = self.pending.as_slice();
@@ -40,7 +40,7 @@ impl Utf8Stream {
     }
 
     /// What is left at the end: U+FFFD for a character that never became complete.
-    pub fn finish(&mut self) -> String {
+    pub(crate) fn finish(&mut self) -> String {
         let rest = std::mem::take(&mut self.pending);
         String::from_utf8_lossy(&rest).into_owned()
     }

@@ -18,40 +18,46 @@ pub(crate) fn engine() -> Option<Arc<Engine>> {
         .clone()
 }
 
+/// `HOST_TEST_MODEL`, else where `host` keeps what it fetches (see `host/src/asset/cache.rs`).
 fn model_file() -> Option<PathBuf> {
-    let path = std::env::var_os("HOST_TEST_MODEL")
-        .map(PathBuf::from)
-        .or_else(|| {
-            let home = std::env::var_os("HOME")?;
-            Some(PathBuf::from(home).join(".cache/host/assets/SmolLM2-135M-Instruct.Q4_1.gguf"))
-        })?;
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let path = variable("HOST_TEST_MODEL").or_else(|| {
+        let folder = variable("HOST_CACHE_DIR")
+            .or_else(|| {
+                let cache = variable("XDG_CACHE_HOME").filter(|path| path.is_absolute())?;
+                Some(cache.join("host/assets"))
+            })
+            .or_else(|| Some(variable("HOME")?.join(".cache/host/assets")))?;
+        Some(folder.join("SmolLM2-135M-Instruct.Q4_1.gguf"))
+    })?;
     if path.exists() {
         return Some(path);
     }
     println!(
-        "skipped: no model file {}; set HOST_TEST_MODEL",
+        "skipped: no model file {}; run the demo once, which fetches it, or set HOST_TEST_MODEL",
         path.display()
     );
     None
 }
 
-/// PIQA's validation samples; `None`, with the reason printed, when the file is not there.
-pub(crate) fn piqa() -> Option<Vec<serde_json::Value>> {
+/// `HOST_TEST_PIQA`, else beside the checkout.
+pub(crate) fn piqa_file() -> PathBuf {
     let beside =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/piqa/valid.jsonl");
-    let path = std::env::var_os("HOST_TEST_PIQA").map_or(beside, PathBuf::from);
+    std::env::var_os("HOST_TEST_PIQA").map_or(beside, PathBuf::from)
+}
+
+/// PIQA's validation samples; `None`, with the reason printed, when the file is not there.
+pub(crate) fn piqa() -> Option<Vec<serde_json::Value>> {
+    let path = piqa_file();
     let Ok(text) = std::fs::read_to_string(&path) else {
         println!(
-            "skipped: no data set {}; set HOST_TEST_PIQA",
+            "skipped: no data set {}; put PIQA's validation split there, or set HOST_TEST_PIQA to it",
             path.display()
         );
         return None;
     };
-    Some(
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect(),
-    )
+    Some(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }
 
 /// Scores to the end, in one go.
