@@ -25,6 +25,9 @@ use permission::Accounts;
 pub use folders::{Provenance, SearchDirectory, SearchError, search_path};
 pub use permission::PermissionRefusal;
 
+/// The plugins that the host's own build makes.
+const BUNDLED: [&str; 2] = ["local", "tgi"];
+
 /// Largest plugin file, in bytes.
 pub const MAX_PLUGIN_BYTES: u64 = 512 << 20;
 
@@ -182,9 +185,17 @@ fn search(
         };
         match checked {
             Ok((inspection, len, identity)) => {
+                // Lying beside the executable is not enough: what the host's own build made is known by name.
+                let bundled = BUNDLED.contains(&inspection.manifest.plugin.id.as_str());
+                let provenance =
+                    if bundled { directory.provenance } else { Provenance::Directory };
+                // Lying beside the executable is not enough: what the host's own build makes is known by name.
+                let bundled = BUNDLED.contains(&inspection.manifest.plugin.id.as_str());
+                let provenance =
+                    if bundled { directory.provenance } else { Provenance::Directory };
                 discovery.plugins.push(Candidate {
                     path,
-                    provenance: directory.provenance,
+                    provenance,
                     inspection,
                     len,
                     identity,

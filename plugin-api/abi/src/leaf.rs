@@ -1,6 +1,6 @@
 //! The leaf types: what every table is made of. Frozen for a major, and checked by `abi_stable`.
 
-use std::slice;
+use std::{mem::offset_of, slice};
 
 #[cfg(feature = "layout-check")]
 use abi_stable::StableAbi;
@@ -44,19 +44,22 @@ impl Bytes {
 }
 
 /// Owned bytes, released once by their maker's `free`. A null `ptr` holds nothing.
+///
+/// The fields are private, since safe code relies on what they promise: `ptr` is null or valid for reads of
+/// `len` bytes until `free(ptr, len, cap)`, which may be called once, on any thread, and may be null.
 #[repr(C)]
 #[derive(Debug)]
 #[cfg_attr(feature = "layout-check", derive(StableAbi))]
 pub struct Buf {
-    /// First byte, or null.
-    pub ptr: *mut u8,
-    /// Number of bytes in use.
-    pub len: usize,
-    /// Number of bytes allocated; only `free` reads it.
-    pub cap: usize,
-    /// Releases the buffer; may be called on any thread. Null if there is nothing to release.
-    pub free: Option<unsafe extern "C" fn(ptr: *mut u8, len: usize, cap: usize)>,
+    ptr: *mut u8,
+    len: usize,
+    cap: usize,
+    // Spelt out: the layout check's derive knows a function by its type, not by an alias.
+    free: Option<unsafe extern "C" fn(ptr: *mut u8, len: usize, cap: usize)>,
 }
+
+/// Releases a buffer: pointer, bytes in use, bytes allocated.
+pub type Free = unsafe extern "C" fn(ptr: *mut u8, len: usize, cap: usize);
 
 // SAFETY: a `Buf` owns its bytes alone, and the contract lets `free` run on any thread.
 unsafe impl Send for Buf {}
@@ -64,6 +67,22 @@ unsafe impl Send for Buf {}
 unsafe impl Sync for Buf {}
 
 impl Buf {
+    /// Where the fields lie, by their names in the C header.
+    pub const OFFSETS: [(&str, usize); 4] = [
+        ("ptr", offset_of!(Self, ptr)),
+        ("len", offset_of!(Self, len)),
+        ("cap", offset_of!(Self, cap)),
+        ("free", offset_of!(Self, free)),
+    ];
+
+    /// A buffer of these parts.
+    ///
+    /// # Safety
+    /// They keep the promises of the type.
+    pub const unsafe fn from_raw(ptr: *mut u8, len: usize, cap: usize, free: Option<Free>) -> Self {
+        Self { ptr, len, cap, free }
+    }
+
     /// A buffer that holds nothing.
     pub const fn empty() -> Self {
         Self { ptr: std::ptr::null_mut(), len: 0, cap: 0, free: None }
@@ -134,7 +153,8 @@ mod tests {
             FREED.fetch_add(1, Ordering::SeqCst);
         }
         let mut byte = 7_u8;
-        drop(Buf { ptr: &raw mut byte, len: 1, cap: 1, free: Some(free) });
+        // SAFETY: one readable byte that outlives the buffer, and a `free` that only counts.
+        drop(unsafe { Buf::from_raw(&raw mut byte, 1, 1, Some(free)) });
         assert_eq!(FREED.load(Ordering::SeqCst), 1);
     }
 }

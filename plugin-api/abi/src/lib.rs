@@ -11,7 +11,7 @@ mod tables;
 #[cfg(feature = "layout-check")]
 pub mod layout;
 
-pub use leaf::{Buf, Bytes, MessageRef};
+pub use leaf::{Buf, Bytes, Free, MessageRef};
 pub use pool::{buffer, recycle};
 pub use tables::{Backend, Entry, Host, HostRef, Plugin, Session, Sink};
 

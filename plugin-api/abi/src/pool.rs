@@ -51,7 +51,8 @@ impl From<Vec<u8>> for Buf {
         if bytes.capacity() == 0 {
             return Self::empty();
         }
-        Self { ptr: bytes.as_mut_ptr(), len: bytes.len(), cap: bytes.capacity(), free: Some(free) }
+        // SAFETY: the parts of a `Vec` that is forgotten here; `free` makes it whole again, once.
+        unsafe { Self::from_raw(bytes.as_mut_ptr(), bytes.len(), bytes.capacity(), Some(free)) }
     }
 }
 

@@ -34,7 +34,7 @@ fn sizes_alignments_and_offsets_are_equal_in_c_and_rust() {
         String::from("#include <stdio.h>\n#include \"host_plugin.h\"\nint main(void) {\n");
     layout! { expected, program,
         Bytes = "host_plugin_bytes" { ptr, len }
-        Buf = "host_plugin_buf" { ptr, len, cap, free }
+        Buf = "host_plugin_buf" { }
         MessageRef = "host_plugin_message" { head, body }
         Sink = "host_plugin_sink" { size, ctx, push }
         Host = "host_plugin_host" { size, ctx, wake, cancelled, log, extension }
@@ -42,6 +42,12 @@ fn sizes_alignments_and_offsets_are_equal_in_c_and_rust() {
         Entry = "host_plugin_entry_t" {
             magic, abi_major, abi_minor, size, flags, manifest, plugin
         }
+    }
+    // Its fields are private.
+    for (field, offset) in abi::Buf::OFFSETS {
+        writeln!(expected, "host_plugin_buf.{field} {offset}").unwrap();
+        let c = format!("offsetof(host_plugin_buf, {field})");
+        writeln!(program, "printf(\"host_plugin_buf.{field} %zu\\n\", {c});").unwrap();
     }
     for (name, value) in [
         ("HOST_PLUGIN_MAGIC", abi::MAGIC),

@@ -84,10 +84,8 @@ impl Config {
         let address =
             ["http://", "https://"].iter().find_map(|scheme| self.base_url.strip_prefix(scheme));
         if address.is_none_or(str::is_empty) {
-            return Err(wrong(&format!(
-                "base_url: expected `http://host:port` or `https://host`, found `{}`",
-                self.base_url
-            )));
+            // The value is not shown: a password may stand in it.
+            return Err(wrong("base_url: expected `http://host:port` or `https://host`"));
         }
         if self.max_new_tokens == Some(0) {
             return Err(wrong("max_new_tokens: the server takes 1 or more"));

@@ -8,9 +8,9 @@ use thiserror::Error;
 /// Where a plugin was found; installed ones are trusted to run in-process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provenance {
-    /// Beside the host's executable.
+    /// Made by the host's own build, and beside its executable.
     Installed,
-    /// In a folder that the user named.
+    /// Anything else.
     Directory,
 }
 
