@@ -21,5 +21,4 @@ pub use error::{ConfigError, Place, Problem};
 pub use load::{Overrides, RunFile, load};
 pub use raw::{Isolation, Store};
 pub use resolved::{BackendConfig, Engine, GroupConfig, MaxUnscored, RunConfig, TaskConfig};
-pub use schema::run_schema;
 pub use suggest::nearest;

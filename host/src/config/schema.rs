@@ -1,5 +1,5 @@
 //! The JSON Schema of a run file: of the typed types, with the keys that a `[[task]]` has beside the
-//! task's own. Checks and editors use the same one.
+//! task's own.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -7,16 +7,6 @@ use serde_json::{Map, Value, json};
 
 use super::raw::RawRun;
 use crate::task::raw::RawTask;
-
-/// The schema that `host schema` prints. A task's own keys are all optional in it, since a task file may have them.
-pub fn run_schema() -> Value {
-    let mut schema = checked_schema();
-    if let Some(task) = schema.pointer_mut("/properties/task/items").and_then(Value::as_object_mut)
-    {
-        task.remove("required");
-    }
-    schema
-}
 
 /// The schema that a run file must fit once its task files are merged into it.
 pub(crate) fn checked_schema() -> Value {
@@ -133,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_schema_is_closed_where_it_lists_its_keys() {
-        let schema = run_schema();
+        let schema = checked_schema();
         assert_eq!(schema["additionalProperties"], false);
         assert!(schema["properties"]["task"]["items"]["properties"]["file"].is_object());
         assert!(jsonschema::validator_for(&schema).is_ok());

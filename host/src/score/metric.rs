@@ -83,12 +83,6 @@ impl Metric {
         Self::ALL.into_iter().find(|metric| metric.name() == name)
     }
 
-    /// Whether a higher value is better.
-    #[must_use]
-    pub fn higher_is_better(self) -> bool {
-        matches!(self.aggregation(), Aggregation::Mean { wrong, right } if right > wrong)
-    }
-
     /// How parts become a value.
     #[must_use]
     pub fn aggregation(self) -> Aggregation {
@@ -134,23 +128,5 @@ mod tests {
             assert_eq!(serde_json::to_value(metric).unwrap(), metric.name());
         }
         assert_eq!(Metric::from_name("f1"), None);
-    }
-
-    #[test]
-    fn only_losses_are_better_when_low() {
-        let low: Vec<&str> = Metric::ALL
-            .iter()
-            .filter(|m| !m.higher_is_better())
-            .map(|m| m.name())
-            .collect();
-        assert_eq!(
-            low,
-            [
-                "brier_score",
-                "word_perplexity",
-                "byte_perplexity",
-                "bits_per_byte"
-            ]
-        );
     }
 }

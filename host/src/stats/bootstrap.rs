@@ -2,6 +2,9 @@
 //!
 //! Replicates are drawn as lm-evaluation-harness draws them (`bootstrap_stderr`): chunks of 1000,
 //! chunk i from `random.Random(i)`. The estimate is a little small for few numbers.
+//!
+//! No metric uses it yet. Until the comparison of runs does, it is kept equal to lm-evaluation-harness
+//! by the vectors in its tests.
 
 use super::python_random::PythonRandom;
 

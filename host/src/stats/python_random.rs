@@ -177,8 +177,10 @@ impl PythonRandom {
         (self.unit() * population as f64) as usize
     }
 
-    /// `shuffle(items)`, in place.
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+    /// `shuffle(items)`, in place. Nothing is shuffled but in tests; its vector is one more check of the
+    /// generator.
+    #[cfg(test)]
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             let j = self.below(i + 1);
             items.swap(i, j);

@@ -375,15 +375,3 @@ pub struct RawExactMatch {
     #[serde(default)]
     pub ignore_numbers: bool,
 }
-
-/// The average over several tasks.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct RawGroup {
-    /// Name of the group in results.
-    pub id: String,
-    /// The ids of its tasks.
-    pub tasks: Vec<String>,
-    /// The metrics to average; all that its tasks share when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metrics: Option<Vec<String>>,
-}
