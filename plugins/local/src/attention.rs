@@ -7,6 +7,7 @@
 use half::f16;
 
 use crate::numeric::{self, LANES};
+use crate::vectorised::vectorised;
 
 /// Rounds to 16 bits, in place.
 pub(crate) fn round(values: &mut [f32]) {
@@ -29,23 +30,22 @@ pub(crate) struct Seen<'a> {
     pub offset: usize,
 }
 
-/// Adds the mixture of the values seen by `query` to `out`; `weights` is scratch memory.
-///
-/// Call it within a dispatch on the processor's features; it multiplies and adds in one rounding.
+/// Writes the mixture of the values seen by `query` to `out`.
 #[inline(always)]
-pub(crate) fn attend(query: &[f32], seen: &Seen<'_>, weights: &mut Vec<f32>, out: &mut [f32]) {
+fn attend_head(query: &[f32], seen: &Seen<'_>, weights: &mut Vec<f32>, out: &mut [f32]) {
     let head = |rows: &'_ [f32], row: usize| -> std::ops::Range<usize> {
         let start = (row * seen.stride + seen.offset).min(rows.len());
         start..(start + query.len()).min(rows.len())
     };
     let scale = 1.0 / (query.len() as f32).sqrt();
     weights.clear();
-    weights.extend(
-        seen.path.iter().map(|row| dot(&seen.keys[head(seen.keys, *row)], query) * scale),
-    );
+    for row in seen.path {
+        weights.push(dot(&seen.keys[head(seen.keys, *row)], query) * scale);
+    }
     numeric::softmax(weights);
     round(weights);
-    for (start, out) in out.chunks_mut(MIXED).enumerate().map(|(i, out)| (i * MIXED, out)) {
+    for (part, out) in out.chunks_mut(MIXED).enumerate() {
+        let start = part * MIXED;
         let mut lanes = [[0.0f32; MIXED]; LANES];
         for (position, (row, weight)) in seen.path.iter().zip(weights.iter()).enumerate() {
             let values = &seen.values[head(seen.values, *row)][start..start + out.len()];
@@ -55,6 +55,25 @@ pub(crate) fn attend(query: &[f32], seen: &Seen<'_>, weights: &mut Vec<f32>, out
         }
         for (dimension, out) in out.iter_mut().enumerate() {
             *out = numeric::join(lanes.map(|lane| lane[dimension]));
+        }
+    }
+}
+
+vectorised! {
+    /// Mixes the values seen by each head of one row; `weights` is scratch memory.
+    ///
+    /// `shared` query heads look at the same key head, and `width` is a head's number of dimensions.
+    pub(crate) fn attend<'a>(
+        queries: &'a [f32],
+        seen: Seen<'a>,
+        shared: usize,
+        width: usize,
+        weights: &'a mut Vec<f32>,
+        out: &'a mut [f32],
+    ) -> () {
+        let heads = queries.chunks_exact(width).zip(out.chunks_exact_mut(width));
+        for (head, (query, out)) in heads.enumerate() {
+            attend_head(query, &Seen { offset: head / shared * width, ..seen }, weights, out);
         }
     }
 }

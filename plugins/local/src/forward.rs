@@ -97,20 +97,14 @@ impl ForwardPass {
         cache.store(self.next_block, &keys, &values);
         let (keys, values) = cache.block(self.next_block);
         let mut attended = vec![0.0; queries.len()];
-        pulp::Arch::new().dispatch(|| {
-            let stride = sizes.key_value_heads * width;
-            let mut scratch = Vec::new();
-            let row_width = sizes.heads * width;
-            let rows = queries.chunks_exact(row_width).zip(attended.chunks_exact_mut(row_width));
-            for ((queries, attended), path) in rows.zip(&self.paths) {
-                let heads = queries.chunks_exact(width).zip(attended.chunks_exact_mut(width));
-                for (head, (query, out)) in heads.enumerate() {
-                    let offset = head / shared * width;
-                    let seen = Seen { keys, values, path, stride, offset };
-                    attention::attend(query, &seen, &mut scratch, out);
-                }
-            }
-        });
+        let stride = sizes.key_value_heads * width;
+        let row_width = sizes.heads * width;
+        let mut scratch = Vec::new();
+        let rows = queries.chunks_exact(row_width).zip(attended.chunks_exact_mut(row_width));
+        for ((queries, out), path) in rows.zip(&self.paths) {
+            let seen = Seen { keys, values, path, stride, offset: 0 };
+            attention::attend(queries, seen, shared, width, &mut scratch, out);
+        }
         attended
     }
 }

@@ -32,4 +32,5 @@ pub mod score;
 mod stop;
 pub mod tokenizer;
 mod utf8_stream;
+mod vectorised;
 mod weights;

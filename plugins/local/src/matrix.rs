@@ -15,6 +15,7 @@ use half::f16;
 use pulp::{Simd, WithSimd};
 
 use crate::rounded_rows::{BLOCK, RoundedRows};
+use crate::vectorised::vectorised;
 
 /// Outputs in a panel.
 pub(crate) const PANEL: usize = 32;
@@ -158,7 +159,7 @@ impl Matrix {
     /// The product with `count` outputs from `first` on, a multiple of 32: `[rows, count]`.
     pub fn multiply_some(&self, rows: &RoundedRows, first: usize, count: usize) -> Vec<f32> {
         let mut out = vec![0.0; rows.rows() * count];
-        let mut widened = Vec::new();
+        let mut widened = vec![[[0.0; PANEL]; BLOCK]; self.blocks];
         for start in (0..count).step_by(PANEL) {
             let panel = (first + start) / PANEL;
             let range = panel * self.blocks..(panel + 1) * self.blocks;
@@ -184,9 +185,8 @@ impl Matrix {
     }
 }
 
-fn widen(squares: &[Square<i8>], out: &mut Vec<Square<f32>>) {
-    out.resize(squares.len(), [[0.0; PANEL]; BLOCK]);
-    pulp::Arch::new().dispatch(|| {
+vectorised! {
+    fn widen<'a>(squares: &'a [Square<i8>], out: &'a mut [Square<f32>]) -> () {
         for (out, square) in out.iter_mut().zip(squares) {
             for (out, line) in out.iter_mut().zip(square) {
                 for (out, number) in out.iter_mut().zip(line) {
@@ -194,7 +194,7 @@ fn widen(squares: &[Square<i8>], out: &mut Vec<Square<f32>>) {
                 }
             }
         }
-    });
+    }
 }
 
 /// Two numbers a byte: the i-th and, in its upper half, the (i + 16)-th.

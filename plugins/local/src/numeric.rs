@@ -4,6 +4,8 @@
 //! The order of every sum is fixed, so results never vary between runs. Functions that multiply and add in one
 //! rounding (`mul_add`) must be inlined into a dispatch on the processor's features, or each becomes a call.
 
+use crate::vectorised::vectorised;
+
 /// Partial sums of a reduction: ggml's vectors have eight.
 pub(crate) const LANES: usize = 8;
 
@@ -61,18 +63,21 @@ pub(crate) fn max(values: &[f32]) -> f32 {
 /// Replaces x by e^(x - offset) and returns the sum, of eight at a time in single precision, then in double.
 #[inline(always)]
 fn exp_all(values: &mut [f32], offset: f32) -> f64 {
-    values
-        .chunks_mut(LANES)
-        .map(|chunk| {
-            // What is missing at the end counts as masked positions, whose power is 0.
-            let mut lanes = [0.0; LANES];
-            for (lane, value) in lanes.iter_mut().zip(chunk) {
-                *value = exp(*value - offset);
-                *lane = *value;
-            }
-            f64::from(join(lanes))
-        })
-        .sum()
+    let mut sum = 0.0;
+    let (chunks, rest) = values.as_chunks_mut::<LANES>();
+    for chunk in chunks {
+        for value in chunk.iter_mut() {
+            *value = exp(*value - offset);
+        }
+        sum += f64::from(join(*chunk));
+    }
+    // What is missing at the end counts as masked positions, whose power is 0.
+    let mut lanes = [0.0; LANES];
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *value = exp(*value - offset);
+        *lane = *value;
+    }
+    sum + f64::from(join(lanes))
 }
 
 /// Softmax, in place; dispatched by the caller.
@@ -85,9 +90,11 @@ pub(crate) fn softmax(values: &mut [f32]) {
     }
 }
 
-/// Σ e^(x - offset); overwrites the values.
-pub(crate) fn sum_exp(values: &mut [f32], offset: f32) -> f64 {
-    pulp::Arch::new().dispatch(|| exp_all(values, offset))
+vectorised! {
+    /// Σ e^(x - offset); overwrites the values.
+    pub(crate) fn sum_exp<'a>(values: &'a mut [f32], offset: f32) -> f64 {
+        exp_all(values, offset)
+    }
 }
 
 /// RMSNorm of one row: x / sqrt(mean(x²) + epsilon) * weight, appended to `out`.
@@ -100,13 +107,13 @@ pub(crate) fn rms_norm(row: &[f32], weight: &[f32], epsilon: f32, out: &mut Vec<
     out.extend(row.iter().zip(weight).map(|(value, weight)| value * scale * weight));
 }
 
-/// SwiGLU: silu(gate) * up, in place of the gate.
-pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
-    pulp::Arch::new().dispatch(|| {
+vectorised! {
+    /// SwiGLU: silu(gate) * up, in place of the gate.
+    pub(crate) fn swiglu<'a>(gate: &'a mut [f32], up: &'a [f32]) -> () {
         for (gate, up) in gate.iter_mut().zip(up) {
             *gate = *gate / (1.0 + exp(-*gate)) * up;
         }
-    });
+    }
 }
 
 /// `left += right`, element by element.

@@ -1,5 +1,7 @@
 //! Rotary position embedding, as ggml computes it: every angle from the one before, in single precision.
 
+use crate::vectorised::vectorised;
+
 /// What the angles follow from.
 pub struct Rotary {
     /// Ratio of two neighbouring pairs' angles: base^(-2 / rotary width).
@@ -48,17 +50,21 @@ impl Rotation {
         }
         let row_width = values.len() / (self.cosine_sine.len() / self.pairs);
         let angles = self.cosine_sine.chunks_exact(self.pairs);
-        pulp::Arch::new().dispatch(|| {
-            for (row, angles) in values.chunks_exact_mut(row_width).zip(angles) {
-                for head in row.chunks_exact_mut(width) {
-                    let (pairs, _) = head.as_chunks_mut::<2>();
-                    for ([even, odd], (cosine, sine)) in pairs.iter_mut().zip(angles) {
-                        let (x, y) = (*even, *odd);
-                        *even = x.mul_add(*cosine, -(y * sine));
-                        *odd = x.mul_add(*sine, y * cosine);
-                    }
-                }
+        for (row, angles) in values.chunks_exact_mut(row_width).zip(angles) {
+            rotate(row, width, angles);
+        }
+    }
+}
+
+vectorised! {
+    fn rotate<'a>(row: &'a mut [f32], width: usize, angles: &'a [(f32, f32)]) -> () {
+        for head in row.chunks_exact_mut(width) {
+            let (pairs, _) = head.as_chunks_mut::<2>();
+            for ([even, odd], (cosine, sine)) in pairs.iter_mut().zip(angles) {
+                let (x, y) = (*even, *odd);
+                *even = x.mul_add(*cosine, -(y * sine));
+                *odd = x.mul_add(*sine, y * cosine);
             }
-        });
+        }
     }
 }

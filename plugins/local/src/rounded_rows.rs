@@ -5,6 +5,8 @@
 
 use half::f16;
 
+use crate::{numeric, vectorised::vectorised};
+
 /// Values that share a scale.
 pub(crate) const BLOCK: usize = 32;
 
@@ -24,19 +26,10 @@ impl RoundedRows {
     pub fn round(values: &[f32], width: usize) -> Self {
         let (blocks, _) = values.as_chunks::<BLOCK>();
         let mut this = Self::with_capacity(values.len(), width);
-        pulp::Arch::new().dispatch(|| {
-            for block in blocks {
-                let largest = block.iter().fold(0.0f32, |top, value| top.max(value.abs()));
-                let scale = largest / 127.0;
-                let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
-                // Ties go to the even number: the vector instructions do that, the C reference does not.
-                let numbers = block.map(|value| (value * inverse).round_ties_even());
-                let sum: f32 = numbers.iter().sum();
-                this.blocks.push(numbers);
-                this.scales.push(scale);
-                this.sums.push(scale * sum);
-            }
-        });
+        this.blocks.extend_from_slice(blocks);
+        this.scales.resize(blocks.len(), 0.0);
+        this.sums.resize(blocks.len(), 0.0);
+        round(&mut this.blocks, &mut this.scales, &mut this.sums);
         for value in this.scales.iter_mut().chain(&mut this.sums) {
             *value = f16::from_f32(*value).to_f32();
         }
@@ -74,6 +67,30 @@ impl RoundedRows {
         let width = self.blocks.len() / self.rows.max(1);
         let range = row * width..(row + 1) * width;
         (&self.blocks[range.clone()], &self.scales[range.clone()], &self.sums[range])
+    }
+}
+
+vectorised! {
+    fn round<'a>(blocks: &'a mut [[f32; BLOCK]], scales: &'a mut [f32], sums: &'a mut [f32]) -> () {
+        for ((block, scale), sum) in blocks.iter_mut().zip(scales).zip(sums) {
+            let mut tops = [0.0f32; 16];
+            for (i, value) in block.iter().enumerate() {
+                let top = &mut tops[i % 16];
+                *top = if value.abs() > *top { value.abs() } else { *top };
+            }
+            let largest = numeric::max(&tops);
+            let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
+            *scale = largest / 127.0;
+            // Whole numbers: no order of adding them changes the sum.
+            let mut total = [0.0f32; 16];
+            for (i, value) in block.iter_mut().enumerate() {
+                // Ties go to the even number: the vector instructions do that, the C reference does not. Adding
+                // 1.5 * 2^23 leaves no bits for a fraction.
+                *value = (*value * inverse + 12_582_912.0) - 12_582_912.0;
+                total[i % 16] += *value;
+            }
+            *sum = *scale * total.iter().sum::<f32>();
+        }
     }
 }
 
