@@ -185,10 +185,6 @@ fn search(
         };
         match checked {
             Ok((inspection, len, identity)) => {
-                // Lying beside the executable is not enough: what the host's own build made is known by name.
-                let bundled = BUNDLED.contains(&inspection.manifest.plugin.id.as_str());
-                let provenance =
-                    if bundled { directory.provenance } else { Provenance::Directory };
                 // Lying beside the executable is not enough: what the host's own build makes is known by name.
                 let bundled = BUNDLED.contains(&inspection.manifest.plugin.id.as_str());
                 let provenance =

@@ -221,9 +221,10 @@ fn ending(finish_reason: &FinishReason) -> Ending {
     }
 }
 
-/// Why none of the choices is scored: the first one's reason.
+/// Why the sample is unscored: the reason of its first choice that is.
 fn reason(grades: &[Grade]) -> String {
-    incident_name(grades.iter().find_map(|grade| grade.incident)).to_owned()
+    let unscored = grades.iter().filter(|grade| grade.parts.is_none());
+    incident_name(unscored.filter_map(|grade| grade.incident).next()).to_owned()
 }
 
 /// An incident by the name under which it is counted.
