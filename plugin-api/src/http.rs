@@ -249,8 +249,9 @@ impl Reply {
     /// How long the server asks to wait: `retry-after-ms`, else `retry-after` in seconds. (A date in
     /// `retry-after` is resolved by the host, which owns the clock.)
     fn retry_after_ms(&self) -> Option<u64> {
-        let number =
-            |name: &str| self.header(name)?.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+        let number = |name: &str| {
+            self.header(name)?.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0)
+        };
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

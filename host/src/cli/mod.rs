@@ -65,7 +65,8 @@ mod tests {
     #[test]
     fn a_cause_is_said_once() {
         let source = || std::io::Error::other("no space");
-        let named = crate::store::StoreError { path: "a".into(), action: "write", source: source() };
+        let named =
+            crate::store::StoreError { path: "a".into(), action: "write", source: source() };
         assert_eq!(super::in_words(&named.into()), "a: cannot write: no space");
         let bare = Err::<(), _>(anyhow!(source())).context("no run").unwrap_err();
         assert_eq!(super::in_words(&bare), "no run: no space");

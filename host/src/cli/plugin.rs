@@ -112,13 +112,21 @@ fn inspect(file: &Path, printer: &Printer) -> anyhow::Result<u8> {
         Ok(inspection) => inspection,
         Err(refusal) => {
             printer.error(&format!("{}: {refusal}", file.display()));
-            printer.record(&RefusedRecord { path: file.display().to_string(), refused: refusal.to_string() });
+            printer.record(&RefusedRecord {
+                path: file.display().to_string(),
+                refused: refusal.to_string(),
+            });
             return Ok(exit::PLUGIN);
         }
     };
     let manifest = &inspection.manifest;
     let path = file.display().to_string();
-    printer.record(&InspectRecord { path: path.clone(), sha256: sha256.clone(), bytes: bytes.len(), manifest });
+    printer.record(&InspectRecord {
+        path: path.clone(),
+        sha256: sha256.clone(),
+        bytes: bytes.len(),
+        manifest,
+    });
     let mut table = table::plain();
     table.set_header(["plugin", &manifest.plugin.id]);
     for (key, value) in facts(manifest, &path, &sha256, bytes.len()) {
@@ -129,18 +137,33 @@ fn inspect(file: &Path, printer: &Printer) -> anyhow::Result<u8> {
 }
 
 /// What the file says, and what it asks for, in words.
-fn facts(manifest: &Manifest, path: &str, sha256: &str, bytes: usize) -> Vec<(&'static str, String)> {
+fn facts(
+    manifest: &Manifest,
+    path: &str,
+    sha256: &str,
+    bytes: usize,
+) -> Vec<(&'static str, String)> {
     let declared = &manifest.plugin;
-    let or_none = |list: Vec<String>| if list.is_empty() { "none".to_owned() } else { list.join("\n") };
+    let or_none =
+        |list: Vec<String>| if list.is_empty() { "none".to_owned() } else { list.join("\n") };
     let secrets = declared.secrets.iter().map(|slot| {
         let from = slot.env.iter().map(|name| format!("${name}")).chain(slot.files.iter().cloned());
         let need = if slot.optional { "optional" } else { "needed" };
-        let origins =
-            if slot.origins.is_empty() { "only where the run file grants it".to_owned() } else { slot.origins.join(", ") };
-        format!("{} ({need}), from {}; goes to: {origins}", slot.slot, from.collect::<Vec<_>>().join(", "))
+        let origins = if slot.origins.is_empty() {
+            "only where the run file grants it".to_owned()
+        } else {
+            slot.origins.join(", ")
+        };
+        format!(
+            "{} ({need}), from {}; goes to: {origins}",
+            slot.slot,
+            from.collect::<Vec<_>>().join(", ")
+        )
     });
-    let keys = manifest.config_schema.get("properties").and_then(|properties| properties.as_object());
-    let keys = keys.map(|keys| keys.keys().cloned().collect::<Vec<_>>().join(", ")).unwrap_or_default();
+    let keys =
+        manifest.config_schema.get("properties").and_then(|properties| properties.as_object());
+    let keys =
+        keys.map(|keys| keys.keys().cloned().collect::<Vec<_>>().join(", ")).unwrap_or_default();
     let limits = declared.limits;
     vec![
         ("file", path.to_owned()),
@@ -161,7 +184,11 @@ fn facts(manifest: &Manifest, path: &str, sha256: &str, bytes: usize) -> Vec<(&'
             format!(
                 "{} items a batch, {} at once{}",
                 limits.max_batch,
-                if limits.max_concurrency == 0 { "any number".to_owned() } else { limits.max_concurrency.to_string() },
+                if limits.max_concurrency == 0 {
+                    "any number".to_owned()
+                } else {
+                    limits.max_concurrency.to_string()
+                },
                 if limits.blocking { ", computes on threads of its own" } else { "" }
             ),
         ),

@@ -31,7 +31,10 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
         printer.warn(&format!("not used: {}: {}", refused.path.display(), refused.reason));
     }
     if args.strict && !discovery.refused.is_empty() {
-        let error = anyhow::anyhow!("{} plugin files are refused, and --strict allows none", discovery.refused.len());
+        let error = anyhow::anyhow!(
+            "{} plugin files are refused, and --strict allows none",
+            discovery.refused.len()
+        );
         return fail(printer, &error, exit::PLUGIN);
     }
     // A mistake in the last file should not cost a run of the first.
@@ -64,7 +67,9 @@ fn fail(printer: &Printer, error: &anyhow::Error, exit_code: u8) -> u8 {
 fn run_one(file: &RunFile, discovery: &Discovery, printer: &Printer) -> u8 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(printer, &anyhow::Error::new(error).context("no threads"), exit::INTERNAL),
+        Err(error) => {
+            return fail(printer, &anyhow::Error::new(error).context("no threads"), exit::INTERNAL);
+        }
     };
     let driven = runtime.block_on(drive(file, discovery, printer));
     // A download that was interrupted is not waited for.
@@ -101,7 +106,9 @@ async fn drive(file: &RunFile, discovery: &Discovery, printer: &Printer) -> Resu
         let (doing, what) = (now.doing, now.what);
         match now.total {
             0 => shown.status(&format!("{doing} {what}: {} MiB", mib(now.done))),
-            total => shown.status(&format!("{doing} {what}: {} of {} MiB", mib(now.done), mib(total))),
+            total => {
+                shown.status(&format!("{doing} {what}: {} of {} MiB", mib(now.done), mib(total)))
+            }
         }
     };
     let around = Surroundings {

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::canonical;
 use super::check;
 use super::env::{self, Variables};
 use super::error::{ConfigError, Problem};
@@ -14,6 +13,7 @@ use super::resolve;
 use super::resolved::RunConfig;
 use super::schema;
 use super::task;
+use crate::canonical;
 
 /// What the command line changes in every run file.
 #[derive(Clone, Debug, Default)]

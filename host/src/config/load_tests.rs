@@ -69,10 +69,7 @@ fn load_texts(
 fn a_run_file_means_what_it_says() {
     let (dir, loaded) = load_text(GOOD, &["run.concurrency=8", "backend.small.concurrency=2"]);
     let config = loaded.unwrap().config;
-    assert_eq!(
-        (config.name.as_str(), config.out.as_path()),
-        ("demo", Path::new("runs"))
-    );
+    assert_eq!((config.name.as_str(), config.out.as_path()), ("demo", Path::new("runs")));
     assert_eq!((config.run.attempt_timeout.as_secs(), config.run.max_retries), (120, 5));
     assert_eq!(config.run.max_unscored, MaxUnscored::Share(0.5));
     let ids: Vec<_> =
@@ -302,7 +299,11 @@ fn paths_from_the_command_line_are_relative_to_the_current_directory() {
         ("task.0.data.labels=here.jsonl", "/task/0/data/labels", true),
         ("task.few_shot={n = 1, source = \"here.jsonl\"}", "/task/0/few_shot/source", true),
         ("task.few_shot.source_labels=here.jsonl", "/task/0/few_shot/source_labels", true),
-        ("backend.small.asset.model.sources.0.path=here.jsonl", "/backend/1/asset/model/sources/0/path", true),
+        (
+            "backend.small.asset.model.sources.0.path=here.jsonl",
+            "/backend/1/asset/model/sources/0/path",
+            true,
+        ),
         ("task.piqa.prompt.user=here.jsonl", "/task/0/prompt/user", false),
         ("backend.tgi.model=here.jsonl", "/backend/0/model", false),
     ];

@@ -187,15 +187,8 @@ fn search(
             Ok((inspection, len, identity)) => {
                 // Lying beside the executable is not enough: what the host's own build makes is known by name.
                 let bundled = BUNDLED.contains(&inspection.manifest.plugin.id.as_str());
-                let provenance =
-                    if bundled { directory.provenance } else { Provenance::Directory };
-                discovery.plugins.push(Candidate {
-                    path,
-                    provenance,
-                    inspection,
-                    len,
-                    identity,
-                });
+                let provenance = if bundled { directory.provenance } else { Provenance::Directory };
+                discovery.plugins.push(Candidate { path, provenance, inspection, len, identity });
             }
             Err(reason) => discovery.refused.push(Refused { path, reason }),
         }

@@ -76,7 +76,13 @@ impl Instance {
             pool.map_err(|error| OpenError::Failed(format!("no threads for it: {error}")))?;
         let backend =
             loaded.open_backend(&head, LAST_INSTANCE.fetch_add(1, Ordering::Relaxed) + 1)?;
-        Ok(Arc::new(Self { backend: Arc::new(backend), pool, transport, access, places: Arc::new(Semaphore::new(concurrency)) }))
+        Ok(Arc::new(Self {
+            backend: Arc::new(backend),
+            pool,
+            transport,
+            access,
+            places: Arc::new(Semaphore::new(concurrency)),
+        }))
     }
 
     /// Begins a session.

@@ -20,11 +20,11 @@ use std::{
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use plugin_api::{
     Error, ErrorKind,
-    manifest::AbiFloor,
     abi::{
-    self, Buf, Bytes, ENTRY_SYMBOL, LAYOUT_SYMBOL, MAGIC, MessageRef, STATUS_FAILED, STATUS_OK,
-    STATUS_PANICKED, layout,
-},
+        self, Buf, Bytes, ENTRY_SYMBOL, LAYOUT_SYMBOL, MAGIC, MessageRef, STATUS_FAILED, STATUS_OK,
+        STATUS_PANICKED, layout,
+    },
+    manifest::AbiFloor,
 };
 use rustix::fs::{MemfdFlags, SealFlags};
 
@@ -95,8 +95,7 @@ struct Functions {
         *mut Buf,
     ) -> i32,
     close: unsafe extern "C" fn(*mut abi::Backend),
-    begin:
-        unsafe extern "C" fn(*mut abi::Backend, u64, *mut *mut abi::Session, *mut Buf) -> i32,
+    begin: unsafe extern "C" fn(*mut abi::Backend, u64, *mut *mut abi::Session, *mut Buf) -> i32,
     step: unsafe extern "C" fn(*mut abi::Session, MessageRef, *const abi::Sink) -> i32,
     end: unsafe extern "C" fn(*mut abi::Session),
 }
@@ -315,7 +314,11 @@ impl Session {
         // SAFETY: the session has not ended, `&mut self` makes the call the only one, and message and sink
         // live until it returns.
         let status = unsafe {
-            (self.backend.functions.step)(self.session, MessageRef::new(head, body), &raw const sink)
+            (self.backend.functions.step)(
+                self.session,
+                MessageRef::new(head, body),
+                &raw const sink,
+            )
         };
         match status {
             STATUS_OK => Status::Ok,

@@ -319,9 +319,7 @@ impl<'i> Drive<'i> {
 
     fn call(&mut self, http: HttpCall) {
         let (instance, call, stream) = (Arc::clone(self.instance), http.call, http.stream);
-        let send = async move {
-            Happened::Reply(call, instance.send(http).await, stream)
-        };
+        let send = async move { Happened::Reply(call, instance.send(http).await, stream) };
         self.open_call(call, Box::pin(send));
     }
 

@@ -32,7 +32,8 @@ impl Reporter for EventsFile {
         // The journal is the truth; a line that is lost here costs no result.
         if let Ok(line) = serde_json::to_string(event) {
             let line = stamped(&line, &jiff::Timestamp::now().to_string());
-            let _ = writeln!(self.file, "{}", self.redactor.redact_json(&line)).and_then(|()| self.file.flush());
+            let _ = writeln!(self.file, "{}", self.redactor.redact_json(&line))
+                .and_then(|()| self.file.flush());
         }
     }
 }

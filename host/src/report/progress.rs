@@ -55,9 +55,11 @@ impl Progress {
         let done = self.scored + self.unscored;
         #[allow(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
         let rate = done as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
-        let total = if self.units_read == self.units { format!("/{}", self.total) } else { String::new() };
+        let total =
+            if self.units_read == self.units { format!("/{}", self.total) } else { String::new() };
         let mut line = format!("{done}{total} samples, {rate:.1}/s");
-        for (metric, (sum, count)) in self.means.iter().filter(|(_, (_, count))| *count > 0).take(2) {
+        for (metric, (sum, count)) in self.means.iter().filter(|(_, (_, count))| *count > 0).take(2)
+        {
             #[allow(clippy::cast_precision_loss, reason = "a mean to three digits")]
             let mean = sum / *count as f64;
             line.push_str(&format!(", {metric} {mean:.3}"));

@@ -1,6 +1,6 @@
 //! The result table: one row a task and backend.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, LineStyle, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, presets};
 
 use crate::{
     score::metric::Metric,
@@ -15,7 +15,8 @@ pub fn render(summary: &Summary) -> String {
         .filter(|name| summary.results.iter().any(|result| result.metrics.contains_key(*name)))
         .collect();
     let mut table = plain();
-    let mut header = vec!["task".to_owned(), "backend".to_owned(), "scored".to_owned(), "unscored".to_owned()];
+    let mut header =
+        vec!["task".to_owned(), "backend".to_owned(), "scored".to_owned(), "unscored".to_owned()];
     header.extend(metrics.iter().map(|name| format!("{name} ± stderr")));
     header.extend(["samples/s".to_owned(), "tokens".to_owned()]);
     table.set_header(header);
@@ -26,7 +27,11 @@ pub fn render(summary: &Summary) -> String {
             right(result.samples.scored.to_string()),
             right(result.samples.unscored.to_string()),
         ];
-        row.extend(metrics.iter().map(|name| right(result.metrics.get(*name).map_or_else(|| "–".to_owned(), entry))));
+        row.extend(
+            metrics
+                .iter()
+                .map(|name| right(result.metrics.get(*name).map_or_else(|| "–".to_owned(), entry))),
+        );
         row.push(right(format!("{:.1}", result.samples_per_second)));
         row.push(right((result.tokens.prompt + result.tokens.completion).to_string()));
         table.add_row(row);
@@ -64,10 +69,16 @@ fn remarks(summary: &Summary) -> Vec<String> {
     for result in &summary.results {
         let name = format!("{} @ {}", result.task, result.backend);
         let counts = |counts: &std::collections::BTreeMap<String, u64>| {
-            counts.iter().map(|(what, count)| format!("{what} {count}")).collect::<Vec<_>>().join(", ")
+            counts
+                .iter()
+                .map(|(what, count)| format!("{what} {count}"))
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         if result.fallback {
-            lines.push(format!("{name}: asked in its generative form; does not compare with log-likelihood"));
+            lines.push(format!(
+                "{name}: asked in its generative form; does not compare with log-likelihood"
+            ));
         }
         if !result.unscored_reasons.is_empty() {
             lines.push(format!("{name}: unscored: {}", counts(&result.unscored_reasons)));
@@ -76,10 +87,16 @@ fn remarks(summary: &Summary) -> Vec<String> {
             lines.push(format!("{name}: counted apart: {}", counts(&result.incidents)));
         }
         if !result.changed_parameters.is_empty() {
-            lines.push(format!("{name}: parameters dropped or changed: {}", counts(&result.changed_parameters)));
+            lines.push(format!(
+                "{name}: parameters dropped or changed: {}",
+                counts(&result.changed_parameters)
+            ));
         }
         if result.boundary_merged > 0 {
-            lines.push(format!("{name}: {} continuations share a token with their context", result.boundary_merged));
+            lines.push(format!(
+                "{name}: {} continuations share a token with their context",
+                result.boundary_merged
+            ));
         }
         if result.samples.skipped > 0 {
             lines.push(format!("{name}: {} records left out", result.samples.skipped));

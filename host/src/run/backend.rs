@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use plugin_api::{
-    manifest::Manifest,
-    message::Description,
-};
+use plugin_api::{manifest::Manifest, message::Description};
 
 use super::retry::RetryPolicy;
 use crate::plugin::instance::{Instance, threads};

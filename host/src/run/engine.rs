@@ -157,7 +157,12 @@ pub async fn run(
     };
 
     let (notes, taken) = mpsc::channel(NOTES_AHEAD);
-    let sinks = Sinks { journal, reporters, store: config.run.store, redactor: Arc::clone(&opened.redactor) };
+    let sinks = Sinks {
+        journal,
+        reporters,
+        store: config.run.store,
+        redactor: Arc::clone(&opened.redactor),
+    };
     let recorder = recorder::start(&units, sinks, taken, stop.clone())
         .map_err(|error| RunError::Internal(format!("no thread for the recorder: {error}")))?;
     let _ = notes.send(Note::Event(launch)).await;
@@ -166,8 +171,11 @@ pub async fn run(
         .await
         .ok()
         .and_then(Result::ok)
-        .ok_or_else(|| RunError::Internal("the recorder failed; what the journal holds is kept".to_owned()))?;
-    let finish = finish(file, &directory, started, recorded, ended, opened.unopened, &opened.redactor);
+        .ok_or_else(|| {
+            RunError::Internal("the recorder failed; what the journal holds is kept".to_owned())
+        })?;
+    let finish =
+        finish(file, &directory, started, recorded, ended, opened.unopened, &opened.redactor);
     release(&opened.backends).await;
     finish
 }
@@ -210,7 +218,11 @@ fn data_files(tasks: &[(Task, Vec<String>)]) -> Result<Vec<DataIdentity>, RunErr
         for path in task.files() {
             let blake3 = file_blake3(path)
                 .map_err(|source| RunError::Data { path: path.to_owned(), source })?;
-            files.push(DataIdentity { task: task.id.0.clone(), path: path.display().to_string(), blake3 });
+            files.push(DataIdentity {
+                task: task.id.0.clone(),
+                path: path.display().to_string(),
+                blake3,
+            });
         }
     }
     Ok(files)
@@ -254,7 +266,8 @@ async fn ask_everything(
 ) -> Result<Vec<Ended>, RunError> {
     let mut running = tokio::task::JoinSet::new();
     for backend in backends {
-        let own: Vec<_> = units.iter().filter(|unit| unit.backend.id == backend.id).cloned().collect();
+        let own: Vec<_> =
+            units.iter().filter(|unit| unit.backend.id == backend.id).cloned().collect();
         if own.is_empty() {
             continue;
         }
@@ -264,14 +277,16 @@ async fn ask_everything(
     }
     let mut ended = Vec::new();
     while let Some(next) = running.join_next().await {
-        let next = next.map_err(|error| RunError::Internal(format!("a part of the host failed: {error}")))?;
+        let next = next
+            .map_err(|error| RunError::Internal(format!("a part of the host failed: {error}")))?;
         if matches!(next, Ended::Failed(_) | Ended::Broken(_)) {
             // The user must mend the data first, so the other backends need not go on.
             stop.send_replace(true);
         }
         ended.push(next);
     }
-    if *stop.borrow() && !ended.iter().any(|one| matches!(one, Ended::Failed(_) | Ended::Broken(_))) {
+    if *stop.borrow() && !ended.iter().any(|one| matches!(one, Ended::Failed(_) | Ended::Broken(_)))
+    {
         let _ = notes.send(Note::Event(Event::Interrupted)).await;
     }
     Ok(ended)
@@ -320,7 +335,8 @@ fn finish(
     };
     directory.write_json(run_dir::SUMMARY, &summary, redactor)?;
     let error = error.map(|error| error.to_string());
-    let done = Event::Done { exit_code, error: error.clone(), summary: Some(Box::new(summary.clone())) };
+    let done =
+        Event::Done { exit_code, error: error.clone(), summary: Some(Box::new(summary.clone())) };
     for reporter in &mut recorded.reporters {
         reporter.on(&done);
     }
@@ -366,7 +382,9 @@ fn groups(
                 .tasks
                 .iter()
                 .filter_map(|task| {
-                    tallies.iter().find(|tally| tally.name().task == *task && tally.name().backend == backend.id)
+                    tallies.iter().find(|tally| {
+                        tally.name().task == *task && tally.name().backend == backend.id
+                    })
                 })
                 .collect();
             if members.len() != wanted.tasks.len() {
@@ -380,7 +398,12 @@ fn groups(
                 if wanted.metric.as_deref().is_some_and(|only| only != metric) {
                     continue;
                 }
-                let entry = |value, stderr| MetricEntry { value, stderr, if_unscored_wrong: None, if_unscored_right: None };
+                let entry = |value, stderr| MetricEntry {
+                    value,
+                    stderr,
+                    if_unscored_wrong: None,
+                    if_unscored_right: None,
+                };
                 results.push(GroupResult {
                     group: wanted.id.clone(),
                     backend: backend.id.clone(),

@@ -64,7 +64,12 @@ async fn ask_all(
 ) -> Result<Vec<Answer>, Error> {
     let unit = &work.unit;
     let mut answers = Vec::new();
-    for request in requests(&work.prepared.rendered, unit.task.generation.as_ref(), work.repeat, unit.backend.stream) {
+    for request in requests(
+        &work.prepared.rendered,
+        unit.task.generation.as_ref(),
+        work.repeat,
+        unit.backend.stream,
+    ) {
         answers.push(ask(work, &request, started, asked, notes).await?);
     }
     Ok(answers)
@@ -86,14 +91,17 @@ async fn ask(
         asked.attempts += 1;
         let left = backend.retry.sample_timeout.saturating_sub(started.elapsed());
         let begun = Instant::now();
-        let (result, retry_after) = try_once(backend, request, &request_id, attempt, left, asked).await;
+        let (result, retry_after) =
+            try_once(backend, request, &request_id, attempt, left, asked).await;
         asked.timing.attempt = milliseconds(begun.elapsed());
         let error = match result {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
         let left = backend.retry.sample_timeout.saturating_sub(started.elapsed());
-        let Some(wait) = backend.retry.wait(attempt, error.kind, retry_after, left, fastrand::f64()) else {
+        let Some(wait) =
+            backend.retry.wait(attempt, error.kind, retry_after, left, fastrand::f64())
+        else {
             return Err(error);
         };
         let retry = Event::Retry {
@@ -128,10 +136,14 @@ async fn try_once(
     match timeout(deadline, drive(&backend.instance, job)).await {
         Ok(outcome) => {
             asked.timing.first_text = outcome.first_delta.map(milliseconds);
-            let lost = || Err(Error::new(ErrorKind::Protocol, "the session ended without an answer"));
+            let lost =
+                || Err(Error::new(ErrorKind::Protocol, "the session ended without an answer"));
             let result = outcome.items.into_iter().next().unwrap_or_else(lost);
-            let asked_by_plugin =
-                result.as_ref().err().and_then(|error| error.retry_after_ms).map(Duration::from_millis);
+            let asked_by_plugin = result
+                .as_ref()
+                .err()
+                .and_then(|error| error.retry_after_ms)
+                .map(Duration::from_millis);
             (result, asked_by_plugin.or(outcome.retry_after))
         }
         Err(_) => {
@@ -154,14 +166,22 @@ pub async fn ask_backend(
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let job = Job { request_id: "host", attempt, deadline: limit, requests: std::slice::from_ref(&request) };
+        let job = Job {
+            request_id: "host",
+            attempt,
+            deadline: limit,
+            requests: std::slice::from_ref(&request),
+        };
         let error = match timeout(limit, drive(instance, job)).await {
             Ok(outcome) => match outcome.items.into_iter().next() {
                 Some(Ok(answer)) => return Ok(answer),
                 Some(Err(error)) => error,
                 None => Error::new(ErrorKind::Protocol, "no answer"),
             },
-            Err(_) => Error::new(ErrorKind::Timeout, format!("no answer within {}", humantime::format_duration(limit))),
+            Err(_) => Error::new(
+                ErrorKind::Timeout,
+                format!("no answer within {}", humantime::format_duration(limit)),
+            ),
         };
         if attempt >= attempts || !super::retry::is_retriable(error.kind) {
             return Err(error);

@@ -92,7 +92,9 @@ fn shape(expected: &str) -> Error {
 /// A likelihood that may enter a score.
 fn checked(likelihood: &Likelihood, which: &str) -> Result<f64, Error> {
     if likelihood.tokens == 0 {
-        return Err(Error::unexpected(format!("{which} has no tokens of its own, so it has no log-likelihood")));
+        return Err(Error::unexpected(format!(
+            "{which} has no tokens of its own, so it has no log-likelihood"
+        )));
     }
     likelihood
         .logprob
@@ -171,16 +173,18 @@ fn generated(task: &Task, form: &Generate, completion: Completion) -> Result<Gra
     let rules = task.rules.as_ref().ok_or_else(|| shape("what the task grades"))?;
     let wanted = task.generation.as_ref().map_or(1, |generation| generation.n.get()) as usize;
     let found = completion.choices.len();
-    let mut wrong = (found != wanted).then(|| {
-        Error::unexpected(format!("{found} choices came where {wanted} were asked for"))
-    });
+    let mut wrong = (found != wanted)
+        .then(|| Error::unexpected(format!("{found} choices came where {wanted} were asked for")));
     let mut grades = Vec::with_capacity(found);
     let mut choices = Vec::with_capacity(found);
     for choice in completion.choices {
         let reply = Reply {
             text: &choice.text,
             ending: ending(&choice.finish_reason),
-            has_reasoning: choice.reasoning.as_deref().is_some_and(|reasoning| !reasoning.is_empty()),
+            has_reasoning: choice
+                .reasoning
+                .as_deref()
+                .is_some_and(|reasoning| !reasoning.is_empty()),
         };
         let grade = rules.grade(&reply, &form.references, &form.choices).unwrap_or_else(|error| {
             wrong.get_or_insert_with(|| Error::new(ErrorKind::Other, error.to_string()));

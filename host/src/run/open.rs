@@ -8,9 +8,7 @@ use std::{
     time::Duration,
 };
 
-use plugin_api::{
-    Answer, Error, ErrorKind, Request, capability::Capability, message::Description,
-};
+use plugin_api::{Answer, Error, ErrorKind, Request, capability::Capability, message::Description};
 use serde_json::Value;
 
 use super::{
@@ -90,7 +88,9 @@ pub enum BackendError {
         source: AssetError,
     },
     /// An isolation that this host does not offer.
-    #[error("backend `{backend}`: isolation = \"worker\" is not offered by this version; leave it out, and the plugin runs in-process")]
+    #[error(
+        "backend `{backend}`: isolation = \"worker\" is not offered by this version; leave it out, and the plugin runs in-process"
+    )]
     Isolation {
         /// Id of the backend.
         backend: String,
@@ -138,7 +138,11 @@ impl BackendError {
     pub fn is_configuration(&self) -> bool {
         !matches!(
             self,
-            Self::Refused { .. } | Self::Load { .. } | Self::Open { .. } | Self::NotReady { .. } | Self::Transport(_)
+            Self::Refused { .. }
+                | Self::Load { .. }
+                | Self::Open { .. }
+                | Self::NotReady { .. }
+                | Self::Transport(_)
         )
     }
 }
@@ -182,7 +186,8 @@ pub fn find<'a>(
     around: &Surroundings<'_>,
 ) -> Result<Vec<Found<'a>>, BackendError> {
     let run = &file.config;
-    let used = |config: &BackendConfig| run.tasks.iter().any(|task| task.backends.contains(&config.id));
+    let used =
+        |config: &BackendConfig| run.tasks.iter().any(|task| task.backends.contains(&config.id));
     let backends = run.backends.iter().enumerate().filter(|(_, config)| used(config));
     let found = backends
         .map(|(index, config)| find_one(file, index, config, discovery, around))
@@ -297,7 +302,9 @@ fn unknown_plugin(config: &BackendConfig, discovery: &Discovery) -> BackendError
     let ids: Vec<&str> = discovery.plugins.iter().map(Candidate::id).collect();
     let mut hint = match nearest(&config.plugin, ids.iter().copied()) {
         Some(near) => format!("; did you mean `{near}`?"),
-        None if ids.is_empty() => "; no plugin was found at all: name their folder by --plugin-dir".to_owned(),
+        None if ids.is_empty() => {
+            "; no plugin was found at all: name their folder by --plugin-dir".to_owned()
+        }
         None => format!("; there are: {}", ids.join(", ")),
     };
     for refused in &discovery.refused {
@@ -346,10 +353,15 @@ async fn open_one(
     let Found { config, candidate, checked, secrets } = backend;
     let manifest = candidate.inspection.manifest.clone();
     let declared = &manifest.plugin;
-    let env = declared.env.iter().filter_map(|name| Some((name.clone(), (around.variable)(name)?))).collect();
+    let env = declared
+        .env
+        .iter()
+        .filter_map(|name| Some((name.clone(), (around.variable)(name)?)))
+        .collect();
     let mut assets = BTreeMap::new();
     for (name, wanted) in &config.assets {
-        let (asset, cache, progress) = (wanted.clone(), around.cache.clone(), Arc::clone(&around.progress));
+        let (asset, cache, progress) =
+            (wanted.clone(), around.cache.clone(), Arc::clone(&around.progress));
         let fetch = move || asset::fetch(&asset, cache.as_deref(), &mut |now| progress(now));
         let path = elsewhere(fetch)
             .await?
@@ -392,7 +404,10 @@ async fn open_one(
 
 /// Lets the backend prepare and asks it who it is: a server that is down, or is another one than the plugin
 /// is for, is found out before the first sample.
-async fn introduce(mut backend: OpenBackend, attempt_timeout: Duration) -> Result<OpenBackend, BackendError> {
+async fn introduce(
+    mut backend: OpenBackend,
+    attempt_timeout: Duration,
+) -> Result<OpenBackend, BackendError> {
     let not_ready = |error: Error| BackendError::NotReady {
         backend: backend.id.clone(),
         at: backend.base_url.as_ref().map(|url| format!(" ({url})")).unwrap_or_default(),
@@ -400,7 +415,9 @@ async fn introduce(mut backend: OpenBackend, attempt_timeout: Duration) -> Resul
             ErrorKind::Transport | ErrorKind::Timeout if backend.base_url.is_some() => {
                 "; is the server running, and is base_url right?"
             }
-            ErrorKind::UnexpectedReply => "; is base_url that of a server which this plugin is for?",
+            ErrorKind::UnexpectedReply => {
+                "; is base_url that of a server which this plugin is for?"
+            }
             _ => "",
         },
         error,
@@ -413,10 +430,16 @@ async fn introduce(mut backend: OpenBackend, attempt_timeout: Duration) -> Resul
         Err(error) if error.kind == ErrorKind::Unsupported => {}
         Err(error) => return Err(not_ready(error)),
     }
-    let described = ask_backend(&backend.instance, Request::Describe, attempt_timeout, attempts).await;
+    let described =
+        ask_backend(&backend.instance, Request::Describe, attempt_timeout, attempts).await;
     let description = match described {
         Ok(Answer::Description(description)) => description,
-        Ok(_) => return Err(not_ready(Error::new(ErrorKind::Protocol, "it describes itself by another answer"))),
+        Ok(_) => {
+            return Err(not_ready(Error::new(
+                ErrorKind::Protocol,
+                "it describes itself by another answer",
+            )));
+        }
         Err(error) if error.kind == ErrorKind::Unsupported => Description::default(),
         Err(error) => return Err(not_ready(error)),
     };

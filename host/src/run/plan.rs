@@ -46,7 +46,9 @@ pub struct Pair {
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// A backend lacks what a task needs.
-    #[error("task `{task}` needs {need}, which backend `{backend}` (plugin `{plugin}`) does not offer{hint}")]
+    #[error(
+        "task `{task}` needs {need}, which backend `{backend}` (plugin `{plugin}`) does not offer{hint}"
+    )]
     Unsupported {
         /// Id of the task.
         task: String,
@@ -105,7 +107,10 @@ fn suited(task: &Task, offer: &Offer<'_>, all: &[Offer<'_>]) -> Result<Task, Pla
     match (fallback, also_missing.as_deref()) {
         (Some(fallback), Some([])) => return Ok(fallback),
         (_, Some([also, ..])) => {
-            hint.push_str(&format!("; nor the {} that its fallback needs", in_words(also, task.format)));
+            hint.push_str(&format!(
+                "; nor the {} that its fallback needs",
+                in_words(also, task.format)
+            ));
         }
         _ => {}
     }

@@ -22,8 +22,8 @@ use crate::{
     stats::exact::ExactError,
     store::{
         journal::Journal,
-        run_dir,
         record::{self, Failure, Question, Response, SampleKey, SampleRecord, Status, Tokens},
+        run_dir,
     },
 };
 

@@ -18,7 +18,8 @@ pub fn requests<'a>(
 ) -> Vec<Request<'a>> {
     match &rendered.form {
         Form::MultipleChoice(choice) => {
-            let continuations: Vec<&str> = choice.continuations.iter().map(String::as_str).collect();
+            let continuations: Vec<&str> =
+                choice.continuations.iter().map(String::as_str).collect();
             let of = |prompt| {
                 Request::Loglikelihood(Loglikelihood {
                     prompt,
@@ -77,10 +78,14 @@ fn prompt(prompt: &prompt::Prompt) -> Prompt<'_> {
     match prompt {
         prompt::Prompt::Text(text) => Prompt::Text(text),
         prompt::Prompt::Chat(chat) => {
-            let mut messages: Vec<Message<'_>> =
-                chat.messages.iter().map(|message| Message::text(role(message.role), &message.text)).collect();
+            let mut messages: Vec<Message<'_>> = chat
+                .messages
+                .iter()
+                .map(|message| Message::text(role(message.role), &message.text))
+                .collect();
             if let Some(prefix) = &chat.generation_prefix {
-                messages.push(Message { role: "assistant".into(), content: vec![Part::Text(prefix)] });
+                messages
+                    .push(Message { role: "assistant".into(), content: vec![Part::Text(prefix)] });
             }
             Prompt::Messages(messages)
         }

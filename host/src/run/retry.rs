@@ -70,7 +70,13 @@ mod tests {
     };
     const LONG: Duration = Duration::from_secs(600);
 
-    fn wait(attempt: u32, kind: ErrorKind, after: Option<u64>, left: Duration, random: f64) -> Option<u128> {
+    fn wait(
+        attempt: u32,
+        kind: ErrorKind,
+        after: Option<u64>,
+        left: Duration,
+        random: f64,
+    ) -> Option<u128> {
         let after = after.map(Duration::from_millis);
         POLICY.wait(attempt, kind, after, left, random).map(|wait| wait.as_millis())
     }
@@ -78,7 +84,10 @@ mod tests {
     #[test]
     fn the_back_off_doubles_under_full_jitter() {
         let kind = ErrorKind::Overloaded;
-        assert_eq!([1, 2, 3].map(|attempt| wait(attempt, kind, None, LONG, 1.0)), [500, 1000, 2000].map(Some));
+        assert_eq!(
+            [1, 2, 3].map(|attempt| wait(attempt, kind, None, LONG, 1.0)),
+            [500, 1000, 2000].map(Some)
+        );
         assert_eq!(wait(3, kind, None, LONG, 0.0), Some(0));
         assert_eq!(wait(3, kind, None, LONG, 0.5), Some(1000));
     }

@@ -77,18 +77,27 @@ impl Tally {
         match &record.response {
             Some(Response::Completion { choices, .. }) => {
                 for incident in choices.iter().filter_map(|choice| choice.incident) {
-                    *self.result.incidents.entry(incident_name(Some(incident)).to_owned()).or_default() += 1;
+                    *self
+                        .result
+                        .incidents
+                        .entry(incident_name(Some(incident)).to_owned())
+                        .or_default() += 1;
                 }
             }
             Some(Response::Likelihoods { conditional, .. }) => {
-                let merged = conditional.iter().filter(|likelihood| likelihood.boundary_merged).count();
+                let merged =
+                    conditional.iter().filter(|likelihood| likelihood.boundary_merged).count();
                 self.result.boundary_merged += merged as u64;
             }
             None => {}
         }
         if record.status == Status::Scored {
             if let Some(latency) = &mut self.latency {
-                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time is positive, and saturates")]
+                #[allow(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a time is positive, and saturates"
+                )]
                 latency.saturating_record((record.timing_ms.total * 1e3) as u64);
             }
         }

@@ -66,11 +66,7 @@ impl Aggregate {
     /// Nothing yet; each sample is attempted `repeats` times.
     #[must_use]
     pub fn new(repeats: std::num::NonZeroU32) -> Self {
-        Self {
-            repeats: repeats.get(),
-            totals: Totals::default(),
-            incomplete: HashMap::new(),
-        }
+        Self { repeats: repeats.get(), totals: Totals::default(), incomplete: HashMap::new() }
     }
 
     /// Adds one attempt at the sample of an index: its parts, or none when it is unscored.
@@ -78,11 +74,7 @@ impl Aggregate {
     /// # Errors
     /// [`ExactError`] when a part is not finite or out of range. The attempt is not counted then.
     pub fn add(&mut self, sample_index: u64, parts: Option<&Parts>) -> Result<(), ExactError> {
-        let mut cluster = self
-            .incomplete
-            .get(&sample_index)
-            .cloned()
-            .unwrap_or_default();
+        let mut cluster = self.incomplete.get(&sample_index).cloned().unwrap_or_default();
         cluster.attempts += 1;
         match parts {
             None => cluster.unscored += 1,
@@ -103,22 +95,14 @@ impl Aggregate {
     /// How many samples have a score, at least in one repeat.
     #[must_use]
     pub fn samples_scored(&self) -> u64 {
-        let scored = self
-            .incomplete
-            .values()
-            .filter(|cluster| cluster.is_scored())
-            .count();
+        let scored = self.incomplete.values().filter(|cluster| cluster.is_scored()).count();
         self.totals.samples_scored + scored as u64
     }
 
     /// How many samples have no score in any repeat so far.
     #[must_use]
     pub fn samples_unscored(&self) -> u64 {
-        let unscored = self
-            .incomplete
-            .values()
-            .filter(|cluster| !cluster.is_scored())
-            .count();
+        let unscored = self.incomplete.values().filter(|cluster| !cluster.is_scored()).count();
         self.totals.samples_unscored + unscored as u64
     }
 
@@ -132,10 +116,7 @@ impl Aggregate {
         for cluster in self.incomplete.values() {
             totals.add(cluster)?;
         }
-        Ok(metrics
-            .iter()
-            .filter_map(|metric| totals.value(*metric))
-            .collect())
+        Ok(metrics.iter().filter_map(|metric| totals.value(*metric)).collect())
     }
 }
 
@@ -163,11 +144,7 @@ impl Totals {
                     mean.wrong.add((sum.value() + wrong * unscored) / all)?;
                     mean.right.add((sum.value() + right * unscored) / all)?;
                 }
-                _ => self
-                    .sums
-                    .entry(name.clone())
-                    .or_default()
-                    .add(sum.value())?,
+                _ => self.sums.entry(name.clone()).or_default().add(sum.value())?,
             }
         }
         Ok(())
@@ -249,14 +226,8 @@ mod tests {
         let mut attempts: Vec<(u64, Option<Parts>)> = (0..).zip(scored.map(Some)).collect();
         attempts.push((4, None));
         let found = value(&of(1, &attempts), Metric::Acc);
-        assert_eq!(
-            (found.value, found.stderr, found.samples),
-            (0.75, Some(0.25), 4)
-        );
-        assert_eq!(
-            (found.if_unscored_wrong, found.if_unscored_right),
-            (Some(0.6), Some(0.8))
-        );
+        assert_eq!((found.value, found.stderr, found.samples), (0.75, Some(0.25), 4));
+        assert_eq!((found.if_unscored_wrong, found.if_unscored_right), (Some(0.6), Some(0.8)));
     }
 
     #[test]
@@ -270,37 +241,23 @@ mod tests {
         ];
         let found = value(&of(2, &attempts), Metric::Acc);
         // Sample means 1 and 1/2: s = √(1/8), stderr = 1/4. Sample 2 is unscored as a whole.
-        assert_eq!(
-            (found.value, found.stderr, found.samples),
-            (0.75, Some(0.25), 2)
-        );
+        assert_eq!((found.value, found.stderr, found.samples), (0.75, Some(0.25), 2));
         assert_eq!(found.if_unscored_wrong, Some(0.5));
     }
 
     #[test]
     fn a_sample_scored_in_part_counts_with_what_it_has() {
-        let attempts = [
-            (0, Some(acc(1.0))),
-            (0, None),
-            (1, Some(acc(0.0))),
-            (1, Some(acc(0.0))),
-        ];
+        let attempts = [(0, Some(acc(1.0))), (0, None), (1, Some(acc(0.0))), (1, Some(acc(0.0)))];
         let found = value(&of(2, &attempts), Metric::Acc);
         assert_eq!(found.value, 0.5);
-        assert_eq!(
-            (found.if_unscored_wrong, found.if_unscored_right),
-            (Some(0.25), Some(0.5))
-        );
+        assert_eq!((found.if_unscored_wrong, found.if_unscored_right), (Some(0.25), Some(0.5)));
     }
 
     #[test]
     fn brier_is_worst_at_two() {
         let parts = Parts([("brier_score".to_owned(), 0.5)].into());
         let found = value(&of(1, &[(0, Some(parts)), (1, None)]), Metric::BrierScore);
-        assert_eq!(
-            (found.if_unscored_wrong, found.if_unscored_right),
-            (Some(1.25), Some(0.25))
-        );
+        assert_eq!((found.if_unscored_wrong, found.if_unscored_right), (Some(1.25), Some(0.25)));
     }
 
     #[test]
@@ -328,19 +285,11 @@ mod tests {
             (0..1001).map(|i| (i / 2, Some(acc(1.0)))).collect();
         let aggregate = of(2, &attempts);
         assert_eq!(aggregate.incomplete.len(), 1);
-        assert_eq!(
-            (aggregate.samples_scored(), aggregate.samples_unscored()),
-            (501, 0)
-        );
+        assert_eq!((aggregate.samples_scored(), aggregate.samples_unscored()), (501, 0));
     }
 
     #[test]
     fn nothing_scored_has_no_value() {
-        assert!(
-            of(1, &[(0, None)])
-                .summary(&Metric::ALL)
-                .unwrap()
-                .is_empty()
-        );
+        assert!(of(1, &[(0, None)]).summary(&Metric::ALL).unwrap().is_empty());
     }
 }

@@ -33,10 +33,7 @@ pub struct PatternError {
 
 impl PatternError {
     pub(crate) fn new(pattern: &Regex, error: &fancy_regex::Error) -> Self {
-        Self {
-            pattern: pattern.as_str().to_owned(),
-            reason: error.to_string(),
-        }
+        Self { pattern: pattern.as_str().to_owned(), reason: error.to_string() }
     }
 }
 
@@ -94,11 +91,8 @@ mod tests {
             ..ExactMatch::default()
         };
         let plain = ExactMatch::default();
-        let all = ExactMatch {
-            ignore_punctuation: true,
-            ignore_numbers: true,
-            ..ExactMatch::default()
-        };
+        let all =
+            ExactMatch { ignore_punctuation: true, ignore_numbers: true, ..ExactMatch::default() };
         let table = [
             (&gsm8k, "$1,234.", "so\n#### 1234", true),
             (&gsm8k, "YES", "yes", true),
@@ -108,9 +102,8 @@ mod tests {
             (&all, "a—b", "ab", false),
         ];
         for (rules, answer, reference, expected) in table {
-            let found = rules
-                .matches(answer, &["nothing".to_owned(), reference.to_owned()])
-                .unwrap();
+            let found =
+                rules.matches(answer, &["nothing".to_owned(), reference.to_owned()]).unwrap();
             assert_eq!(found, expected, "{answer} {reference}");
         }
     }

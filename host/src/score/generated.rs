@@ -102,19 +102,13 @@ impl Rules {
         let reached_limit = reply.ending == Ending::Truncated;
         let Cut { reply: text, at_stop } = cut(reply.text, self.think_end.as_deref(), &self.stop);
         let truncated = reached_limit && !at_stop;
-        let still_thinking = self
-            .think_end
-            .as_deref()
-            .is_some_and(|end| !reply.text.contains(end));
+        let still_thinking = self.think_end.as_deref().is_some_and(|end| !reply.text.contains(end));
         let thought = reply.has_reasoning || self.think_end.is_some();
         let is_empty = text.trim_matches(is_space).is_empty();
         // A stop in a thought that never ended has completed nothing.
         let thought_to_the_limit = reached_limit && still_thinking && !reply.has_reasoning;
         if thought_to_the_limit || truncated && is_empty && thought {
-            return Ok(without_answer(
-                Incident::ReasoningBudget,
-                CountsAs::Unscored,
-            ));
+            return Ok(without_answer(Incident::ReasoningBudget, CountsAs::Unscored));
         }
         if truncated && self.on_truncation == CountsAs::Unscored {
             return Ok(without_answer(Incident::Truncation, CountsAs::Unscored));
@@ -150,11 +144,7 @@ fn without_answer(incident: Incident, counts_as: CountsAs) -> Grade {
         CountsAs::Wrong => Some(worth(false)),
         CountsAs::Unscored => None,
     };
-    Grade {
-        parts,
-        answer: Answer::None,
-        incident: Some(incident),
-    }
+    Grade { parts, answer: Answer::None, incident: Some(incident) }
 }
 
 /// The parts of an attempt whose request gave several replies: their mean; none when one of them is
@@ -192,87 +182,28 @@ mod tests {
             ("hm</think> B", Complete, false, Some(1.0), Some(1.0), None),
             ("hm</think> A", Complete, false, Some(0.0), Some(0.0), None),
             ("I can't", Refused, false, Some(0.0), None, Some(Refusal)),
-            (
-                "hm</think> who knows",
-                Complete,
-                false,
-                Some(0.0),
-                None,
-                Some(NoAnswer),
-            ),
-            (
-                "hm</think> B",
-                Truncated,
-                false,
-                Some(1.0),
-                None,
-                Some(Truncation),
-            ),
-            (
-                "hm</think> we se",
-                Truncated,
-                false,
-                Some(0.0),
-                None,
-                Some(Truncation),
-            ),
-            (
-                "hm, B? no",
-                Truncated,
-                false,
-                None,
-                None,
-                Some(ReasoningBudget),
-            ),
+            ("hm</think> who knows", Complete, false, Some(0.0), None, Some(NoAnswer)),
+            ("hm</think> B", Truncated, false, Some(1.0), None, Some(Truncation)),
+            ("hm</think> we se", Truncated, false, Some(0.0), None, Some(Truncation)),
+            ("hm, B? no", Truncated, false, None, None, Some(ReasoningBudget)),
             ("", Truncated, true, None, None, Some(ReasoningBudget)),
             ("B", Truncated, true, Some(1.0), None, Some(Truncation)),
-            (
-                "hm</think> B\n\nNext question",
-                Truncated,
-                false,
-                Some(1.0),
-                Some(1.0),
-                None,
-            ),
-            (
-                "hm</think> who knows\n\nB",
-                Truncated,
-                false,
-                Some(0.0),
-                None,
-                Some(NoAnswer),
-            ),
-            (
-                "hm\n\nB? no",
-                Truncated,
-                false,
-                None,
-                None,
-                Some(ReasoningBudget),
-            ),
+            ("hm</think> B\n\nNext question", Truncated, false, Some(1.0), Some(1.0), None),
+            ("hm</think> who knows\n\nB", Truncated, false, Some(0.0), None, Some(NoAnswer)),
+            ("hm\n\nB? no", Truncated, false, None, None, Some(ReasoningBudget)),
             ("", Complete, true, Some(0.0), None, Some(NoAnswer)),
         ];
-        let choices = Choices {
-            texts: vec!["x1".into(), "y1".into()],
-            labels: vec!["A".into(), "B".into()],
-        };
+        let choices =
+            Choices { texts: vec!["x1".into(), "y1".into()], labels: vec!["A".into(), "B".into()] };
         for (text, ending, has_reasoning, if_wrong, if_unscored, incident) in table {
-            for (counts_as, expected) in [
-                (CountsAs::Wrong, if_wrong),
-                (CountsAs::Unscored, if_unscored),
-            ] {
-                let reply = Reply {
-                    text,
-                    ending,
-                    has_reasoning,
-                };
+            for (counts_as, expected) in
+                [(CountsAs::Wrong, if_wrong), (CountsAs::Unscored, if_unscored)]
+            {
+                let reply = Reply { text, ending, has_reasoning };
                 let grade = rules(Extract::Choice, counts_as)
                     .grade(&reply, &["B".into()], &choices)
                     .unwrap();
-                let score = grade
-                    .parts
-                    .as_ref()
-                    .and_then(|parts| parts.get(Metric::ExactMatch));
+                let score = grade.parts.as_ref().and_then(|parts| parts.get(Metric::ExactMatch));
                 assert_eq!(
                     (score, grade.incident),
                     (expected, incident),
@@ -284,29 +215,19 @@ mod tests {
 
     #[test]
     fn a_number_is_compared_in_its_one_form() {
-        let reply = Reply {
-            text: "</think>so $1,234.00.",
-            ending: Ending::Complete,
-            has_reasoning: false,
-        };
+        let reply =
+            Reply { text: "</think>so $1,234.00.", ending: Ending::Complete, has_reasoning: false };
         let grade = rules(Extract::Number, CountsAs::Wrong).grade(
             &reply,
             &["1234".into()],
             &Choices::default(),
         );
-        assert_eq!(
-            grade.unwrap().parts.unwrap().get(Metric::ExactMatch),
-            Some(1.0)
-        );
+        assert_eq!(grade.unwrap().parts.unwrap().get(Metric::ExactMatch), Some(1.0));
     }
 
     #[test]
     fn several_replies_count_with_their_mean_if_all_are_scored() {
-        let right = Grade {
-            parts: Some(worth(true)),
-            answer: Answer::None,
-            incident: None,
-        };
+        let right = Grade { parts: Some(worth(true)), answer: Answer::None, incident: None };
         let wrong = without_answer(Incident::NoAnswer, CountsAs::Wrong);
         let unscored = without_answer(Incident::Refusal, CountsAs::Unscored);
         let table: [(&[&Grade], Option<f64>); 5] = [

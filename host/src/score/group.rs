@@ -33,20 +33,13 @@ pub fn group(tasks: &[&[MetricValue]]) -> Vec<GroupValue> {
     let Some((first, _)) = tasks.split_first() else {
         return Vec::new();
     };
-    first
-        .iter()
-        .filter_map(|value| over_tasks(value.metric, tasks))
-        .collect()
+    first.iter().filter_map(|value| over_tasks(value.metric, tasks)).collect()
 }
 
 fn over_tasks(metric: Metric, tasks: &[&[MetricValue]]) -> Option<GroupValue> {
     let member = |values: &&[MetricValue]| {
         let found = values.iter().find(|value| value.metric == metric)?;
-        Some(GroupMember {
-            value: found.value,
-            stderr: found.stderr,
-            count: found.samples,
-        })
+        Some(GroupMember { value: found.value, stderr: found.stderr, count: found.samples })
     };
     let members: Vec<GroupMember> = tasks.iter().map(member).collect::<Option<_>>()?;
     let average = average(&members)?;
@@ -79,17 +72,11 @@ mod tests {
 
     #[test]
     fn vector_v2_by_metric() {
-        let a = [
-            value(Metric::Acc, 0.75, 0.25, 4),
-            value(Metric::AccNorm, 0.5, 0.1, 4),
-        ];
+        let a = [value(Metric::Acc, 0.75, 0.25, 4), value(Metric::AccNorm, 0.5, 0.1, 4)];
         let b = [value(Metric::Acc, 0.5, 0.050_251_890_762_960_6, 100)];
         let found = group(&[&a, &b]);
         assert_eq!(found.len(), 1, "only `acc` is shared");
-        assert_eq!(
-            (found[0].by_task, found[0].samples, found[0].tasks),
-            (0.625, 104, 2)
-        );
+        assert_eq!((found[0].by_task, found[0].samples, found[0].tasks), (0.625, 104, 2));
         assert!((found[0].by_sample - 0.509_615_384_6).abs() < 1e-10);
     }
 

@@ -87,26 +87,13 @@ impl Metric {
     #[must_use]
     pub fn aggregation(self) -> Aggregation {
         match self {
-            Self::BrierScore => Aggregation::Mean {
-                wrong: 2.0,
-                right: 0.0,
-            },
-            Self::WordPerplexity => Aggregation::PerUnit {
-                unit: "words",
-                value: f64::exp,
-            },
-            Self::BytePerplexity => Aggregation::PerUnit {
-                unit: "bytes",
-                value: f64::exp,
-            },
-            Self::BitsPerByte => Aggregation::PerUnit {
-                unit: "bytes",
-                value: |nats| nats / std::f64::consts::LN_2,
-            },
-            _ => Aggregation::Mean {
-                wrong: 0.0,
-                right: 1.0,
-            },
+            Self::BrierScore => Aggregation::Mean { wrong: 2.0, right: 0.0 },
+            Self::WordPerplexity => Aggregation::PerUnit { unit: "words", value: f64::exp },
+            Self::BytePerplexity => Aggregation::PerUnit { unit: "bytes", value: f64::exp },
+            Self::BitsPerByte => {
+                Aggregation::PerUnit { unit: "bytes", value: |nats| nats / std::f64::consts::LN_2 }
+            }
+            _ => Aggregation::Mean { wrong: 0.0, right: 1.0 },
         }
     }
 }

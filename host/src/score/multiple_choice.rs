@@ -63,21 +63,14 @@ pub fn score(
 ) -> Result<Parts, ChoiceScoreError> {
     if choices.len() != likelihoods.len() || choices.is_empty() {
         let (choices, likelihoods) = (choices.len(), likelihoods.len());
-        return Err(ChoiceScoreError::Count {
-            choices,
-            likelihoods,
-        });
+        return Err(ChoiceScoreError::Count { choices, likelihoods });
     }
     if let Some(empty) = choices.iter().position(String::is_empty) {
         return Err(ChoiceScoreError::EmptyChoice(empty));
     }
     for (index, likelihood) in likelihoods.iter().enumerate() {
         let values = [Some(likelihood.loglikelihood), likelihood.unconditional];
-        if let Some(value) = values
-            .into_iter()
-            .flatten()
-            .find(|value| !value.is_finite())
-        {
+        if let Some(value) = values.into_iter().flatten().find(|value| !value.is_finite()) {
             return Err(ChoiceScoreError::NotFinite { index, value });
         }
     }
@@ -85,41 +78,24 @@ pub fn score(
         return Err(ChoiceScoreError::NoGold);
     }
 
-    let ll: Vec<f64> = likelihoods
-        .iter()
-        .map(|likelihood| likelihood.loglikelihood)
-        .collect();
+    let ll: Vec<f64> = likelihoods.iter().map(|likelihood| likelihood.loglikelihood).collect();
     let per = |length: fn(&String) -> usize| -> Vec<f64> {
-        ll.iter()
-            .zip(choices)
-            .map(|(ll, choice)| ll / length(choice) as f64)
-            .collect()
+        ll.iter().zip(choices).map(|(ll, choice)| ll / length(choice) as f64).collect()
     };
     let right = |values: &[f64]| mark(gold.contains(&first_maximum(values)));
     let mut parts = Parts::default();
     parts.set(Metric::Acc, right(&ll));
-    parts.set(
-        Metric::AccNorm,
-        right(&per(|choice| choice.chars().count())),
-    );
+    parts.set(Metric::AccNorm, right(&per(|choice| choice.chars().count())));
     parts.set(Metric::AccBytes, right(&per(String::len)));
     parts.set(Metric::BrierScore, brier(&ll, gold));
-    let unconditional: Option<Vec<f64>> = likelihoods
-        .iter()
-        .map(|likelihood| likelihood.unconditional)
-        .collect();
+    let unconditional: Option<Vec<f64>> =
+        likelihoods.iter().map(|likelihood| likelihood.unconditional).collect();
     if let Some(unconditional) = unconditional {
-        let information: Vec<f64> = ll
-            .iter()
-            .zip(unconditional)
-            .map(|(ll, without)| ll - without)
-            .collect();
+        let information: Vec<f64> =
+            ll.iter().zip(unconditional).map(|(ll, without)| ll - without).collect();
         parts.set(Metric::AccMutualInfo, right(&information));
     }
-    let greedy: Option<Vec<bool>> = gold
-        .iter()
-        .map(|index| likelihoods[*index].greedy)
-        .collect();
+    let greedy: Option<Vec<bool>> = gold.iter().map(|index| likelihoods[*index].greedy).collect();
     if let Some(greedy) = greedy {
         parts.set(Metric::ExactMatch, mark(greedy.contains(&true)));
     }
@@ -146,11 +122,7 @@ fn softmax(ll: &[f64]) -> Vec<f64> {
 /// Brier score with the first right option as the truth.
 fn brier(ll: &[f64], gold: &[usize]) -> f64 {
     let truth = gold.first().copied().unwrap_or_default();
-    softmax(ll)
-        .iter()
-        .enumerate()
-        .map(|(i, p)| (p - mark(i == truth)).powi(2))
-        .sum()
+    softmax(ll).iter().enumerate().map(|(i, p)| (p - mark(i == truth)).powi(2)).sum()
 }
 
 #[cfg(test)]
@@ -185,22 +157,12 @@ mod tests {
             assert_eq!(parts.get(Metric::Acc), Some(acc), "gold {gold}");
             assert_eq!(parts.get(Metric::AccNorm), Some(norm), "gold {gold}");
             assert_eq!(parts.get(Metric::AccBytes), Some(bytes), "gold {gold}");
-            assert_eq!(
-                parts.get(Metric::AccMutualInfo),
-                Some(information),
-                "gold {gold}"
-            );
+            assert_eq!(parts.get(Metric::AccMutualInfo), Some(information), "gold {gold}");
             assert_eq!(parts.get(Metric::ExactMatch), Some(greedy), "gold {gold}");
-            assert!(
-                (parts.get(Metric::BrierScore).unwrap() - brier).abs() < 1e-10,
-                "gold {gold}"
-            );
+            assert!((parts.get(Metric::BrierScore).unwrap() - brier).abs() < 1e-10, "gold {gold}");
         }
         let p = softmax(&[-2.0, -4.9, -3.6]);
-        for (p, expected) in p
-            .iter()
-            .zip([0.795_595_748_7, 0.043_776_240_0, 0.160_628_011_4])
-        {
+        for (p, expected) in p.iter().zip([0.795_595_748_7, 0.043_776_240_0, 0.160_628_011_4]) {
             assert!((p - expected).abs() < 1e-10);
         }
     }
@@ -209,42 +171,19 @@ mod tests {
     fn a_tie_goes_to_the_first_and_any_right_option_counts() {
         let choices = texts(&["a", "b", "c"]);
         let tie = likelihoods(&[-1.0, -1.0, -2.0], None);
-        assert_eq!(
-            score(&choices, &tie, &[0]).unwrap().get(Metric::Acc),
-            Some(1.0)
-        );
-        assert_eq!(
-            score(&choices, &tie, &[1]).unwrap().get(Metric::Acc),
-            Some(0.0)
-        );
-        assert_eq!(
-            score(&choices, &tie, &[0, 2]).unwrap().get(Metric::Acc),
-            Some(1.0)
-        );
-        assert_eq!(
-            score(&choices, &tie, &[0])
-                .unwrap()
-                .get(Metric::AccMutualInfo),
-            None
-        );
+        assert_eq!(score(&choices, &tie, &[0]).unwrap().get(Metric::Acc), Some(1.0));
+        assert_eq!(score(&choices, &tie, &[1]).unwrap().get(Metric::Acc), Some(0.0));
+        assert_eq!(score(&choices, &tie, &[0, 2]).unwrap().get(Metric::Acc), Some(1.0));
+        assert_eq!(score(&choices, &tie, &[0]).unwrap().get(Metric::AccMutualInfo), None);
     }
 
     #[test]
     fn what_cannot_be_scored_is_an_error() {
         let two = likelihoods(&[-1.0, -2.0], None);
-        assert_eq!(
-            score(&texts(&["a", ""]), &two, &[0]),
-            Err(ChoiceScoreError::EmptyChoice(1))
-        );
+        assert_eq!(score(&texts(&["a", ""]), &two, &[0]), Err(ChoiceScoreError::EmptyChoice(1)));
         assert!(score(&texts(&["a"]), &two, &[0]).is_err());
-        assert_eq!(
-            score(&texts(&["a", "b"]), &two, &[2]),
-            Err(ChoiceScoreError::NoGold)
-        );
-        assert_eq!(
-            score(&texts(&["a", "b"]), &two, &[]),
-            Err(ChoiceScoreError::NoGold)
-        );
+        assert_eq!(score(&texts(&["a", "b"]), &two, &[2]), Err(ChoiceScoreError::NoGold));
+        assert_eq!(score(&texts(&["a", "b"]), &two, &[]), Err(ChoiceScoreError::NoGold));
         let infinite = likelihoods(&[-1.0, f64::NEG_INFINITY], None);
         assert!(score(&texts(&["a", "b"]), &infinite, &[0]).is_err());
     }

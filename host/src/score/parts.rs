@@ -33,11 +33,7 @@ impl Parts {
             *sum += value;
             *count += 1.0;
         }
-        Self(
-            sums.into_iter()
-                .map(|(name, (sum, count))| (name, sum / count))
-                .collect(),
-        )
+        Self(sums.into_iter().map(|(name, (sum, count))| (name, sum / count)).collect())
     }
 }
 
@@ -53,21 +49,13 @@ mod tests {
     #[test]
     fn the_mean_of_replies_is_taken_part_by_part() {
         let one = |value| Parts([("exact_match".to_owned(), value)].into());
-        assert_eq!(
-            Parts::mean(&[one(1.0), one(0.0), one(1.0), one(1.0)]),
-            one(0.75)
-        );
+        assert_eq!(Parts::mean(&[one(1.0), one(0.0), one(1.0), one(1.0)]), one(0.75));
     }
 
     #[test]
     fn parts_survive_the_journal_bit_for_bit() {
-        let parts = Parts(
-            [
-                ("loglikelihood".to_owned(), -0.1 - 0.2),
-                ("x".to_owned(), 5e-324),
-            ]
-            .into(),
-        );
+        let parts =
+            Parts([("loglikelihood".to_owned(), -0.1 - 0.2), ("x".to_owned(), 5e-324)].into());
         let written = serde_json::to_string(&parts).unwrap();
         assert_eq!(serde_json::from_str::<Parts>(&written).unwrap(), parts);
     }

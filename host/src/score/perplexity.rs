@@ -44,9 +44,7 @@ pub fn score(text: &str, loglikelihood: f64) -> Result<Parts, PerplexityError> {
         ("words", words(text) as f64),
         ("bytes", text.len() as f64),
     ];
-    Ok(Parts(
-        parts.map(|(name, value)| (name.to_owned(), value)).into(),
-    ))
+    Ok(Parts(parts.map(|(name, value)| (name.to_owned(), value)).into()))
 }
 
 #[cfg(test)]
@@ -55,13 +53,7 @@ mod tests {
 
     #[test]
     fn words_are_counted_as_python_splits() {
-        for (text, count) in [
-            ("a b c d", 4),
-            ("a  b\n", 3),
-            (" a", 2),
-            ("x", 1),
-            (" \n ", 2),
-        ] {
+        for (text, count) in [("a b c d", 4), ("a  b\n", 3), (" a", 2), ("x", 1), (" \n ", 2)] {
             assert_eq!(words(text), count, "{text:?}");
         }
     }

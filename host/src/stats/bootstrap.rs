@@ -63,10 +63,7 @@ mod tests {
             (stderr(&a, mean, 1000), 0.226_083_062_3),
             (stderr(&a, mean, 2000), 0.217_798_572_3),
             (stderr(&a, mean, 2999), 0.217_798_572_3),
-            (
-                stderr(&[1.0, 2.0, 3.0, 4.0, 10.0], median, 1000),
-                1.929_047_750_9,
-            ),
+            (stderr(&[1.0, 2.0, 3.0, 4.0, 10.0], median, 1000), 1.929_047_750_9),
         ];
         for (found, expected) in table {
             assert!((found.unwrap() - expected).abs() < 1e-10, "{found:?}");

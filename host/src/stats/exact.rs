@@ -151,33 +151,18 @@ impl Wide {
 
     fn plus(self, other: Self) -> Self {
         let (low, carry) = self.low.overflowing_add(other.low);
-        Self {
-            high: self
-                .high
-                .wrapping_add(other.high)
-                .wrapping_add(u128::from(carry)),
-            low,
-        }
+        Self { high: self.high.wrapping_add(other.high).wrapping_add(u128::from(carry)), low }
     }
 
     fn minus(self, other: Self) -> Self {
         let (low, borrow) = self.low.overflowing_sub(other.low);
-        Self {
-            high: self
-                .high
-                .wrapping_sub(other.high)
-                .wrapping_sub(u128::from(borrow)),
-            low,
-        }
+        Self { high: self.high.wrapping_sub(other.high).wrapping_sub(u128::from(borrow)), low }
     }
 
     fn times(self, factor: u64) -> Self {
         let low = Self::product(self.low, u128::from(factor));
         Self {
-            high: self
-                .high
-                .wrapping_mul(u128::from(factor))
-                .wrapping_add(low.high),
+            high: self.high.wrapping_mul(u128::from(factor)).wrapping_add(low.high),
             low: low.low,
         }
     }
@@ -202,9 +187,8 @@ mod tests {
 
     #[test]
     fn order_changes_nothing() {
-        let mut numbers: Vec<f64> = (1..2000)
-            .map(|i| (f64::from(i)).sin() * 1e5 / f64::from(i))
-            .collect();
+        let mut numbers: Vec<f64> =
+            (1..2000).map(|i| (f64::from(i)).sin() * 1e5 / f64::from(i)).collect();
         let before = moments(&numbers);
         for seed in 0..5 {
             PythonRandom::new(seed).shuffle(&mut numbers);
@@ -227,21 +211,9 @@ mod tests {
     #[test]
     fn wide_arithmetic_agrees_with_known_products() {
         let max = u128::MAX;
-        assert_eq!(
-            Wide::product(max, max),
-            Wide {
-                high: max - 1,
-                low: 1
-            }
-        );
+        assert_eq!(Wide::product(max, max), Wide { high: max - 1, low: 1 });
         let square = Wide::product(1 << 100, 1 << 100);
-        assert_eq!(
-            square,
-            Wide {
-                high: 1 << 72,
-                low: 0
-            }
-        );
+        assert_eq!(square, Wide { high: 1 << 72, low: 0 });
         assert_eq!(square.times(3).minus(square).minus(square), square);
     }
 

@@ -38,11 +38,7 @@ pub fn average(members: &[GroupMember]) -> Option<GroupAverage> {
     }
     let tasks = members.len() as f64;
     let samples = count as f64;
-    let by_sample = members
-        .iter()
-        .map(|m| m.value * m.count as f64)
-        .sum::<f64>()
-        / samples;
+    let by_sample = members.iter().map(|m| m.value * m.count as f64).sum::<f64>() / samples;
     let by_task = members.iter().map(|m| m.value).sum::<f64>() / tasks;
     let errors: Option<Vec<f64>> = members.iter().map(|m| m.stderr).collect();
     let stderr_by_sample = errors.as_ref().filter(|_| samples > tasks).map(|errors| {
@@ -55,29 +51,16 @@ pub fn average(members: &[GroupMember]) -> Option<GroupAverage> {
     });
     let stderr_by_task =
         errors.map(|errors| errors.iter().map(|se| se * se).sum::<f64>().sqrt() / tasks);
-    Some(GroupAverage {
-        by_sample,
-        by_task,
-        stderr_by_sample,
-        stderr_by_task,
-        count,
-    })
+    Some(GroupAverage { by_sample, by_task, stderr_by_sample, stderr_by_task, count })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const A: GroupMember = GroupMember {
-        value: 0.75,
-        stderr: Some(0.25),
-        count: 4,
-    };
-    const B: GroupMember = GroupMember {
-        value: 0.5,
-        stderr: Some(0.050_251_890_762_960_605),
-        count: 100,
-    };
+    const A: GroupMember = GroupMember { value: 0.75, stderr: Some(0.25), count: 4 };
+    const B: GroupMember =
+        GroupMember { value: 0.5, stderr: Some(0.050_251_890_762_960_605), count: 100 };
 
     #[test]
     fn vector_v2() {

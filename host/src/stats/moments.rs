@@ -18,14 +18,8 @@ pub struct Estimate {
 pub fn estimate(moments: &ExactMoments) -> Option<Estimate> {
     let count = moments.count();
     let mean = moments.mean()?;
-    let stderr = moments
-        .variance()
-        .map(|variance| (variance / count as f64).sqrt());
-    Some(Estimate {
-        mean,
-        stderr,
-        count,
-    })
+    let stderr = moments.variance().map(|variance| (variance / count as f64).sqrt());
+    Some(Estimate { mean, stderr, count })
 }
 
 #[cfg(test)]

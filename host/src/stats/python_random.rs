@@ -36,11 +36,7 @@ impl PythonRandom {
         // CPython splits |seed| into 32-bit words, least significant first; zero is one word.
         let low = (seed & 0xffff_ffff) as u32;
         let high = (seed >> 32) as u32;
-        if high == 0 {
-            Self::from_key(&[low])
-        } else {
-            Self::from_key(&[low, high])
-        }
+        if high == 0 { Self::from_key(&[low]) } else { Self::from_key(&[low, high]) }
     }
 
     fn from_key(key: &[u32]) -> Self {
@@ -48,9 +44,8 @@ impl PythonRandom {
         state[0] = 19_650_218;
         for i in 1..N {
             let previous = state[i - 1];
-            state[i] = 1_812_433_253u32
-                .wrapping_mul(previous ^ (previous >> 30))
-                .wrapping_add(i as u32);
+            state[i] =
+                1_812_433_253u32.wrapping_mul(previous ^ (previous >> 30)).wrapping_add(i as u32);
         }
         let (mut i, mut j) = (1, 0);
         for _ in 0..N.max(key.len()) {
@@ -133,10 +128,7 @@ impl PythonRandom {
     /// [`SampleTooLarge`] when `k > population`; nothing is drawn then.
     pub fn sample(&mut self, population: usize, k: usize) -> Result<Vec<usize>, SampleTooLarge> {
         if k > population {
-            return Err(SampleTooLarge {
-                wanted: k,
-                population,
-            });
+            return Err(SampleTooLarge { wanted: k, population });
         }
         // CPython keeps a list of the population where that is smaller than a set of the chosen;
         // the two ways draw differently, so the threshold is part of the sequence.
@@ -208,10 +200,7 @@ mod tests {
     fn raw_words_are_those_of_python() {
         let mut random = PythonRandom::new(1234);
         let words: Vec<u32> = (0..4).map(|_| random.next_u32()).collect();
-        assert_eq!(
-            words,
-            [4_150_886_329, 3_342_196_574, 1_892_932_127, 501_869_158]
-        );
+        assert_eq!(words, [4_150_886_329, 3_342_196_574, 1_892_932_127, 501_869_158]);
     }
 
     #[test]
@@ -274,12 +263,6 @@ mod tests {
     #[test]
     fn too_large_a_sample_is_refused() {
         let refused = PythonRandom::new(0).sample(2, 3).unwrap_err();
-        assert_eq!(
-            refused,
-            SampleTooLarge {
-                wanted: 3,
-                population: 2
-            }
-        );
+        assert_eq!(refused, SampleTooLarge { wanted: 3, population: 2 });
     }
 }

@@ -76,7 +76,9 @@ mod tests {
 
     /// Whether a line, without its newline, ends in a right checksum: how a reader tells.
     fn is_whole(line: &[u8]) -> bool {
-        let Some(at) = line.len().checked_sub(r#","crc32c":"xxxxxxxx"}"#.len()) else { return false };
+        let Some(at) = line.len().checked_sub(r#","crc32c":"xxxxxxxx"}"#.len()) else {
+            return false;
+        };
         let (sealed, seal) = line.split_at(at);
         seal == format!(",\"crc32c\":\"{:08x}\"}}", crc32c::crc32c(sealed)).as_bytes()
     }

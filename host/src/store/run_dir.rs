@@ -86,11 +86,11 @@ impl RunDir {
     /// It cannot be made.
     pub fn lines(&self, name: &str) -> Result<File, StoreError> {
         let path = self.path.join(name);
-        File::options()
-            .create_new(true)
-            .append(true)
-            .open(&path)
-            .map_err(|source| StoreError { path, action: "make this file", source })
+        File::options().create_new(true).append(true).open(&path).map_err(|source| StoreError {
+            path,
+            action: "make this file",
+            source,
+        })
     }
 
     /// Writes a JSON file as a whole: under a temporary name, then renamed; with the secrets that
@@ -115,7 +115,11 @@ impl RunDir {
             file.persist(&path)?;
             Ok::<_, io::Error>(())
         };
-        write().map_err(|source| StoreError { path: path.clone(), action: "write this file", source })
+        write().map_err(|source| StoreError {
+            path: path.clone(),
+            action: "write this file",
+            source,
+        })
     }
 }
 
@@ -126,8 +130,10 @@ mod tests {
     #[test]
     fn runs_of_one_second_get_folders_of_their_own() {
         let parent = tempfile::tempdir().unwrap();
-        let now = jiff::civil::date(2026, 1, 2).at(3, 4, 5, 0).to_zoned(jiff::tz::TimeZone::UTC).unwrap();
-        let ids = ["../a b", "../a b"].map(|name| RunDir::create(parent.path(), name, &now).unwrap().id().to_owned());
+        let now =
+            jiff::civil::date(2026, 1, 2).at(3, 4, 5, 0).to_zoned(jiff::tz::TimeZone::UTC).unwrap();
+        let ids = ["../a b", "../a b"]
+            .map(|name| RunDir::create(parent.path(), name, &now).unwrap().id().to_owned());
         assert_eq!(ids, ["-a-b-20260102-030405", "-a-b-20260102-030405-1"]);
     }
 }

@@ -78,11 +78,7 @@ impl Extract {
                 find_choice(reply, choices).map(|option| choices.labels[option].clone())
             }
             Self::Number => last_number(reply),
-            Self::Regex {
-                pattern,
-                group,
-                take,
-            } => find_match(reply, pattern, *group, *take)?,
+            Self::Regex { pattern, group, take } => find_match(reply, pattern, *group, *take)?,
             Self::Whole => {
                 Some(reply.to_owned()).filter(|reply| !reply.trim_matches(is_space).is_empty())
             }
@@ -104,13 +100,10 @@ fn find_match(
         let chosen = match group {
             Some(group) => text(group),
             None if captures.len() == 1 => text(0),
-            None => (1..captures.len())
-                .filter_map(text)
-                .find(|text| !text.is_empty()),
+            None => (1..captures.len()).filter_map(text).find(|text| !text.is_empty()),
         };
-        if let Some(chosen) = chosen
-            .map(|text| text.trim_matches(is_space))
-            .filter(|text| !text.is_empty())
+        if let Some(chosen) =
+            chosen.map(|text| text.trim_matches(is_space)).filter(|text| !text.is_empty())
         {
             found = Some(chosen.to_owned());
             if take == Take::First {
@@ -133,12 +126,7 @@ mod tests {
     fn vector_v6_cuts() {
         let table: &[(&str, Option<&str>, &[&str], &str)] = &[
             ("B\n\nQuestion: next", None, &["\n\n"], "B"),
-            (
-                "<think>A?\n\nno</think> B.\n\nQ",
-                Some("</think>"),
-                &["\n\n"],
-                "B.",
-            ),
+            ("<think>A?\n\nno</think> B.\n\nQ", Some("</think>"), &["\n\n"], "B."),
             ("foo ENDbar STOP", None, &["STOP", "END"], "foo "),
             ("a</t>b</t>\n c", Some("</t>"), &[], "c"),
             ("no thought", Some("</think>"), &[""], "no thought"),
@@ -154,11 +142,7 @@ mod tests {
     }
 
     fn regex(pattern: &str, group: Option<usize>, take: Take, reply: &str) -> Answer {
-        let extract = Extract::Regex {
-            pattern: Regex::new(pattern).unwrap(),
-            group,
-            take,
-        };
+        let extract = Extract::Regex { pattern: Regex::new(pattern).unwrap(), group, take };
         extract.answer(reply, &Choices::default()).unwrap()
     }
 
@@ -168,14 +152,8 @@ mod tests {
         let reply = "#### 1 \n#### 22";
         assert_eq!(regex(r"#### (.+)", None, Take::First, reply), found("1"));
         assert_eq!(regex(r"#### (.+)", None, Take::Last, reply), found("22"));
-        assert_eq!(
-            regex(r"#### (.+)", Some(0), Take::First, reply),
-            found("#### 1")
-        );
-        assert_eq!(
-            regex(r"(x)?#### (\d+)", None, Take::Last, reply),
-            found("22")
-        );
+        assert_eq!(regex(r"#### (.+)", Some(0), Take::First, reply), found("#### 1"));
+        assert_eq!(regex(r"(x)?#### (\d+)", None, Take::Last, reply), found("22"));
         assert_eq!(regex(r"\d+", None, Take::First, reply), found("1"));
         assert_eq!(regex(r"y(\d)", None, Take::First, reply), Answer::None);
     }

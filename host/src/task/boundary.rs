@@ -23,11 +23,7 @@ pub fn join_with_space(left: &str, right: &str) -> String {
         && !right.is_empty()
         && !ends_in_space(left)
         && !right.starts_with(is_space);
-    if seam_is_bare {
-        format!("{left} {right}")
-    } else {
-        format!("{left}{right}")
-    }
+    if seam_is_bare { format!("{left} {right}") } else { format!("{left}{right}") }
 }
 
 #[cfg(test)]

@@ -98,10 +98,7 @@ impl Choices {
         }
         let labels = labels.unwrap_or_else(|| default_labels(texts.len()));
         if labels.len() != texts.len() {
-            return Err(ChoiceError::LabelCount {
-                texts: texts.len(),
-                labels: labels.len(),
-            });
+            return Err(ChoiceError::LabelCount { texts: texts.len(), labels: labels.len() });
         }
         for (i, label) in labels.iter().enumerate() {
             if label.trim().is_empty() || labels[..i].contains(label) {
@@ -125,11 +122,7 @@ impl Choices {
         };
         gold.sort_unstable();
         gold.dedup();
-        if gold.is_empty() {
-            Err(self.wrong(target))
-        } else {
-            Ok(gold)
-        }
+        if gold.is_empty() { Err(self.wrong(target)) } else { Ok(gold) }
     }
 
     fn index_of(&self, target: &Value, target_is: TargetIs) -> Result<usize, ChoiceError> {
@@ -139,11 +132,7 @@ impl Choices {
             _ => return Err(self.wrong(target)),
         };
         let by_label = self.labels.iter().position(|label| *label == text.trim());
-        let by_index = text
-            .trim()
-            .parse::<usize>()
-            .ok()
-            .filter(|index| *index < self.texts.len());
+        let by_index = text.trim().parse::<usize>().ok().filter(|index| *index < self.texts.len());
         let by_text = self.texts.iter().position(|choice| *choice == text);
         let found = match target_is {
             TargetIs::Label => by_label,
@@ -152,9 +141,7 @@ impl Choices {
             TargetIs::Auto => match (by_label, by_index, by_text) {
                 (Some(label), _, _) => Some(label),
                 (None, Some(index), Some(other)) if index != other => {
-                    return Err(ChoiceError::Ambiguous {
-                        target: target.to_string(),
-                    });
+                    return Err(ChoiceError::Ambiguous { target: target.to_string() });
                 }
                 (None, index, other) => index.or(other),
             },
@@ -164,11 +151,7 @@ impl Choices {
 
     fn wrong(&self, target: &Value) -> ChoiceError {
         let (labels, count) = (self.labels.clone(), self.texts.len());
-        ChoiceError::WrongLabel {
-            target: target.to_string(),
-            labels,
-            count,
-        }
+        ChoiceError::WrongLabel { target: target.to_string(), labels, count }
     }
 
     /// The options as lines, `A. text`, without a line end after the last.
@@ -189,10 +172,7 @@ impl Choices {
 /// # Errors
 /// [`ChoiceError::NotAList`] for anything else.
 pub fn list_of_texts(key: &'static str, value: &Value) -> Result<Vec<String>, ChoiceError> {
-    let not_a_list = || ChoiceError::NotAList {
-        key,
-        found: value.to_string(),
-    };
+    let not_a_list = || ChoiceError::NotAList { key, found: value.to_string() };
     value
         .as_array()
         .ok_or_else(not_a_list)?
@@ -227,21 +207,11 @@ mod tests {
             (json!(["blue", 0, "A"]), vec![0, 2]),
         ];
         for (target, gold) in table {
-            assert_eq!(
-                options.gold(&target, TargetIs::Auto).unwrap(),
-                gold,
-                "{target}"
-            );
+            assert_eq!(options.gold(&target, TargetIs::Auto).unwrap(), gold, "{target}");
         }
-        for target in [
-            json!(3),
-            json!(-1),
-            json!("D"),
-            json!("b"),
-            json!([]),
-            json!(null),
-            json!(1.5),
-        ] {
+        for target in
+            [json!(3), json!(-1), json!("D"), json!("b"), json!([]), json!(null), json!(1.5)]
+        {
             assert!(options.gold(&target, TargetIs::Auto).is_err(), "{target}");
         }
     }
@@ -261,17 +231,14 @@ mod tests {
             Err(ChoiceError::Ambiguous { .. })
         ));
         assert_eq!(options.gold(&json!("0"), TargetIs::Text).unwrap(), [2]);
-        assert_eq!(
-            options.gold(&json!("1"), TargetIs::Auto).unwrap(),
-            [1],
-            "both readings agree"
-        );
+        assert_eq!(options.gold(&json!("1"), TargetIs::Auto).unwrap(), [1], "both readings agree");
     }
 
     #[test]
     fn labels_go_on_after_z() {
         let options = choices(&["x"; 703], None).unwrap();
-        let table = [(0, "A"), (25, "Z"), (26, "AA"), (51, "AZ"), (52, "BA"), (701, "ZZ"), (702, "AAA")];
+        let table =
+            [(0, "A"), (25, "Z"), (26, "AA"), (51, "AZ"), (52, "BA"), (701, "ZZ"), (702, "AAA")];
         for (index, expected) in table {
             assert_eq!(options.labels[index], expected, "{index}");
         }
@@ -283,14 +250,8 @@ mod tests {
         assert_eq!(choices(&["a", ""], None), Err(ChoiceError::EmptyText(1)));
         assert_eq!(
             choices(&["a", "b"], Some(&["A"])),
-            Err(ChoiceError::LabelCount {
-                texts: 2,
-                labels: 1
-            })
+            Err(ChoiceError::LabelCount { texts: 2, labels: 1 })
         );
-        assert_eq!(
-            choices(&["a", "b"], Some(&["A", "A"])),
-            Err(ChoiceError::BadLabel("A".into()))
-        );
+        assert_eq!(choices(&["a", "b"], Some(&["A", "A"])), Err(ChoiceError::BadLabel("A".into())));
     }
 }

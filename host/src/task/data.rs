@@ -93,10 +93,7 @@ impl DataError {
     /// belong together, or ids that repeat, spoil the whole set.
     #[must_use]
     pub fn spoils_one_record(&self) -> bool {
-        matches!(
-            self,
-            Self::Record(RecordError::BadRecord { .. }) | Self::NoId { .. }
-        )
+        matches!(self, Self::Record(RecordError::BadRecord { .. }) | Self::NoId { .. })
     }
 }
 
@@ -104,9 +101,7 @@ impl DataSet {
     /// The files that samples are read from.
     #[must_use]
     pub fn files(&self) -> Vec<&Path> {
-        std::iter::once(self.path.as_path())
-            .chain(self.labels.as_deref())
-            .collect()
+        std::iter::once(self.path.as_path()).chain(self.labels.as_deref()).collect()
     }
 
     /// Opens the files.
@@ -117,14 +112,7 @@ impl DataSet {
         let records = Records::open(&self.path, self.format)?;
         let labels = self.labels.as_deref().map(Labels::open).transpose()?;
         let id_field = self.id_field.clone();
-        Ok(Samples {
-            records,
-            labels,
-            id_field,
-            seen: HashSet::new(),
-            count: 0,
-            ended: false,
-        })
+        Ok(Samples { records, labels, id_field, seen: HashSet::new(), count: 0, ended: false })
     }
 }
 
@@ -172,16 +160,8 @@ impl Samples {
         let (place, mut record) = record?;
         if let Some(label) = label {
             let Some(label) = label? else {
-                let path = self
-                    .labels
-                    .as_ref()
-                    .map(|l| l.reader_path.clone())
-                    .unwrap_or_default();
-                return Err(DataError::TooFewLabels {
-                    path,
-                    labels: index,
-                    place,
-                });
+                let path = self.labels.as_ref().map(|l| l.reader_path.clone()).unwrap_or_default();
+                return Err(DataError::TooFewLabels { path, labels: index, place });
             };
             if record.contains_key("label") {
                 return Err(DataError::LabelTwice { place });
@@ -195,10 +175,7 @@ impl Samples {
                     Some(Value::String(text)) if !text.is_empty() => text.clone(),
                     Some(Value::Number(number)) => number.to_string(),
                     _ => {
-                        return Err(DataError::NoId {
-                            place,
-                            field: field.clone(),
-                        });
+                        return Err(DataError::NoId { place, field: field.clone() });
                     }
                 };
                 let hash = blake3::hash(id.as_bytes());
@@ -212,15 +189,7 @@ impl Samples {
             }
         };
         let digest = Digest::of(&record);
-        Ok((
-            place,
-            Sample {
-                id,
-                index,
-                record,
-                digest,
-            },
-        ))
+        Ok((place, Sample { id, index, record, digest }))
     }
 }
 
@@ -250,11 +219,7 @@ struct Labels {
 
 impl Labels {
     fn open(path: &Path) -> Result<Self, DataError> {
-        Ok(Self {
-            reader: LineReader::open(path)?,
-            reader_path: path.to_owned(),
-            count: 0,
-        })
+        Ok(Self { reader: LineReader::open(path)?, reader_path: path.to_owned(), count: 0 })
     }
 
     /// The next label; none at the end. Empty lines at the end are no labels.
@@ -263,14 +228,8 @@ impl Labels {
             return Ok(None);
         };
         self.count = line;
-        let bad = || DataError::BadLabel {
-            path: self.reader_path.clone(),
-            line,
-        };
-        let text = std::str::from_utf8(bytes)
-            .map_err(|_| bad())?
-            .trim()
-            .to_owned();
+        let bad = || DataError::BadLabel { path: self.reader_path.clone(), line };
+        let text = std::str::from_utf8(bytes).map_err(|_| bad())?.trim().to_owned();
         if text.is_empty() {
             while let Some((_, rest)) = self.reader.next_line()? {
                 if !rest.iter().all(u8::is_ascii_whitespace) {
@@ -310,23 +269,14 @@ mod tests {
             labels,
             id_field: id_field.map(str::to_owned),
         };
-        set.open()
-            .unwrap()
-            .map(|item| item.map(|(_, sample)| sample))
-            .collect()
+        set.open().unwrap().map(|item| item.map(|(_, sample)| sample)).collect()
     }
 
     #[test]
     fn labels_join_their_records() {
-        let samples = read(
-            "{\"a\":1}\n{\"a\":2}\n{\"a\":3}",
-            Some("0\r\nB\n007\n\n"),
-            None,
-        );
-        let labels: Vec<&Value> = samples
-            .iter()
-            .map(|s| &s.as_ref().unwrap().record["label"])
-            .collect();
+        let samples = read("{\"a\":1}\n{\"a\":2}\n{\"a\":3}", Some("0\r\nB\n007\n\n"), None);
+        let labels: Vec<&Value> =
+            samples.iter().map(|s| &s.as_ref().unwrap().record["label"]).collect();
         assert_eq!(labels, [&json!(0), &json!("B"), &json!("007")]);
     }
 
@@ -335,10 +285,7 @@ mod tests {
         let samples = read("{\"a\":1}\noops\n{\"a\":3}\n", Some("0\n1\n2\n"), None);
         assert!(samples[1].as_ref().unwrap_err().spoils_one_record());
         let third = samples[2].as_ref().unwrap();
-        assert_eq!(
-            (third.index, third.id.0.as_str(), &third.record["label"]),
-            (2, "2", &json!(2))
-        );
+        assert_eq!((third.index, third.id.0.as_str(), &third.record["label"]), (2, "2", &json!(2)));
     }
 
     #[test]
@@ -350,32 +297,19 @@ mod tests {
         );
         let samples = read("{\"a\":1}\n", Some("0\n1\n"), None);
         assert!(
-            matches!(
-                samples[1],
-                Err(DataError::TooManyLabels {
-                    line: 2,
-                    records: 1,
-                    ..
-                })
-            ),
+            matches!(samples[1], Err(DataError::TooManyLabels { line: 2, records: 1, .. })),
             "{samples:?}"
         );
         let samples = read("{\"a\":1}\n{\"a\":1}\n", Some("\n1\n"), None);
-        assert!(
-            matches!(samples[0], Err(DataError::BadLabel { line: 1, .. })),
-            "{samples:?}"
-        );
+        assert!(matches!(samples[0], Err(DataError::BadLabel { line: 1, .. })), "{samples:?}");
         let samples = read("{\"label\":1}\n", Some("1\n"), None);
         assert!(matches!(samples[0], Err(DataError::LabelTwice { .. })));
     }
 
     #[test]
     fn ids_come_from_their_field_and_differ() {
-        let samples = read(
-            "{\"id\":\"x\"}\n{\"id\":7}\n{}\n{\"id\":\"7\"}\n{\"id\":8}\n",
-            None,
-            Some("id"),
-        );
+        let samples =
+            read("{\"id\":\"x\"}\n{\"id\":7}\n{}\n{\"id\":\"7\"}\n{\"id\":8}\n", None, Some("id"));
         assert_eq!(samples[0].as_ref().unwrap().id.0, "x");
         assert_eq!(samples[1].as_ref().unwrap().id.0, "7");
         assert!(matches!(samples[2], Err(DataError::NoId { .. })));

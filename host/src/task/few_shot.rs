@@ -100,10 +100,7 @@ enum Draw {
     /// The same indices for every sample, in this order, the first n that are not the sample.
     Fixed { order: Vec<usize>, may_lack: bool },
     /// lm-evaluation-harness, with the pool being the samples themselves or not.
-    LmEval {
-        random: PythonRandom,
-        own_data: bool,
-    },
+    LmEval { random: PythonRandom, own_data: bool },
 }
 
 impl Drawer {
@@ -121,20 +118,14 @@ impl Drawer {
         };
         let needed = if own_data { n + 1 } else { n };
         if examples.len() < needed {
-            let available = if own_data {
-                examples.len().saturating_sub(1)
-            } else {
-                examples.len()
-            };
+            let available =
+                if own_data { examples.len().saturating_sub(1) } else { examples.len() };
             return Err(FewShotError::TooFew { pool, wanted: n, available });
         }
         let mut random = PythonRandom::new(few_shot.seed);
         let may_lack = matches!(few_shot.pool, Pool::Inline(_));
         let draw = match few_shot.sampler {
-            Sampler::First => Draw::Fixed {
-                order: (0..examples.len()).collect(),
-                may_lack,
-            },
+            Sampler::First => Draw::Fixed { order: (0..examples.len()).collect(), may_lack },
             Sampler::Random => {
                 // One more than needed, to take the place of the sample itself. Where the sample
                 // occurs more often than that, the records that were not drawn follow in their order.
@@ -173,41 +164,26 @@ impl Drawer {
                 chosen
             }
             // Its rule: from its own split one more is drawn, the sample is removed, n are kept.
-            Draw::LmEval {
-                random,
-                own_data: true,
-            } => {
-                let drawn = random
-                    .sample(examples.len(), n + 1)
-                    .map_err(|error| too_few(error, pool))?;
+            Draw::LmEval { random, own_data: true } => {
+                let drawn =
+                    random.sample(examples.len(), n + 1).map_err(|error| too_few(error, pool))?;
                 drawn.into_iter().filter(is_other).take(n).collect()
             }
             // From another split it does not look for the sample; here the next record that was not
             // drawn takes its place, so that nothing else of the draw changes.
-            Draw::LmEval {
-                random,
-                own_data: false,
-            } => {
-                let drawn = random
-                    .sample(examples.len(), n)
-                    .map_err(|error| too_few(error, pool))?;
+            Draw::LmEval { random, own_data: false } => {
+                let drawn =
+                    random.sample(examples.len(), n).map_err(|error| too_few(error, pool))?;
                 let mut spare =
                     (0..examples.len()).filter(|index| is_other(index) && !drawn.contains(index));
                 let mut chosen = Vec::with_capacity(n);
                 for index in &drawn {
-                    chosen.extend(if is_other(index) {
-                        Some(*index)
-                    } else {
-                        spare.next()
-                    });
+                    chosen.extend(if is_other(index) { Some(*index) } else { spare.next() });
                 }
                 chosen
             }
         };
-        Ok(chosen
-            .into_iter()
-            .map(|index| &examples[index].record)
-            .collect())
+        Ok(chosen.into_iter().map(|index| &examples[index].record).collect())
     }
 }
 
@@ -230,10 +206,7 @@ impl Pool {
 
 impl Example {
     fn new(record: &Record) -> Self {
-        Self {
-            record: record.clone(),
-            digest: Digest::of(record),
-        }
+        Self { record: record.clone(), digest: Digest::of(record) }
     }
 }
 
@@ -263,14 +236,9 @@ fn read_pool(
         }
         bytes += Value::Object(sample.record.clone()).to_string().len() as u64;
         if bytes > POOL_MAX_BYTES {
-            return Err(FewShotError::PoolTooLarge {
-                path: data.path.display().to_string(),
-            });
+            return Err(FewShotError::PoolTooLarge { path: data.path.display().to_string() });
         }
-        examples.push(Example {
-            record: sample.record,
-            digest: sample.digest,
-        });
+        examples.push(Example { record: sample.record, digest: sample.digest });
         // Enough for any sample: n remain when all that equal it are left out.
         if few_shot.sampler == Sampler::First && examples.len() - most_equal >= few_shot.n {
             break;
@@ -296,13 +264,7 @@ mod tests {
         pool: Pool,
         samples: &[usize],
     ) -> Vec<Vec<u64>> {
-        let mut drawer = Drawer::open(&FewShot {
-            n,
-            sampler,
-            seed,
-            pool,
-        })
-        .unwrap();
+        let mut drawer = Drawer::open(&FewShot { n, sampler, seed, pool }).unwrap();
         let mut draw = |i: usize| -> Vec<u64> {
             let drawn = drawer.draw(&sample(i)).unwrap();
             drawn.iter().map(|r| r["i"].as_u64().unwrap()).collect()
@@ -329,21 +291,13 @@ mod tests {
         let path = folder.path().join("d.jsonl");
         let lines: String = records.iter().map(|i| format!("{{\"i\":{i}}}\n")).collect();
         std::fs::write(&path, lines).unwrap();
-        let data = DataSet {
-            path,
-            format: DataFormat::Jsonl,
-            labels: None,
-            id_field: None,
-        };
+        let data = DataSet { path, format: DataFormat::Jsonl, labels: None, id_field: None };
         (folder, Pool::OwnData(data, false))
     }
 
     #[test]
     fn lm_eval_draws_are_its_own() {
-        assert_eq!(
-            draws(Sampler::LmEval, 1234, 3, inline(10), &[90, 91]),
-            [[7, 1, 0], [1, 0, 9]]
-        );
+        assert_eq!(draws(Sampler::LmEval, 1234, 3, inline(10), &[90, 91]), [[7, 1, 0], [1, 0, 9]]);
         let table = draws(Sampler::LmEval, 1234, 5, inline(100), &[900, 901]);
         assert_eq!(table, [[99, 56, 14, 0, 11], [74, 4, 85, 88, 10]]);
     }
@@ -352,31 +306,18 @@ mod tests {
     fn lm_eval_removes_the_sample_from_its_own_split() {
         // n + 1 = 3 are drawn: 7 1 0, then 1 0 9; the sample is removed, the first two are kept.
         let (_folder, pool) = own(10);
-        assert_eq!(
-            draws(Sampler::LmEval, 1234, 2, pool, &[1, 5]),
-            [[7, 0], [1, 0]]
-        );
+        assert_eq!(draws(Sampler::LmEval, 1234, 2, pool, &[1, 5]), [[7, 0], [1, 0]]);
     }
 
     #[test]
     fn the_sample_is_never_among_its_examples() {
-        assert_eq!(
-            draws(Sampler::LmEval, 1234, 3, inline(10), &[1, 5]),
-            [[7, 2, 0], [1, 0, 9]]
-        );
-        assert_eq!(
-            draws(Sampler::First, 0, 2, inline(4), &[0, 1, 3]),
-            [[1, 2], [0, 2], [0, 1]]
-        );
+        assert_eq!(draws(Sampler::LmEval, 1234, 3, inline(10), &[1, 5]), [[7, 2, 0], [1, 0, 9]]);
+        assert_eq!(draws(Sampler::First, 0, 2, inline(4), &[0, 1, 3]), [[1, 2], [0, 2], [0, 1]]);
         let (_folder, pool) = own(4);
-        assert_eq!(
-            draws(Sampler::First, 0, 3, pool, &[0, 3]),
-            [[1, 2, 3], [0, 1, 2]]
-        );
+        assert_eq!(draws(Sampler::First, 0, 3, pool, &[0, 3]), [[1, 2, 3], [0, 1, 2]]);
         let (_folder, pool) = own(8);
-        for drawn in draws(Sampler::Random, 7, 5, pool, &[0, 1, 2, 3, 4, 5, 6, 7])
-            .iter()
-            .enumerate()
+        for drawn in
+            draws(Sampler::Random, 7, 5, pool, &[0, 1, 2, 3, 4, 5, 6, 7]).iter().enumerate()
         {
             assert!(drawn.1.len() == 5 && !drawn.1.contains(&(drawn.0 as u64)));
         }
@@ -431,21 +372,8 @@ mod tests {
     #[test]
     fn too_small_a_pool_is_refused() {
         let (_folder, pool) = own(3);
-        let error = Drawer::open(&FewShot {
-            n: 3,
-            sampler: Sampler::First,
-            seed: 0,
-            pool,
-        })
-        .err()
-        .unwrap();
-        assert!(matches!(
-            error,
-            FewShotError::TooFew {
-                wanted: 3,
-                available: 2,
-                ..
-            }
-        ));
+        let error =
+            Drawer::open(&FewShot { n: 3, sampler: Sampler::First, seed: 0, pool }).err().unwrap();
+        assert!(matches!(error, FewShotError::TooFew { wanted: 3, available: 2, .. }));
     }
 }

@@ -45,10 +45,7 @@ pub struct GenerationError {
 }
 
 fn bad(key: &str, expected: &'static str) -> GenerationError {
-    GenerationError {
-        key: key.to_owned(),
-        expected,
-    }
+    GenerationError { key: key.to_owned(), expected }
 }
 
 impl Generation {
@@ -77,10 +74,7 @@ impl Generation {
         }
         let n = NonZeroU32::new(raw.n.unwrap_or(1)).ok_or_else(|| bad("n", "at least 1"))?;
         if raw.think_end.as_ref().is_some_and(String::is_empty) {
-            return Err(bad(
-                "think_end",
-                "a text that is not empty; leave it out for none",
-            ));
+            return Err(bad("think_end", "a text that is not empty; leave it out for none"));
         }
         const OWN: [&str; 9] = [
             "max_tokens",
@@ -94,10 +88,7 @@ impl Generation {
             "think_end",
         ];
         if let Some(key) = OWN.iter().find(|key| raw.vendor.contains_key(**key)) {
-            return Err(bad(
-                &format!("vendor.{key}"),
-                "written as a key of `generate` itself",
-            ));
+            return Err(bad(&format!("vendor.{key}"), "written as a key of `generate` itself"));
         }
         Ok(Self {
             max_tokens,
@@ -126,11 +117,7 @@ mod tests {
     fn defaults_are_those_of_lm_eval() {
         let generation = check("").unwrap();
         assert_eq!(
-            (
-                generation.max_tokens,
-                generation.temperature,
-                generation.n.get()
-            ),
+            (generation.max_tokens, generation.temperature, generation.n.get()),
             (256, 0.0, 1)
         );
         assert_eq!(generation.stop, ["\n\n"]);
@@ -156,9 +143,6 @@ mod tests {
             let key = toml.split(' ').next().unwrap();
             assert!(check(toml).unwrap_err().contains(key), "{toml}");
         }
-        assert_eq!(
-            check("vendor = {min_p = 0.1}").unwrap().vendor["min_p"],
-            0.1
-        );
+        assert_eq!(check("vendor = {min_p = 0.1}").unwrap().vendor["min_p"], 0.1);
     }
 }

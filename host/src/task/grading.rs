@@ -17,10 +17,7 @@ pub(super) fn rules(
     extract: Extract,
 ) -> Result<Rules, TaskProblem> {
     Ok(Rules {
-        think_end: raw
-            .generate
-            .as_ref()
-            .and_then(|generate| generate.think_end.clone()),
+        think_end: raw.generate.as_ref().and_then(|generate| generate.think_end.clone()),
         stop: generation.stop.clone(),
         extract,
         exact_match: exact_match(raw)?,
@@ -32,36 +29,21 @@ pub(super) fn rules(
 
 /// How the answer is found; of a fallback always the label of an option.
 pub(super) fn extract(raw: &RawTask, is_fallback: bool) -> Result<Extract, TaskProblem> {
-    let Some(RawExtract {
-        kind,
-        pattern,
-        group,
-        take,
-    }) = &raw.extract
-    else {
-        return Ok(if is_fallback {
-            Extract::Choice
-        } else {
-            Extract::Whole
-        });
+    let Some(RawExtract { kind, pattern, group, take }) = &raw.extract else {
+        return Ok(if is_fallback { Extract::Choice } else { Extract::Whole });
     };
     if *kind != ExtractKind::Regex && (pattern.is_some() || group.is_some()) {
         let hint = "it is used only with `extract.kind = \"regex\"`";
-        return Err(TaskProblem::Contradiction {
-            key: "extract.pattern",
-            kind: raw.kind,
-            hint,
-        });
+        return Err(TaskProblem::Contradiction { key: "extract.pattern", kind: raw.kind, hint });
     }
     Ok(match kind {
         ExtractKind::Choice => Extract::Choice,
         ExtractKind::Number => Extract::Number,
         ExtractKind::None => Extract::Whole,
         ExtractKind::Regex => {
-            let pattern = pattern.as_ref().ok_or(TaskProblem::Missing {
-                key: "extract.pattern",
-                kind: raw.kind,
-            })?;
+            let pattern = pattern
+                .as_ref()
+                .ok_or(TaskProblem::Missing { key: "extract.pattern", kind: raw.kind })?;
             let pattern = regex("extract.pattern", pattern)?;
             let group = group.map(|group| group as usize);
             if group.is_some_and(|group| group >= pattern.captures_len()) {
@@ -70,11 +52,7 @@ pub(super) fn extract(raw: &RawTask, is_fallback: bool) -> Result<Extract, TaskP
                     "a group that `extract.pattern` has",
                 ));
             }
-            Extract::Regex {
-                pattern,
-                group,
-                take: *take,
-            }
+            Extract::Regex { pattern, group, take: *take }
         }
     })
 }
@@ -113,14 +91,7 @@ pub(super) fn metrics(
     let (usual, possible): (&[Metric], &[Metric]) = match raw.kind {
         Kind::MultipleChoice => (
             &[Acc, AccNorm, AccBytes],
-            &[
-                Acc,
-                AccNorm,
-                AccBytes,
-                AccMutualInfo,
-                BrierScore,
-                ExactMatch,
-            ],
+            &[Acc, AccNorm, AccBytes, AccMutualInfo, BrierScore, ExactMatch],
         ),
         Kind::Generate => (&[ExactMatch], &[ExactMatch]),
         Kind::Perplexity => {
@@ -139,20 +110,16 @@ pub(super) fn metrics(
         Some(names) => names
             .iter()
             .map(|name| {
-                Metric::from_name(name)
-                    .filter(|metric| possible.contains(metric))
-                    .ok_or_else(|| {
+                Metric::from_name(name).filter(|metric| possible.contains(metric)).ok_or_else(
+                    || {
                         let possible = possible
                             .iter()
                             .map(|metric| metric.name())
                             .collect::<Vec<_>>()
                             .join(", ");
-                        TaskProblem::UnknownMetric {
-                            name: name.clone(),
-                            kind: raw.kind,
-                            possible,
-                        }
-                    })
+                        TaskProblem::UnknownMetric { name: name.clone(), kind: raw.kind, possible }
+                    },
+                )
             })
             .collect::<Result<Vec<_>, _>>()?,
     };
@@ -163,9 +130,5 @@ pub(super) fn metrics(
     }
     let unconditional = chosen.contains(&AccMutualInfo);
     // A reply has no likelihood: its label is right or not.
-    Ok(if is_fallback {
-        (vec![ExactMatch], false)
-    } else {
-        (chosen, unconditional)
-    })
+    Ok(if is_fallback { (vec![ExactMatch], false) } else { (chosen, unconditional) })
 }

@@ -10,23 +10,13 @@ use super::raw::{ExtractKind, Kind, PromptFormat, RawTask};
 pub(super) fn check_keys(raw: &RawTask) -> Result<(), TaskProblem> {
     let kind = raw.kind;
     let has_fallback = raw.fallback.is_some();
-    let extracts_choice = raw
-        .extract
-        .as_ref()
-        .is_some_and(|extract| extract.kind == ExtractKind::Choice);
+    let extracts_choice =
+        raw.extract.as_ref().is_some_and(|extract| extract.kind == ExtractKind::Choice);
     let need = |key: &'static str, is_there: bool| {
-        if is_there {
-            Ok(())
-        } else {
-            Err(TaskProblem::Missing { key, kind })
-        }
+        if is_there { Ok(()) } else { Err(TaskProblem::Missing { key, kind }) }
     };
     let refuse = |key: &'static str, is_there: bool, hint: &'static str| {
-        if is_there {
-            Err(TaskProblem::Contradiction { key, kind, hint })
-        } else {
-            Ok(())
-        }
+        if is_there { Err(TaskProblem::Contradiction { key, kind, hint }) } else { Ok(()) }
     };
     match kind {
         Kind::MultipleChoice => {
@@ -41,16 +31,8 @@ pub(super) fn check_keys(raw: &RawTask) -> Result<(), TaskProblem> {
                 hint,
             )?;
             let other = raw.extract.is_some() && !extracts_choice;
-            refuse(
-                "extract.kind",
-                other,
-                "the fallback reads the label of an option: `choice`",
-            )?;
-            refuse(
-                "exact_match",
-                raw.exact_match.is_some(),
-                "labels are compared as they are",
-            )?;
+            refuse("extract.kind", other, "the fallback reads the label of an option: `choice`")?;
+            refuse("exact_match", raw.exact_match.is_some(), "labels are compared as they are")?;
         }
         Kind::Generate => {
             need("target", raw.target.is_some())?;
@@ -85,36 +67,13 @@ pub(super) fn check_keys(raw: &RawTask) -> Result<(), TaskProblem> {
             refuse("fallback", has_fallback, hint)?;
             refuse("mutual_information", raw.mutual_information, hint)?;
             refuse("prompt.system", raw.prompt.system.is_some(), hint)?;
-            refuse(
-                "prompt.fallback_user",
-                raw.prompt.fallback_user.is_some(),
-                hint,
-            )?;
-            refuse(
-                "prompt.generation_prefix",
-                raw.prompt.generation_prefix.is_some(),
-                hint,
-            )?;
-            refuse(
-                "prompt.target_delimiter",
-                raw.prompt.target_delimiter.is_some(),
-                hint,
-            )?;
-            refuse(
-                "prompt.format",
-                raw.prompt.format == PromptFormat::Chat,
-                hint,
-            )?;
+            refuse("prompt.fallback_user", raw.prompt.fallback_user.is_some(), hint)?;
+            refuse("prompt.generation_prefix", raw.prompt.generation_prefix.is_some(), hint)?;
+            refuse("prompt.target_delimiter", raw.prompt.target_delimiter.is_some(), hint)?;
+            refuse("prompt.format", raw.prompt.format == PromptFormat::Chat, hint)?;
         }
     }
-    let as_turns = raw
-        .few_shot
-        .as_ref()
-        .is_some_and(|few_shot| few_shot.as_turns == Some(true));
+    let as_turns = raw.few_shot.as_ref().is_some_and(|few_shot| few_shot.as_turns == Some(true));
     let is_text = raw.prompt.format == PromptFormat::Text;
-    refuse(
-        "few_shot.as_turns",
-        as_turns && is_text,
-        "turns need `prompt.format = \"chat\"`",
-    )
+    refuse("few_shot.as_turns", as_turns && is_text, "turns need `prompt.format = \"chat\"`")
 }

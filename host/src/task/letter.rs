@@ -131,9 +131,8 @@ fn stands_alone(reply: &str, start: usize, end: usize, label: &str) -> bool {
 
 /// Whether "A" or "I" before a lower-case word is rather an article or a pronoun. "A is right" is not.
 fn is_english_word(label: &str, after: &str) -> bool {
-    const OF_AN_OPTION: [&str; 8] = [
-        "is", "because", "since", "as", "seems", "looks", "makes", "has",
-    ];
+    const OF_AN_OPTION: [&str; 8] =
+        ["is", "because", "since", "as", "seems", "looks", "makes", "has"];
     const AFTER_A: [&str; 7] = ["was", "would", "and", "or", "but", "over", "rather"];
     let Some(rest) = after.strip_prefix(' ') else {
         return false;
@@ -153,17 +152,11 @@ fn is_english_word(label: &str, after: &str) -> bool {
 fn follows_answer(before: &str) -> bool {
     let opening = |c: char| is_markup(c) || "([{<\\".contains(c);
     // Enough for the longest phrase, and the search stays linear in the reply.
-    let tail = before
-        .char_indices()
-        .rev()
-        .nth(79)
-        .map_or(before, |(at, _)| &before[at..]);
+    let tail = before.char_indices().rev().nth(79).map_or(before, |(at, _)| &before[at..]);
     let lower = tail.to_lowercase();
     let mut rest = lower.trim_end_matches(opening);
     for command in ["text", "mathrm", "textbf", "mathbf"] {
-        rest = rest
-            .strip_suffix(command)
-            .map_or(rest, |cut| cut.trim_end_matches(opening));
+        rest = rest.strip_suffix(command).map_or(rest, |cut| cut.trim_end_matches(opening));
     }
     for noun in ["option", "choice", "letter"] {
         rest = strip_word(rest, noun).map_or(rest, |cut| cut.trim_end_matches(opening));
@@ -188,15 +181,9 @@ fn follows_answer(before: &str) -> bool {
     if rest.ends_with("答案") || strip_word(rest, "answer").is_some() {
         return true;
     }
-    let noun = ["option", "choice", "one"]
-        .iter()
-        .find_map(|noun| strip_word(rest, noun));
+    let noun = ["option", "choice", "one"].iter().find_map(|noun| strip_word(rest, noun));
     let praise = ["correct", "best", "right"];
-    noun.is_some_and(|rest| {
-        praise
-            .iter()
-            .any(|word| strip_word(rest.trim_end(), word).is_some())
-    })
+    noun.is_some_and(|rest| praise.iter().any(|word| strip_word(rest.trim_end(), word).is_some()))
 }
 
 /// `text` without a whole word at its end.
@@ -223,17 +210,12 @@ fn boxed(reply: &str, choices: &Choices) -> Option<usize> {
     })?;
     let mut inner = content[..end].trim();
     for command in ["\\text", "\\mathrm", "\\textbf", "\\mathbf"] {
-        let unwrapped = inner
-            .strip_prefix(command)
-            .and_then(|rest| rest.strip_prefix('{')?.strip_suffix('}'));
+        let unwrapped =
+            inner.strip_prefix(command).and_then(|rest| rest.strip_prefix('{')?.strip_suffix('}'));
         inner = unwrapped.unwrap_or(inner).trim();
     }
-    bare(inner, &choices.labels).or_else(|| {
-        choices
-            .texts
-            .iter()
-            .position(|text| same(text.trim(), inner))
-    })
+    bare(inner, &choices.labels)
+        .or_else(|| choices.texts.iter().position(|text| same(text.trim(), inner)))
 }
 
 /// The label that a text consists of, with any punctuation around it.
@@ -248,9 +230,7 @@ fn label_with_text(reply: &str, choices: &Choices, candidates: &[Candidate]) -> 
     if reply[..first.start].contains(is_word) {
         return None;
     }
-    let rest = reply[first.end..]
-        .trim_start_matches(|c: char| !c.is_alphanumeric())
-        .to_lowercase();
+    let rest = reply[first.end..].trim_start_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
     let text = choices.texts[first.option].to_lowercase();
     let text = text.trim_matches(|c: char| !c.is_alphanumeric());
     (!text.is_empty() && rest.starts_with(text)).then_some(first.option)
@@ -259,12 +239,8 @@ fn label_with_text(reply: &str, choices: &Choices, candidates: &[Candidate]) -> 
 /// The only option whose text the reply has. A text inside a longer option's text does not count.
 fn unique_text(reply: &str, choices: &Choices) -> Option<usize> {
     let mut rest = reply.to_lowercase();
-    let mut texts: Vec<(usize, String)> = choices
-        .texts
-        .iter()
-        .map(|text| text.trim().to_lowercase())
-        .enumerate()
-        .collect();
+    let mut texts: Vec<(usize, String)> =
+        choices.texts.iter().map(|text| text.trim().to_lowercase()).enumerate().collect();
     texts.sort_by_key(|(_, text)| std::cmp::Reverse(text.len()));
     let mut found = None;
     for (option, text) in texts {
@@ -294,10 +270,7 @@ mod tests {
 
     fn find(reply: &str, labels: &[&str], texts: &[&str]) -> Option<String> {
         let own = |items: &[&str]| items.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        let choices = Choices {
-            texts: own(texts),
-            labels: own(labels),
-        };
+        let choices = Choices { texts: own(texts), labels: own(labels) };
         find_choice(reply, &choices).map(|index| choices.labels[index].clone())
     }
 
@@ -352,11 +325,7 @@ mod tests {
         ];
         for (reply, expected) in table {
             let texts = ["gold", "a paint brush", "iron", "iron ore"];
-            assert_eq!(
-                find(reply, &["A", "B", "C", "D"], &texts).as_deref(),
-                expected,
-                "{reply}"
-            );
+            assert_eq!(find(reply, &["A", "B", "C", "D"], &texts).as_deref(), expected, "{reply}");
         }
     }
 
@@ -365,15 +334,9 @@ mod tests {
         let digits = ["1", "2", "3"];
         let texts = ["x", "y", "z"];
         assert_eq!(find("Option 2", &digits, &texts).as_deref(), Some("2"));
-        assert_eq!(
-            find("The answer is 3, as 1.5 > 1.2", &digits, &texts).as_deref(),
-            Some("3")
-        );
+        assert_eq!(find("The answer is 3, as 1.5 > 1.2", &digits, &texts).as_deref(), Some("3"));
         assert_eq!(find("about 2.5 or -1", &digits, &texts), None);
-        assert_eq!(
-            find("Well, no.", &["yes", "no"], &texts[..2]).as_deref(),
-            Some("no")
-        );
+        assert_eq!(find("Well, no.", &["yes", "no"], &texts[..2]).as_deref(), Some("no"));
         assert_eq!(find("I know nothing", &["yes", "no"], &texts[..2]), None);
         assert_eq!(find("AB", &["A", "AB"], &texts[..2]).as_deref(), Some("AB"));
     }

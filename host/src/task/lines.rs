@@ -17,12 +17,7 @@ pub(super) struct LineReader {
 impl LineReader {
     pub(super) fn open(path: &Path) -> Result<Self, RecordError> {
         let reader = BufReader::new(open(path)?);
-        Ok(Self {
-            path: path.to_owned(),
-            reader,
-            line: 0,
-            buffer: Vec::new(),
-        })
+        Ok(Self { path: path.to_owned(), reader, line: 0, buffer: Vec::new() })
     }
 
     /// The next line with its number from 1; none at the end.
@@ -31,27 +26,18 @@ impl LineReader {
         let read = (&mut self.reader)
             .take(LINE_MAX_BYTES + 1)
             .read_until(b'\n', &mut self.buffer)
-            .map_err(|source| RecordError::Io {
-                path: self.path.clone(),
-                source,
-            })?;
+            .map_err(|source| RecordError::Io { path: self.path.clone(), source })?;
         if read == 0 {
             return Ok(None);
         }
         self.line += 1;
         if read as u64 > LINE_MAX_BYTES {
-            return Err(RecordError::LineTooLong {
-                path: self.path.clone(),
-                line: self.line,
-            });
+            return Err(RecordError::LineTooLong { path: self.path.clone(), line: self.line });
         }
         let line = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let line = if self.line == 1 {
-            line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
-        } else {
-            line
-        };
+        let line =
+            if self.line == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
         Ok(Some((self.line, line)))
     }
 }

@@ -65,15 +65,11 @@ impl Number {
             let signed = matches!(text.get(at + 1), Some('+' | '-'));
             let first = at + 1 + usize::from(signed);
             let end = (first..).find(|i| !digit(*i)).unwrap_or(first);
-            let exponent: String = text[first.min(text.len())..end.min(text.len())]
-                .iter()
-                .collect();
+            let exponent: String =
+                text[first.min(text.len())..end.min(text.len())].iter().collect();
             if let Ok(exponent) = exponent.parse::<i64>() {
-                point = point.saturating_add(if text[at + 1] == '-' {
-                    -exponent
-                } else {
-                    exponent
-                });
+                point =
+                    point.saturating_add(if text[at + 1] == '-' { -exponent } else { exponent });
                 at = end;
             }
         }
@@ -81,14 +77,7 @@ impl Number {
         let minus = start > 0 && matches!(text[start - 1], '-' | '\u{2212}');
         let before = start.checked_sub(2).map(|i| text[i]);
         let negative = minus && !before.is_some_and(|c| c.is_alphanumeric() || c == ')');
-        Some((
-            Self {
-                negative,
-                digits,
-                point,
-            },
-            at,
-        ))
+        Some((Self { negative, digits, point }, at))
     }
 
     fn canonical(&self) -> Option<String> {
@@ -111,11 +100,7 @@ impl Number {
             let (whole, fraction) = digits.split_at(point as usize);
             format!("{whole}.{fraction}")
         };
-        Some(if self.negative {
-            format!("-{body}")
-        } else {
-            body
-        })
+        Some(if self.negative { format!("-{body}") } else { body })
     }
 }
 

@@ -40,14 +40,9 @@ fn layout(raw: &RawTask) -> Layout {
     Layout {
         format: raw.prompt.format,
         target_delimiter: raw.prompt.target_delimiter.clone(),
-        separator: few_shot.map_or_else(
-            || DEFAULT_SEPARATOR.to_owned(),
-            |few_shot| few_shot.separator.clone(),
-        ),
-        as_turns: is_chat
-            && few_shot
-                .and_then(|few_shot| few_shot.as_turns)
-                .unwrap_or(true),
+        separator: few_shot
+            .map_or_else(|| DEFAULT_SEPARATOR.to_owned(), |few_shot| few_shot.separator.clone()),
+        as_turns: is_chat && few_shot.and_then(|few_shot| few_shot.as_turns).unwrap_or(true),
     }
 }
 
@@ -55,17 +50,11 @@ fn choice_plan(raw: &RawChoices) -> Result<ChoicePlan, TaskProblem> {
     let texts = match (&raw.texts, &raw.field) {
         (Some(texts), None) if texts.len() >= 2 => ChoiceTexts::Templates(texts.len()),
         (Some(_), None) => {
-            return Err(TaskProblem::value(
-                "choices.texts",
-                "at least two templates",
-            ));
+            return Err(TaskProblem::value("choices.texts", "at least two templates"));
         }
         (None, Some(field)) => ChoiceTexts::Field(field.clone()),
         _ => {
-            return Err(TaskProblem::value(
-                "choices",
-                "given by either `texts` or `field`",
-            ));
+            return Err(TaskProblem::value("choices", "given by either `texts` or `field`"));
         }
     };
     let labels = match (&raw.labels, &raw.labels_field) {
@@ -82,10 +71,7 @@ fn choice_plan(raw: &RawChoices) -> Result<ChoicePlan, TaskProblem> {
     if let (ChoiceTexts::Templates(count), ChoiceLabels::Fixed(labels)) = (&texts, &labels)
         && *count != labels.len()
     {
-        return Err(TaskProblem::value(
-            "choices.labels",
-            "as many as `choices.texts`",
-        ));
+        return Err(TaskProblem::value("choices.labels", "as many as `choices.texts`"));
     }
     Ok(ChoicePlan { texts, labels })
 }
@@ -102,14 +88,9 @@ fn templates(raw: &RawTask) -> Result<Templates, TaskProblem> {
     for (key, source) in optional {
         sources.extend(source.as_deref().map(|source| (key.to_owned(), source)));
     }
-    let texts = raw
-        .choices
-        .as_ref()
-        .and_then(|choices| choices.texts.as_ref());
+    let texts = raw.choices.as_ref().and_then(|choices| choices.texts.as_ref());
     for (index, text) in texts.into_iter().flatten().enumerate() {
         sources.push((choice_key(index), text));
     }
-    Ok(Templates::compile(
-        sources.iter().map(|(key, source)| (key.as_str(), *source)),
-    )?)
+    Ok(Templates::compile(sources.iter().map(|(key, source)| (key.as_str(), *source)))?)
 }

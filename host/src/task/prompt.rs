@@ -109,10 +109,7 @@ impl Layout {
     }
 
     fn as_chat(&self, system: &str, examples: &[Turn], question: &Turn) -> Chat {
-        let message = |role, text: &str| Message {
-            role,
-            text: text.to_owned(),
-        };
+        let message = |role, text: &str| Message { role, text: text.to_owned() };
         let mut messages = Vec::new();
         if !system.is_empty() {
             messages.push(message(Role::System, system));
@@ -125,37 +122,20 @@ impl Layout {
             }
             messages.push(message(Role::User, &question.question));
         } else {
-            let shown: String = examples
-                .iter()
-                .map(|example| self.as_text(example))
-                .collect();
+            let shown: String = examples.iter().map(|example| self.as_text(example)).collect();
             // The prefix is a message of its own, but the delimiter before it stays with the question.
             let delimiter = self.inner_delimiter(question);
-            messages.push(message(
-                Role::User,
-                &format!("{shown}{}{delimiter}", question.question),
-            ));
+            messages.push(message(Role::User, &format!("{shown}{}{delimiter}", question.question)));
         }
         let generation_prefix =
             Some(question.generation_prefix.clone()).filter(|prefix| !prefix.is_empty());
-        Chat {
-            messages,
-            generation_prefix,
-        }
+        Chat { messages, generation_prefix }
     }
 
     fn as_text(&self, turn: &Turn) -> String {
         let reply = join_with_space(&turn.generation_prefix, &turn.answer);
-        let end = if turn.answer.is_empty() {
-            ""
-        } else {
-            &self.separator
-        };
-        format!(
-            "{}{}{reply}{end}",
-            turn.question,
-            self.inner_delimiter(turn)
-        )
+        let end = if turn.answer.is_empty() { "" } else { &self.separator };
+        format!("{}{}{reply}{end}", turn.question, self.inner_delimiter(turn))
     }
 
     /// What stands between a question and what follows it in the same text.
@@ -168,13 +148,7 @@ impl Layout {
                 && !ends_in_space(&turn.question)
                 && !prefix.starts_with(super::boundary::is_space)
         };
-        if needed {
-            self.target_delimiter
-                .as_deref()
-                .unwrap_or(DEFAULT_DELIMITER)
-        } else {
-            ""
-        }
+        if needed { self.target_delimiter.as_deref().unwrap_or(DEFAULT_DELIMITER) } else { "" }
     }
 }
 
@@ -183,31 +157,19 @@ mod tests {
     use super::*;
 
     fn layout(format: PromptFormat, as_turns: bool) -> Layout {
-        Layout {
-            format,
-            target_delimiter: None,
-            separator: "\n\n".to_owned(),
-            as_turns,
-        }
+        Layout { format, target_delimiter: None, separator: "\n\n".to_owned(), as_turns }
     }
 
     fn turn(question: &str, prefix: &str, answer: &str) -> Turn {
-        Turn {
-            question: question.into(),
-            generation_prefix: prefix.into(),
-            answer: answer.into(),
-        }
+        Turn { question: question.into(), generation_prefix: prefix.into(), answer: answer.into() }
     }
 
     fn show(prompt: Prompt) -> String {
         match prompt {
             Prompt::Text(text) => text,
             Prompt::Chat(chat) => {
-                let mut lines: Vec<String> = chat
-                    .messages
-                    .iter()
-                    .map(|m| format!("{:?}:{}", m.role, m.text))
-                    .collect();
+                let mut lines: Vec<String> =
+                    chat.messages.iter().map(|m| format!("{:?}:{}", m.role, m.text)).collect();
                 lines.extend(chat.generation_prefix.map(|prefix| format!("+{prefix}")));
                 lines.join("|")
             }
@@ -220,18 +182,8 @@ mod tests {
         let shots = |prefix| [turn("Q: 1\nA:", prefix, "x"), turn("Q: 2\nA:", prefix, "y")];
         let table = [
             (Text, false, "", "Q: 1\nA: x\n\nQ: 2\nA: y\n\nQ: 3\nA:"),
-            (
-                Text,
-                false,
-                "It is",
-                "Q: 1\nA: It is x\n\nQ: 2\nA: It is y\n\nQ: 3\nA: It is",
-            ),
-            (
-                Chat,
-                true,
-                "",
-                "User:Q: 1\nA:|Assistant:x|User:Q: 2\nA:|Assistant:y|User:Q: 3\nA:",
-            ),
+            (Text, false, "It is", "Q: 1\nA: It is x\n\nQ: 2\nA: It is y\n\nQ: 3\nA: It is"),
+            (Chat, true, "", "User:Q: 1\nA:|Assistant:x|User:Q: 2\nA:|Assistant:y|User:Q: 3\nA:"),
             (
                 Chat,
                 true,
@@ -239,12 +191,7 @@ mod tests {
                 "User:Q: 1\nA:|Assistant:So x|User:Q: 2\nA:|Assistant:So y|User:Q: 3\nA:|+So ",
             ),
             (Chat, false, "", "User:Q: 1\nA: x\n\nQ: 2\nA: y\n\nQ: 3\nA:"),
-            (
-                Chat,
-                false,
-                "So",
-                "User:Q: 1\nA: So x\n\nQ: 2\nA: So y\n\nQ: 3\nA: |+So",
-            ),
+            (Chat, false, "So", "User:Q: 1\nA: So x\n\nQ: 2\nA: So y\n\nQ: 3\nA: |+So"),
         ];
         for (format, as_turns, prefix, expected) in table {
             let prompt = layout(format, as_turns).assemble(
@@ -274,15 +221,10 @@ mod tests {
             (PromptFormat::Chat, "It is ", ""),
         ];
         for (format, prefix, delimiter) in table {
-            assert_eq!(
-                layout(format, true).continuation_delimiter(prefix),
-                delimiter
-            );
+            assert_eq!(layout(format, true).continuation_delimiter(prefix), delimiter);
         }
-        let own = Layout {
-            target_delimiter: Some("\n".into()),
-            ..layout(PromptFormat::Chat, true)
-        };
+        let own =
+            Layout { target_delimiter: Some("\n".into()), ..layout(PromptFormat::Chat, true) };
         assert_eq!(own.continuation_delimiter(""), "\n");
     }
 }

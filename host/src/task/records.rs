@@ -105,10 +105,7 @@ pub struct Records {
 enum Source {
     Lines(LineReader),
     Array(std::vec::IntoIter<Value>),
-    Csv {
-        reader: Box<csv::Reader<File>>,
-        header: csv::StringRecord,
-    },
+    Csv { reader: Box<csv::Reader<File>>, header: csv::StringRecord },
     Ended,
 }
 
@@ -123,20 +120,12 @@ impl Records {
             DataFormat::Json => Source::Array(read_array(path)?.into_iter()),
             DataFormat::Csv => open_csv(path)?,
         };
-        Ok(Self {
-            path: path.to_owned(),
-            index: 0,
-            source,
-        })
+        Ok(Self { path: path.to_owned(), index: 0, source })
     }
 
     fn read(&mut self) -> Option<Result<(Place, Record), RecordError>> {
         let index = self.index;
-        let place = |line| Place {
-            path: self.path.clone(),
-            line,
-            index,
-        };
+        let place = |line| Place { path: self.path.clone(), line, index };
         let bad = |place, reason| RecordError::BadRecord { place, reason };
         match &mut self.source {
             Source::Ended => None,
@@ -162,10 +151,9 @@ impl Records {
                         place,
                         format!("a JSON object is needed, here is {}", kind(&other)),
                     )),
-                    Err(error) => Err(bad(
-                        place,
-                        format!("not a line of JSON: {}", without_line(&error)),
-                    )),
+                    Err(error) => {
+                        Err(bad(place, format!("not a line of JSON: {}", without_line(&error))))
+                    }
                 });
             },
             Source::Csv { reader, header } => {
@@ -204,23 +192,15 @@ fn csv_error(error: csv::Error, place: impl Fn(Option<u64>) -> Place, path: &Pat
     let line = error.position().map(csv::Position::line);
     let reason = match error.into_kind() {
         csv::ErrorKind::Io(source) => {
-            return RecordError::Io {
-                path: path.to_owned(),
-                source,
-            };
+            return RecordError::Io { path: path.to_owned(), source };
         }
-        csv::ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("the header names {expected_len} fields, here are {len}")
         }
         csv::ErrorKind::Utf8 { err, .. } => format!("not UTF-8: {err}"),
         other => format!("{other:?}"),
     };
-    RecordError::BadRecord {
-        place: place(line),
-        reason,
-    }
+    RecordError::BadRecord { place: place(line), reason }
 }
 
 fn open_csv(path: &Path) -> Result<Source, RecordError> {
@@ -230,10 +210,7 @@ fn open_csv(path: &Path) -> Result<Source, RecordError> {
         reason,
     };
     let mut reader = Box::new(csv::Reader::from_reader(open(path)?));
-    let header = reader
-        .headers()
-        .map_err(|error| bad(error.to_string()))?
-        .clone();
+    let header = reader.headers().map_err(|error| bad(error.to_string()))?.clone();
     for (i, name) in header.iter().enumerate() {
         if header.iter().take(i).any(|earlier| earlier == name) {
             return Err(bad(format!("the header names `{name}` twice")));
@@ -243,25 +220,16 @@ fn open_csv(path: &Path) -> Result<Source, RecordError> {
 }
 
 fn read_array(path: &Path) -> Result<Vec<Value>, RecordError> {
-    let io = |source| RecordError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| RecordError::Io { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     let mut file = open(path)?;
     let size = file.metadata().map_err(io)?.len();
     if size <= ARRAY_MAX_BYTES {
-        (&mut file)
-            .take(ARRAY_MAX_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(io)?;
+        (&mut file).take(ARRAY_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
     }
     let size = size.max(bytes.len() as u64);
     if size > ARRAY_MAX_BYTES {
-        return Err(RecordError::ArrayTooLarge {
-            path: path.to_owned(),
-            bytes: size,
-        });
+        return Err(RecordError::ArrayTooLarge { path: path.to_owned(), bytes: size });
     }
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     serde_json::from_slice(text).map_err(|error| RecordError::BadFile {
@@ -272,10 +240,7 @@ fn read_array(path: &Path) -> Result<Vec<Value>, RecordError> {
 }
 
 pub(super) fn open(path: &Path) -> Result<File, RecordError> {
-    File::open(path).map_err(|source| RecordError::Io {
-        path: path.to_owned(),
-        source,
-    })
+    File::open(path).map_err(|source| RecordError::Io { path: path.to_owned(), source })
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -307,27 +272,20 @@ mod tests {
         let path = folder.path().join(name);
         std::fs::write(&path, content).unwrap();
         let hide = |error: RecordError| {
-            error
-                .to_string()
-                .replace(&format!("{}/", folder.path().display()), "")
+            error.to_string().replace(&format!("{}/", folder.path().display()), "")
         };
         match Records::open(&path, format_of(&path).unwrap()) {
             Err(error) => vec![Err(hide(error))],
             Ok(records) => records
-                .map(|item| {
-                    item.map(|(_, record)| Value::Object(record).to_string())
-                        .map_err(hide)
-                })
+                .map(|item| item.map(|(_, record)| Value::Object(record).to_string()).map_err(hide))
                 .collect(),
         }
     }
 
     #[test]
     fn all_formats_give_records() {
-        let expected = vec![
-            Ok(r#"{"a":"x","b":"1"}"#.to_owned()),
-            Ok(r#"{"a":"y, z","b":"2"}"#.to_owned()),
-        ];
+        let expected =
+            vec![Ok(r#"{"a":"x","b":"1"}"#.to_owned()), Ok(r#"{"a":"y, z","b":"2"}"#.to_owned())];
         assert_eq!(
             read(
                 "d.jsonl",
@@ -335,14 +293,8 @@ mod tests {
             ),
             expected
         );
-        assert_eq!(
-            read("d.json", br#"[{"a":"x","b":"1"},{"a":"y, z","b":"2"}]"#),
-            expected
-        );
-        assert_eq!(
-            read("d.csv", b"\xef\xbb\xbfa,b\nx,1\n\"y, z\",2\n"),
-            expected
-        );
+        assert_eq!(read("d.json", br#"[{"a":"x","b":"1"},{"a":"y, z","b":"2"}]"#), expected);
+        assert_eq!(read("d.csv", b"\xef\xbb\xbfa,b\nx,1\n\"y, z\",2\n"), expected);
     }
 
     #[test]
@@ -352,26 +304,15 @@ mod tests {
             items[1],
             Err("d.jsonl:2: not a line of JSON: EOF while parsing a value at column 5".into())
         );
-        assert_eq!(
-            items[2],
-            Err("d.jsonl:3: a JSON object is needed, here is an array".into())
-        );
-        assert!(
-            items[3]
-                .as_ref()
-                .unwrap_err()
-                .starts_with("d.jsonl:4: not a line of JSON")
-        );
+        assert_eq!(items[2], Err("d.jsonl:3: a JSON object is needed, here is an array".into()));
+        assert!(items[3].as_ref().unwrap_err().starts_with("d.jsonl:4: not a line of JSON"));
         assert_eq!(items[4], Ok(r#"{"a":2}"#.into()));
     }
 
     #[test]
     fn a_bad_csv_row_is_named_and_the_next_is_read() {
         let items = read("d.csv", b"a,b\n1\n2,3\n");
-        assert_eq!(
-            items[0],
-            Err("d.csv:2: the header names 2 fields, here are 1".into())
-        );
+        assert_eq!(items[0], Err("d.csv:2: the header names 2 fields, here are 1".into()));
         assert_eq!(items[1], Ok(r#"{"a":"2","b":"3"}"#.into()));
         assert!(read("d.csv", b"a,a\n1,2\n")[0].is_err());
     }
@@ -380,10 +321,7 @@ mod tests {
     fn a_bad_array_is_refused_as_a_whole() {
         let items = read("d.json", br#"{"a":1}"#);
         assert!(
-            items[0]
-                .as_ref()
-                .unwrap_err()
-                .starts_with("d.json is not a JSON array"),
+            items[0].as_ref().unwrap_err().starts_with("d.json is not a JSON array"),
             "{items:?}"
         );
         let items = read("d.json", br#"[{"a":1},2]"#);
@@ -397,10 +335,7 @@ mod tests {
     fn a_large_array_is_refused_without_being_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("d.json");
-        File::create(&path)
-            .unwrap()
-            .set_len(ARRAY_MAX_BYTES + 1)
-            .unwrap();
+        File::create(&path).unwrap().set_len(ARRAY_MAX_BYTES + 1).unwrap();
         let error = Records::open(&path, DataFormat::Json).err().unwrap();
         assert!(
             matches!(error, RecordError::ArrayTooLarge { bytes, .. } if bytes == ARRAY_MAX_BYTES + 1)

@@ -164,66 +164,36 @@ impl Plan {
                 form: Form::Rolling { text },
             });
         }
-        let system = if self.has_system {
-            self.templates.render(SYSTEM, &context)?
-        } else {
-            String::new()
-        };
+        let system =
+            if self.has_system { self.templates.render(SYSTEM, &context)? } else { String::new() };
         let examples = examples
             .iter()
             .map(|example| {
-                self.example(example)
-                    .map_err(|error| RenderError::Example(Box::new(error)))
+                self.example(example).map_err(|error| RenderError::Example(Box::new(error)))
             })
             .collect::<Result<Vec<Turn>, _>>()?;
-        let Question {
-            turn,
-            choices,
-            gold,
-            references,
-        } = self.question(context)?;
+        let Question { turn, choices, gold, references } = self.question(context)?;
         let prompt = self.layout.assemble(&system, &examples, &turn);
         let form = match self.form {
             FormPlan::MultipleChoice { unconditional } => {
                 let delimiter = self.layout.continuation_delimiter(&turn.generation_prefix);
-                let continuations = choices
-                    .texts
-                    .iter()
-                    .map(|text| format!("{delimiter}{text}"))
-                    .collect();
-                Form::MultipleChoice(MultipleChoice {
-                    continuations,
-                    choices,
-                    gold,
-                    unconditional,
-                })
+                let continuations =
+                    choices.texts.iter().map(|text| format!("{delimiter}{text}")).collect();
+                Form::MultipleChoice(MultipleChoice { continuations, choices, gold, unconditional })
             }
             FormPlan::GenerateNumber => {
                 let number = |text: String| last_number(&text).ok_or(RenderError::NotANumber(text));
-                let references = references
-                    .into_iter()
-                    .map(number)
-                    .collect::<Result<_, _>>()?;
-                Form::Generate(Generate {
-                    references,
-                    choices,
-                })
+                let references = references.into_iter().map(number).collect::<Result<_, _>>()?;
+                Form::Generate(Generate { references, choices })
             }
-            _ => Form::Generate(Generate {
-                references,
-                choices,
-            }),
+            _ => Form::Generate(Generate { references, choices }),
         };
         Ok(Rendered { prompt, form })
     }
 
     fn example(&self, record: &Record) -> Result<Turn, RenderError> {
-        let Question {
-            mut turn,
-            choices,
-            gold,
-            references,
-        } = self.question(Context::new(record))?;
+        let Question { mut turn, choices, gold, references } =
+            self.question(Context::new(record))?;
         let first = gold.first().map(|index| choices.texts[*index].clone());
         turn.answer = match self.form {
             FormPlan::MultipleChoice { .. } => first.unwrap_or_default(),
@@ -235,16 +205,9 @@ impl Plan {
     fn question(&self, mut context: Context) -> Result<Question, RenderError> {
         let choices = self.choices(&context)?;
         if !choices.texts.is_empty() {
-            let list = choices
-                .labels
-                .iter()
-                .zip(&choices.texts)
-                .map(|(label, text)| {
-                    minijinja::Value::from_pairs([
-                        ("label", label.as_str()),
-                        ("text", text.as_str()),
-                    ])
-                });
+            let list = choices.labels.iter().zip(&choices.texts).map(|(label, text)| {
+                minijinja::Value::from_pairs([("label", label.as_str()), ("text", text.as_str())])
+            });
             context.add("choice_list", list.collect());
             context.add("choice_lines", choices.lines().into());
         }
@@ -257,11 +220,8 @@ impl Plan {
             }
             _ => self.templates.render(USER, &context)?,
         };
-        let generation_prefix = if self.has_prefix {
-            self.templates.render(PREFIX, &context)?
-        } else {
-            String::new()
-        };
+        let generation_prefix =
+            if self.has_prefix { self.templates.render(PREFIX, &context)? } else { String::new() };
         let target = match sole_expression(&self.target) {
             Some(expression) => self.templates.evaluate(TARGET, expression, &context)?,
             None => Value::String(self.templates.render(TARGET, &context)?),
@@ -269,25 +229,13 @@ impl Plan {
         let (gold, references) = match self.form {
             FormPlan::MultipleChoice { .. } | FormPlan::GenerateChoice { .. } => {
                 let gold = choices.gold(&target, self.target_is)?;
-                let labels = gold
-                    .iter()
-                    .map(|index| choices.labels[*index].clone())
-                    .collect();
+                let labels = gold.iter().map(|index| choices.labels[*index].clone()).collect();
                 (gold, labels)
             }
             _ => (Vec::new(), references(&target)?),
         };
-        let turn = Turn {
-            question,
-            generation_prefix,
-            answer: String::new(),
-        };
-        Ok(Question {
-            turn,
-            choices,
-            gold,
-            references,
-        })
+        let turn = Turn { question, generation_prefix, answer: String::new() };
+        Ok(Question { turn, choices, gold, references })
     }
 
     fn choices(&self, context: &Context) -> Result<Choices, RenderError> {

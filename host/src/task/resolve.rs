@@ -90,10 +90,7 @@ impl Task {
     /// # Errors
     /// [`TaskError`] names the task, the key and what was expected.
     pub fn resolve(raw: RawTask, base_dir: &Path) -> Result<Self, TaskError> {
-        let typed = Arc::new(Typed {
-            raw,
-            base_dir: base_dir.to_owned(),
-        });
+        let typed = Arc::new(Typed { raw, base_dir: base_dir.to_owned() });
         let task = Self::from_typed(&typed, false)?;
         // Whether the fallback is needed is not known yet; whether it works should be.
         if typed.raw.fallback.is_some() {
@@ -123,10 +120,8 @@ impl Task {
     }
 
     fn from_typed(typed: &Arc<Typed>, is_fallback: bool) -> Result<Self, TaskError> {
-        build(typed, is_fallback).map_err(|problem| TaskError {
-            task: typed.raw.id.clone(),
-            problem,
-        })
+        build(typed, is_fallback)
+            .map_err(|problem| TaskError { task: typed.raw.id.clone(), problem })
     }
 }
 
@@ -139,10 +134,7 @@ fn build(typed: &Arc<Typed>, is_fallback: bool) -> Result<Task, TaskProblem> {
     let repeats =
         NonZeroU32::new(raw.repeats).ok_or_else(|| TaskProblem::value("repeats", "at least 1"))?;
     if raw.data.limit == Some(0) {
-        return Err(TaskProblem::value(
-            "data.limit",
-            "at least 1; leave it out for all records",
-        ));
+        return Err(TaskProblem::value("data.limit", "at least 1; leave it out for all records"));
     }
     let data = data_set(raw, base_dir)?;
     let few_shot = raw
@@ -154,16 +146,12 @@ fn build(typed: &Arc<Typed>, is_fallback: bool) -> Result<Task, TaskProblem> {
     let (metrics, unconditional) = metrics(raw, is_fallback)?;
     let (ability, form) = match (raw.kind, &extract) {
         (Kind::Perplexity, _) => (Ability::LoglikelihoodRolling, FormPlan::Rolling),
-        (Kind::MultipleChoice, _) if !is_fallback => (
-            Ability::Loglikelihood,
-            FormPlan::MultipleChoice { unconditional },
-        ),
-        (_, Extract::Choice) => (
-            Ability::Generate,
-            FormPlan::GenerateChoice {
-                fallback: is_fallback,
-            },
-        ),
+        (Kind::MultipleChoice, _) if !is_fallback => {
+            (Ability::Loglikelihood, FormPlan::MultipleChoice { unconditional })
+        }
+        (_, Extract::Choice) => {
+            (Ability::Generate, FormPlan::GenerateChoice { fallback: is_fallback })
+        }
         (_, Extract::Number) => (Ability::Generate, FormPlan::GenerateNumber),
         _ => (Ability::Generate, FormPlan::GenerateText),
     };
@@ -205,11 +193,7 @@ fn build(typed: &Arc<Typed>, is_fallback: bool) -> Result<Task, TaskProblem> {
 fn default_stop(plan: &Plan, is_fallback: bool) -> Vec<String> {
     let goes_on = plan.layout.format == PromptFormat::Text && !is_fallback;
     let separator = &plan.layout.separator;
-    if goes_on && !separator.is_empty() {
-        vec![separator.clone()]
-    } else {
-        Vec::new()
-    }
+    if goes_on && !separator.is_empty() { vec![separator.clone()] } else { Vec::new() }
 }
 
 #[cfg(test)]
@@ -246,12 +230,8 @@ mod tests {
     fn what_makes_no_sense_is_refused_with_its_key() {
         const MC: &str = "multiple_choice";
         /// Kind, replacements in the good task, lines after it, what the error says.
-        type Row = (
-            &'static str,
-            &'static [(&'static str, &'static str)],
-            &'static str,
-            &'static str,
-        );
+        type Row =
+            (&'static str, &'static [(&'static str, &'static str)], &'static str, &'static str);
         let table: &[Row] = &[
             (MC, &[("\"t\"", "\"\"")], "", "`id` must be"),
             (
@@ -268,54 +248,19 @@ mod tests {
                 "`data.path`: cannot read /no/d.jsonl: No such file",
             ),
             (MC, &[("d.jsonl", ".")], "", "`data.path`: cannot read"),
-            (
-                MC,
-                &[("d.jsonl", "d.txt")],
-                "",
-                "`data.path`: the format of d.txt is not known",
-            ),
-            (
-                MC,
-                &[("{{ q }}", "a\\n{{ q")],
-                "",
-                "template `prompt.user`, line 2",
-            ),
-            (
-                MC,
-                &[("{{ b }}", "{% if %}")],
-                "",
-                "template `choices.texts[1]`, line 1",
-            ),
+            (MC, &[("d.jsonl", "d.txt")], "", "`data.path`: the format of d.txt is not known"),
+            (MC, &[("{{ q }}", "a\\n{{ q")], "", "template `prompt.user`, line 2"),
+            (MC, &[("{{ b }}", "{% if %}")], "", "template `choices.texts[1]`, line 1"),
             (
                 MC,
                 &[("target =", "on_refusal = 'wrong' #")],
                 "",
                 "`target` is needed by `kind = \"multiple_choice\"`",
             ),
-            (
-                MC,
-                &[(", \"{{ b }}\"", "")],
-                "",
-                "`choices.texts` must be at least two",
-            ),
-            (
-                MC,
-                &[("texts =", "field = 'x', texts =")],
-                "",
-                "`choices` must be given by either",
-            ),
-            (
-                MC,
-                &[("texts =", "labels = ['A'], texts =")],
-                "",
-                "`choices.labels` must be as many",
-            ),
-            (
-                MC,
-                &[],
-                "generate = { n = 1 }",
-                "`generate` has no meaning in this task",
-            ),
+            (MC, &[(", \"{{ b }}\"", "")], "", "`choices.texts` must be at least two"),
+            (MC, &[("texts =", "field = 'x', texts =")], "", "`choices` must be given by either"),
+            (MC, &[("texts =", "labels = ['A'], texts =")], "", "`choices.labels` must be as many"),
+            (MC, &[], "generate = { n = 1 }", "`generate` has no meaning in this task"),
             (
                 MC,
                 &[],
@@ -328,27 +273,12 @@ mod tests {
                 "fallback = 'generate'\ngenerate = { n = 0 }",
                 "`generate.n` must be at least 1",
             ),
-            (
-                MC,
-                &[],
-                "metrics = ['f1']",
-                "has no metric `f1`; it has acc, acc_norm",
-            ),
+            (MC, &[], "metrics = ['f1']", "has no metric `f1`; it has acc, acc_norm"),
             (MC, &[], "metrics = []", "`metrics` must be not empty"),
             (MC, &[], "repeats = 0", "`repeats` must be at least 1"),
-            (
-                MC,
-                &[("path =", "limit = 0, path =")],
-                "",
-                "`data.limit` must be",
-            ),
+            (MC, &[("path =", "limit = 0, path =")], "", "`data.limit` must be"),
             (MC, &[], "few_shot = { n = 0 }", "`few_shot.n` must be"),
-            (
-                MC,
-                &[],
-                "few_shot = { sampler = 'random' }",
-                "`few_shot.n` must be given",
-            ),
+            (MC, &[], "few_shot = { sampler = 'random' }", "`few_shot.n` must be given"),
             (
                 MC,
                 &[],
@@ -373,12 +303,7 @@ mod tests {
                 "extract = { kind = 'regex', pattern = '(' }",
                 "`extract.pattern`: pattern `(`",
             ),
-            (
-                "generate",
-                &[],
-                "extract = { kind = 'regex' }",
-                "`extract.pattern` is needed",
-            ),
+            ("generate", &[], "extract = { kind = 'regex' }", "`extract.pattern` is needed"),
             (
                 "generate",
                 &[],
@@ -391,12 +316,7 @@ mod tests {
                 "extract = { kind = 'number', pattern = 'x' }",
                 "`extract.pattern` has no meaning",
             ),
-            (
-                "generate",
-                &[],
-                "fallback = 'generate'",
-                "`fallback` has no meaning",
-            ),
+            ("generate", &[], "fallback = 'generate'", "`fallback` has no meaning"),
             ("generate", &[], "metrics = ['acc']", "has no metric `acc`"),
             ("perplexity", &[], "", "`choices` has no meaning"),
         ];
@@ -413,21 +333,13 @@ mod tests {
     fn defaults_depend_on_kind_and_prompt() {
         let task = resolve("multiple_choice", &[], "").unwrap();
         assert_eq!(task.ability, Ability::Loglikelihood);
-        assert_eq!(
-            task.metrics,
-            [Metric::Acc, Metric::AccNorm, Metric::AccBytes]
-        );
+        assert_eq!(task.metrics, [Metric::Acc, Metric::AccNorm, Metric::AccBytes]);
         assert!(task.generation.is_none() && task.rules.is_none() && task.fallback().is_none());
 
         let task = resolve("generate", &[], "").unwrap();
         assert_eq!(task.ability, Ability::Generate);
         assert_eq!(task.generation.unwrap().stop, ["\n\n"]);
-        let chat = resolve(
-            "generate",
-            &[("{{ q }}\"", "{{ q }}\", format = 'chat'")],
-            "",
-        )
-        .unwrap();
+        let chat = resolve("generate", &[("{{ q }}\"", "{{ q }}\", format = 'chat'")], "").unwrap();
         assert!(chat.generation.unwrap().stop.is_empty());
     }
 
@@ -447,18 +359,10 @@ mod tests {
 
     #[test]
     fn mutual_information_is_asked_for_by_its_metric_or_its_key() {
-        for more in [
-            "metrics = ['acc', 'acc_mutual_info']",
-            "mutual_information = true",
-        ] {
+        for more in ["metrics = ['acc', 'acc_mutual_info']", "mutual_information = true"] {
             let task = resolve("multiple_choice", &[], more).unwrap();
             assert!(task.metrics.contains(&Metric::AccMutualInfo));
-            assert_eq!(
-                task.plan.form,
-                FormPlan::MultipleChoice {
-                    unconditional: true
-                }
-            );
+            assert_eq!(task.plan.form, FormPlan::MultipleChoice { unconditional: true });
         }
     }
 
@@ -466,11 +370,8 @@ mod tests {
     fn the_schema_describes_every_key() {
         let schema = serde_json::to_value(schemars::schema_for!(RawTask)).unwrap();
         let mut missing = Vec::new();
-        let definitions = schema["$defs"]
-            .as_object()
-            .unwrap()
-            .iter()
-            .map(|(name, part)| (name.as_str(), part));
+        let definitions =
+            schema["$defs"].as_object().unwrap().iter().map(|(name, part)| (name.as_str(), part));
         for (name, part) in definitions.chain([("RawTask", &schema)]) {
             for (key, value) in part["properties"].as_object().into_iter().flatten() {
                 if value.get("description").is_none() {

@@ -5,9 +5,9 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
 use super::raw::Record;
 use crate::canonical::canonical_object;
+use serde::{Deserialize, Serialize};
 
 /// What identifies a sample in its task: the value of the data set's `id_field`, else the zero-based
 /// index of the record.
@@ -86,10 +86,7 @@ mod tests {
             Digest::of(&record(r#"{"a":1,"b":2}"#)),
             Digest::of(&record(r#"{ "b":2, "a":1 }"#))
         );
-        assert_ne!(
-            Digest::of(&record(r#"{"a":1}"#)),
-            Digest::of(&record(r#"{"a":"1"}"#))
-        );
+        assert_ne!(Digest::of(&record(r#"{"a":1}"#)), Digest::of(&record(r#"{"a":"1"}"#)));
     }
 
     #[test]

@@ -14,9 +14,7 @@ pub(super) fn data_set(raw: &RawTask, base_dir: &Path) -> Result<DataSet, TaskPr
     Ok(DataSet {
         path: existing("data.path", base_dir, &raw.data.path)?,
         format: data_format("data.path", &raw.data.path, raw.data.format)?,
-        labels: labels
-            .map(|path| existing("data.labels", base_dir, path))
-            .transpose()?,
+        labels: labels.map(|path| existing("data.labels", base_dir, path)).transpose()?,
         id_field: raw.data.id_field.clone(),
     })
 }
@@ -47,10 +45,7 @@ fn data_format(
 ) -> Result<DataFormat, TaskProblem> {
     typed
         .or_else(|| format_of(path))
-        .ok_or_else(|| TaskProblem::UnknownFormat {
-            key,
-            path: path.to_owned(),
-        })
+        .ok_or_else(|| TaskProblem::UnknownFormat { key, path: path.to_owned() })
 }
 
 /// Where few-shot examples come from and how they are chosen.
@@ -60,11 +55,7 @@ pub(super) fn examples(
     base_dir: &Path,
     data: &DataSet,
 ) -> Result<FewShot, TaskProblem> {
-    let contradiction = |key, hint| TaskProblem::Contradiction {
-        key,
-        kind: raw.kind,
-        hint,
-    };
+    let contradiction = |key, hint| TaskProblem::Contradiction { key, kind: raw.kind, hint };
     let skip_bad = raw.data.on_bad_sample == OnBadSample::Skip;
     let pool = match (&few_shot.examples, &few_shot.source) {
         (Some(_), Some(_)) => {
@@ -86,21 +77,13 @@ pub(super) fn examples(
                 Pool::OwnData(data.clone(), skip_bad)
             } else {
                 let format = data_format("few_shot.source", source, None)?;
-                Pool::File(DataSet {
-                    path,
-                    format,
-                    labels,
-                    id_field: None,
-                })
+                Pool::File(DataSet { path, format, labels, id_field: None })
             }
         }
         (None, None) => Pool::OwnData(data.clone(), skip_bad),
     };
     if few_shot.source_labels.is_some() && few_shot.source.is_none() {
-        return Err(contradiction(
-            "few_shot.source_labels",
-            "it belongs to `few_shot.source`",
-        ));
+        return Err(contradiction("few_shot.source_labels", "it belongs to `few_shot.source`"));
     }
     let n = match (few_shot.n, &pool) {
         (Some(0), _) => {
@@ -124,10 +107,5 @@ pub(super) fn examples(
             ));
         }
     };
-    Ok(FewShot {
-        n,
-        sampler: few_shot.sampler,
-        seed: few_shot.seed,
-        pool,
-    })
+    Ok(FewShot { n, sampler: few_shot.sampler, seed: few_shot.seed, pool })
 }

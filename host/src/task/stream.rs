@@ -132,11 +132,7 @@ impl SampleStream {
         };
         match self.plan.render(&sample.record, &examples) {
             Ok(rendered) => Ok(Prepared { sample, rendered }),
-            Err(error) => Err(SampleError::Render {
-                place,
-                id: sample.id,
-                error: Box::new(error),
-            }),
+            Err(error) => Err(SampleError::Render { place, id: sample.id, error: Box::new(error) }),
         }
     }
 
@@ -148,11 +144,7 @@ impl SampleStream {
         let path = self.path.clone();
         Some(Err(match self.first_skipped.take() {
             None => SampleError::Empty { path },
-            Some(first) => SampleError::NoneUsable {
-                path,
-                skipped: self.index,
-                first,
-            },
+            Some(first) => SampleError::NoneUsable { path, skipped: self.index, first },
         }))
     }
 }
@@ -218,9 +210,7 @@ mod tests {
         std::fs::write(folder.path().join("d.jsonl"), data).unwrap();
         std::fs::write(folder.path().join("d.lst"), labels).unwrap();
         let hide = |error: SampleError| {
-            error
-                .to_string()
-                .replace(&format!("{}/", folder.path().display()), "")
+            error.to_string().replace(&format!("{}/", folder.path().display()), "")
         };
         stream(folder.path(), task)
             .map(|item| match item {
@@ -273,42 +263,27 @@ mod tests {
         std::fs::write(folder.path().join("d.jsonl"), DATA).unwrap();
         std::fs::write(folder.path().join("d.lst"), "1\n0\n").unwrap();
         let raw: RawTask = toml::from_str(&format!("{PIQA}\nfallback = 'generate'")).unwrap();
-        let task = Task::resolve(raw, folder.path())
-            .unwrap()
-            .fallback()
-            .unwrap()
-            .unwrap();
+        let task = Task::resolve(raw, folder.path()).unwrap().fallback().unwrap().unwrap();
         assert!(task.generation.as_ref().unwrap().stop.is_empty() && task.fallback().is_none());
         let Some(Ok(Next::Ready(prepared))) = task.samples().unwrap().next() else {
             panic!("no sample")
         };
         let text = "Question: g0\nAnswer:\n\nOptions:\nA. a0\nB. b0 \n\nReply with only the label of the right option (A, B).";
-        assert_eq!(
-            prepared.rendered.prompt,
-            crate::task::prompt::Prompt::Text(text.to_owned())
-        );
+        assert_eq!(prepared.rendered.prompt, crate::task::prompt::Prompt::Text(text.to_owned()));
         assert!(matches!(prepared.rendered.form, Form::Generate(form) if form.references == ["B"]));
     }
 
     #[test]
     fn bad_input_stops_with_its_place() {
         let table = [
-            (
-                DATA,
-                "1\n2\n",
-                "error: d.jsonl:2, sample `1`: wrong label: `target` is 2",
-            ),
+            (DATA, "1\n2\n", "error: d.jsonl:2, sample `1`: wrong label: `target` is 2"),
             (
                 "{\"goal\":1}\n",
                 "0\n",
                 "error: d.jsonl:1, sample `0`: template `choices.texts[0]`, line 1: undefined",
             ),
             ("{\"goal\"\n", "0\n", "error: d.jsonl:1: not a line of JSON"),
-            (
-                DATA,
-                "1\n",
-                "error: d.lst ends after 1 labels, but d.jsonl:2",
-            ),
+            (DATA, "1\n", "error: d.lst ends after 1 labels, but d.jsonl:2"),
             ("", "", "error: d.jsonl has no samples"),
             ("\n\n", "", "error: d.jsonl has no samples"),
         ];
@@ -373,29 +348,17 @@ mod tests {
         let items = run(&task("extract = { kind = 'number' }"), data, "");
         assert!(items[0].contains(r#""references":["1018"]"#), "{items:?}");
         let items = run(&task(""), data, "");
-        assert!(
-            items[0].contains(r##""references":["so 2\n#### 1,018"]"##),
-            "{items:?}"
-        );
-        let items = run(
-            &task("extract = { kind = 'number' }"),
-            r#"{"question":"q","answer":"none"}"#,
-            "",
-        );
-        assert!(
-            items[0].contains("wrong label: a number is extracted"),
-            "{items:?}"
-        );
+        assert!(items[0].contains(r##""references":["so 2\n#### 1,018"]"##), "{items:?}");
+        let items =
+            run(&task("extract = { kind = 'number' }"), r#"{"question":"q","answer":"none"}"#, "");
+        assert!(items[0].contains("wrong label: a number is extracted"), "{items:?}");
     }
 
     #[test]
     fn a_text_for_perplexity_is_not_empty() {
         let task = "id = 'w'\nkind = 'perplexity'\nprompt = { user = '{{ text }}' }\ndata = { path = 'd.jsonl' }";
         let items = run(task, "{\"text\":\" a\"}\n{\"text\":\"\"}\n", "");
-        assert_eq!(
-            items[0],
-            r#"0: {"prompt":{"text":""},"form":{"rolling":{"text":" a"}}}"#
-        );
+        assert_eq!(items[0], r#"0: {"prompt":{"text":""},"form":{"rolling":{"text":" a"}}}"#);
         assert_eq!(items[1], "error: d.jsonl:2, sample `1`: the text is empty");
     }
 
@@ -405,9 +368,8 @@ mod tests {
         if !data.exists() {
             return;
         }
-        let piqa = PIQA
-            .replace("d.jsonl", "piqa/valid.jsonl")
-            .replace("d.lst", "piqa/valid-labels.lst");
+        let piqa =
+            PIQA.replace("d.jsonl", "piqa/valid.jsonl").replace("d.lst", "piqa/valid-labels.lst");
         let shots = format!("{piqa}\nfew_shot = {{ n = 3, sampler = 'lm-eval' }}");
         let gsm8k = r##"
             id = "gsm8k"
@@ -418,17 +380,12 @@ mod tests {
             extract = { kind = "number" }
         "##;
         for (task, expected) in [(piqa.as_str(), 1838), (&shots, 1838), (gsm8k, 1319)] {
-            let ready = stream(&data, task)
-                .filter(|item| matches!(item, Ok(Next::Ready(_))))
-                .count();
+            let ready =
+                stream(&data, task).filter(|item| matches!(item, Ok(Next::Ready(_)))).count();
             assert_eq!(ready, expected, "{task}");
         }
-        let Some(Ok(Next::Ready(first))) = stream(&data, &piqa).nth(2) else {
-            panic!("no sample")
-        };
-        let Form::MultipleChoice(form) = first.rendered.form else {
-            panic!("no options")
-        };
+        let Some(Ok(Next::Ready(first))) = stream(&data, &piqa).nth(2) else { panic!("no sample") };
+        let Form::MultipleChoice(form) = first.rendered.form else { panic!("no options") };
         assert_eq!(form.choices.texts.len(), 2);
     }
 }

@@ -36,20 +36,12 @@ impl TemplateError {
             message.push_str(&format!(": {inner}"));
             cause = inner.source();
         }
-        Self {
-            template: template.to_owned(),
-            line: error.line(),
-            message,
-        }
+        Self { template: template.to_owned(), line: error.line(), message }
     }
 
     fn undefined(template: &str, expression: &str) -> Self {
         let message = format!("`{expression}` is not defined");
-        Self {
-            template: template.to_owned(),
-            line: None,
-            message,
-        }
+        Self { template: template.to_owned(), line: None, message }
     }
 }
 
@@ -120,9 +112,7 @@ impl Templates {
                 .add_template_owned(key.to_owned(), source.to_owned())
                 .map_err(|error| TemplateError::new(key, &error))?;
         }
-        Ok(Self {
-            environment: Arc::new(environment),
-        })
+        Ok(Self { environment: Arc::new(environment) })
     }
 
     /// Renders the template of a key.
@@ -201,9 +191,7 @@ fn python_method(
 #[must_use]
 pub fn sole_expression(template: &str) -> Option<&str> {
     let inner = template.trim().strip_prefix("{{")?.strip_suffix("}}")?;
-    let plain = !["{{", "}}", "{%", "{#"]
-        .iter()
-        .any(|mark| inner.contains(mark));
+    let plain = !["{{", "}}", "{%", "{#"].iter().any(|mark| inner.contains(mark));
     plain.then(|| inner.trim_matches('-').trim())
 }
 
@@ -224,10 +212,7 @@ mod tests {
             ("{{ goal.strip() }}{{ list[-1] }}", "a <b>y"),
             ("{{ 'p #### 18'.split('####')[-1].strip() }}", "18"),
             ("{{ ['A', 'B'].index('B') }}", "1"),
-            (
-                "{{ {'yes': 1}.get('yes') }} {{ goal.replace('a', 'b').title() }}",
-                "1  B <B> ",
-            ),
+            ("{{ {'yes': 1}.get('yes') }} {{ goal.replace('a', 'b').title() }}", "1  B <B> "),
             ("{{ n }} {{ f }} {{ yes }} {{ none }}", "3 1.5 True None"),
             ("{% if yes %}\nk\n{% endif %}\n", "\nk\n\n"),
             ("{{ doc.goal }}{{ doc['n'] }}", " a <b> 3"),
@@ -257,19 +242,10 @@ mod tests {
         let templates = Templates::compile([]).unwrap();
         let record = serde_json::json!({"choices": {"text": ["a", "b"]}, "label": 1});
         let context = Context::new(record.as_object().unwrap());
-        let list = templates
-            .evaluate("field", "choices.text", &context)
-            .unwrap();
+        let list = templates.evaluate("field", "choices.text", &context).unwrap();
         assert_eq!(list, serde_json::json!(["a", "b"]));
-        assert_eq!(
-            templates.evaluate("target", "label", &context).unwrap(),
-            serde_json::json!(1)
-        );
-        assert!(
-            templates
-                .evaluate("field", "choices.label", &context)
-                .is_err()
-        );
+        assert_eq!(templates.evaluate("target", "label", &context).unwrap(), serde_json::json!(1));
+        assert!(templates.evaluate("field", "choices.label", &context).is_err());
         assert!(templates.evaluate("field", "nothing", &context).is_err());
     }
 

@@ -101,7 +101,8 @@ impl Transport {
                 .pool_idle_timeout(Duration::from_secs(60))
                 .user_agent(concat!("host/", env!("CARGO_PKG_VERSION")))
         };
-        let unusable = |error: reqwest::Error| TransportError::new(ErrorKind::Transport, describe(&error));
+        let unusable =
+            |error: reqwest::Error| TransportError::new(ErrorKind::Transport, describe(&error));
         let client = builder().build().map_err(unusable)?;
         let loopback = builder().no_proxy().build().map_err(unusable)?;
         Ok(Self { client, loopback, settings })
@@ -149,7 +150,9 @@ impl Transport {
                 TransportError::new(ErrorKind::Timeout, format!("no reply within {limit:?}"))
             })?
             .map_err(|error| classify(&error))?;
-        if let Some(target) = sent.headers().get(LOCATION).filter(|_| sent.status().is_redirection()) {
+        if let Some(target) =
+            sent.headers().get(LOCATION).filter(|_| sent.status().is_redirection())
+        {
             let target = String::from_utf8_lossy(target.as_bytes()).into_owned();
             return Err(redirected(&url, &target));
         }
@@ -173,13 +176,16 @@ fn redirected(url: &Url, target: &str) -> TransportError {
     let within = url.join(target).is_ok_and(|target| target.origin() == url.origin());
     let target = without_user(target);
     if within {
-        let message = format!("{} redirects more than {MAX_REDIRECTS} times, last to {target}", url.path());
+        let message =
+            format!("{} redirects more than {MAX_REDIRECTS} times, last to {target}", url.path());
         return TransportError::new(ErrorKind::UnexpectedReply, message);
     }
     let from = url.origin().ascii_serialization();
     TransportError::new(
         ErrorKind::ForbiddenOrigin,
-        format!("{from} redirects to {target}, another origin, which is not followed; set base_url to where the server is"),
+        format!(
+            "{from} redirects to {target}, another origin, which is not followed; set base_url to where the server is"
+        ),
     )
 }
 

@@ -134,7 +134,12 @@ impl HostRef {
         }
         // SAFETY: the size covers these fields; no reference to the whole table is made.
         Some(unsafe {
-            Self { ctx: (*host).ctx, wake: (*host).wake, cancelled: (*host).cancelled, log: (*host).log }
+            Self {
+                ctx: (*host).ctx,
+                wake: (*host).wake,
+                cancelled: (*host).cancelled,
+                log: (*host).log,
+            }
         })
     }
 

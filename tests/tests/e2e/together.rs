@@ -61,7 +61,10 @@ fn the_summary_follows_from_the_journal() {
         left.journal.iter().filter_map(|line| line["usage"][kind].as_u64()).sum()
     };
     assert_eq!(left.counts(), [left.journal.len() as u64, scored.len() as u64, 0]);
-    super::assert_close(left.metric("exact_match"), scored.iter().sum::<f64>() / scored.len() as f64);
+    super::assert_close(
+        left.metric("exact_match"),
+        scored.iter().sum::<f64>() / scored.len() as f64,
+    );
     for kind in ["prompt", "completion"] {
         assert_eq!(left.result()["tokens"][kind].as_u64(), Some(tokens(kind)), "{kind}");
     }
