@@ -1,5 +1,7 @@
 //! The README shows what is built and run, not something like it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{fs, path::Path};
 
 fn read(path: &str) -> String {

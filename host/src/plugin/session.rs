@@ -90,7 +90,7 @@ impl<'i> Drive<'i> {
     fn new(instance: &'i Arc<Instance>, items: usize) -> Self {
         Self {
             instance,
-            registration: Registration::new(),
+            registration: Registration::enter(),
             session: None,
             waiting: FuturesUnordered::new(),
             open: Vec::new(),

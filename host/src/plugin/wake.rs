@@ -56,7 +56,7 @@ pub struct Registration {
 
 impl Registration {
     /// A place under a token that was never used before.
-    pub fn new() -> Self {
+    pub fn enter() -> Self {
         let token = LAST_TOKEN.fetch_add(1, Ordering::Relaxed) + 1;
         let slot = Arc::<Slot>::default();
         shard(token).insert(token, Arc::clone(&slot));

@@ -91,15 +91,13 @@ impl Tally {
             }
             None => {}
         }
-        if record.status == Status::Scored {
-            if let Some(latency) = &mut self.latency {
-                #[allow(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "a time is positive, and saturates"
-                )]
-                latency.saturating_record((record.timing_ms.total * 1e3) as u64);
-            }
+        if let (Status::Scored, Some(latency)) = (&record.status, &mut self.latency) {
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a time is positive, and saturates"
+            )]
+            latency.saturating_record((record.timing_ms.total * 1e3) as u64);
         }
         Ok(())
     }

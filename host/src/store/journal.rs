@@ -67,7 +67,7 @@ fn seal(line: &mut Vec<u8>) -> io::Result<()> {
         return Err(io::Error::other("a journal line must be a JSON object"));
     }
     let checksum = crc32c::crc32c(line);
-    write!(line, ",\"crc32c\":\"{checksum:08x}\"}}\n")
+    writeln!(line, ",\"crc32c\":\"{checksum:08x}\"}}")
 }
 
 #[cfg(test)]

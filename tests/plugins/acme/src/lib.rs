@@ -9,12 +9,11 @@ struct Acme {
 struct Answer {
     text: String,
     ended_by: String,
-    tokens: (u64, u64),
+    tokens: (Option<u64>, Option<u64>),
 }
 
 impl Backend for Acme {
     type Config = Self;
-
     fn open(config: Self, _host: Host) -> Result<Self> {
         Ok(config)
     }
@@ -28,9 +27,12 @@ impl Backend for Acme {
             402 => return Err(Error::new(ErrorKind::Unauthorized, "the account is empty")),
             _ => return Err(reply.error()),
         }
-        let Answer { text, ended_by, tokens } = reply.json()?;
-        let finish_reason = if ended_by == "limit" { "length" } else { "stop" };
-        Ok(Completion::new(text, finish_reason).with_usage(Some(tokens.0), Some(tokens.1)))
+        let answer: Answer = reply.json()?;
+        let finish_reason = match answer.ended_by.as_str() {
+            "limit" => "length",
+            _ => "stop",
+        };
+        Ok(Completion::new(answer.text, finish_reason).with_usage(answer.tokens.0, answer.tokens.1))
     }
 }
 
