@@ -14,6 +14,7 @@ struct Answer {
 
 impl Backend for Acme {
     type Config = Self;
+
     fn open(config: Self, _host: Host) -> Result<Self> {
         Ok(config)
     }
@@ -28,11 +29,9 @@ impl Backend for Acme {
             _ => return Err(reply.error()),
         }
         let answer: Answer = reply.json()?;
-        let finish_reason = match answer.ended_by.as_str() {
-            "limit" => "length",
-            _ => "stop",
-        };
-        Ok(Completion::new(answer.text, finish_reason).with_usage(answer.tokens.0, answer.tokens.1))
+        let finish_reason = answer.ended_by.replace("limit", "length");
+        let completion = Completion::new(answer.text, finish_reason.as_str());
+        Ok(completion.with_usage(answer.tokens.0, answer.tokens.1))
     }
 }
 
