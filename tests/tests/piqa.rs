@@ -45,7 +45,10 @@ fn piqa_through_the_binary_is_llama_cpps_and_the_same_every_time() {
         .collect();
     differences.sort_by(f64::total_cmp);
     let median = differences[differences.len() / 2];
-    println!("|difference| in nats: median {median:.6}, largest {:.6}", differences.last().unwrap());
+    println!(
+        "|difference| in nats: median {median:.6}, largest {:.6}",
+        differences.last().unwrap()
+    );
     assert!(median < 0.02);
 
     for (metric, theirs) in reference_metrics(&references[..count], &data) {
@@ -82,7 +85,8 @@ fn run(host: &Path, file: &Path, out: &Path, count: usize) -> Finished {
     let mut scores = String::new();
     for sample in &samples {
         let likelihoods = &sample["response"]["likelihoods"]["conditional"];
-        writeln!(scores, "{} {} {likelihoods}", sample["sample"]["index"], sample["scores"]).unwrap();
+        writeln!(scores, "{} {} {likelihoods}", sample["sample"]["index"], sample["scores"])
+            .unwrap();
     }
     let log_likelihoods = samples.iter().map(|sample| {
         let likelihoods = &sample["response"]["likelihoods"]["conditional"];
@@ -144,7 +148,8 @@ fn root() -> PathBuf {
 
 /// `HOST_TEST_MODEL`, else where `host` keeps what it fetches.
 fn model() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable =
+        |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let path = variable("HOST_TEST_MODEL").or_else(|| {
         let folder = variable("HOST_CACHE_DIR")
             .or_else(|| {
