@@ -243,6 +243,7 @@ impl WithSimd for Product<'_> {
 
 impl Product<'_> {
     #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "several arrays run along each index")]
     fn tile<S: Simd, const ROWS: usize>(&mut self, simd: S, first: usize) {
         let rows: [_; ROWS] = std::array::from_fn(|row| self.rows.row(first + row));
         let blocks = self.numbers.len();
