@@ -24,15 +24,9 @@ fn main() {
         println!("skipped: no {}", data.display());
         return;
     };
-    let count = std::env::var("PIQA_SAMPLES")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(150);
-    let samples: Vec<serde_json::Value> = lines
-        .lines()
-        .take(count)
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let count = std::env::var("PIQA_SAMPLES").ok().and_then(|n| n.parse().ok()).unwrap_or(150);
+    let samples: Vec<serde_json::Value> =
+        lines.lines().take(count).map(|line| serde_json::from_str(line).unwrap()).collect();
 
     let started = Instant::now();
     let engine = Arc::new(Engine::load(&model).unwrap());
@@ -45,16 +39,12 @@ fn main() {
             .map(|part| {
                 let (engine, part) = (Arc::clone(&engine), part.to_vec());
                 std::thread::spawn(move || {
-                    part.iter()
-                        .map(|sample| score(&engine, sample))
-                        .fold((0, 0), add)
+                    part.iter().map(|sample| score(&engine, sample)).fold((0, 0), add)
                 })
             })
             .collect();
-        let (tokens, longest_ms) = threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .fold((0, 0), add);
+        let (tokens, longest_ms) =
+            threads.into_iter().map(|thread| thread.join().unwrap()).fold((0, 0), add);
         let seconds = started.elapsed().as_secs_f64();
         let rate = tokens as f64 / seconds;
         println!(
@@ -86,12 +76,10 @@ fn score(engine: &Arc<Engine>, sample: &serde_json::Value) -> (usize, u128) {
 }
 
 fn model_file() -> Option<PathBuf> {
-    let path = std::env::var_os("HOST_TEST_MODEL")
-        .map(PathBuf::from)
-        .or_else(|| {
-            let home = std::env::var_os("HOME")?;
-            Some(PathBuf::from(home).join(".cache/host/assets/SmolLM2-135M-Instruct.Q4_1.gguf"))
-        })?;
+    let path = std::env::var_os("HOST_TEST_MODEL").map(PathBuf::from).or_else(|| {
+        let home = std::env::var_os("HOME")?;
+        Some(PathBuf::from(home).join(".cache/host/assets/SmolLM2-135M-Instruct.Q4_1.gguf"))
+    })?;
     if path.exists() {
         return Some(path);
     }

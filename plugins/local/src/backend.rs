@@ -5,8 +5,8 @@
 use std::{sync::Arc, task::Poll, time::Duration};
 
 use plugin_api::{
-    Backend, Changed, Choice, Completion, Description, Error, ErrorKind, Generate, Health, Host, Io,
-    Likelihood, Loglikelihood, Message, Prompt, Result, Rolling, TokenLogprob, Usage,
+    Backend, Changed, Choice, Completion, Description, Error, ErrorKind, Generate, Health, Host,
+    Io, Likelihood, Loglikelihood, Message, Prompt, Result, Rolling, TokenLogprob, Usage,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -49,8 +49,9 @@ impl Backend for Local {
                 "the model is missing: name a GGUF file in [backend.asset.model] of the run file",
             )
         })?;
-        let engine = Engine::load(path)
-            .map_err(|error| Error::new(ErrorKind::InvalidRequest, format!("{}: {error}", path.display())))?;
+        let engine = Engine::load(path).map_err(|error| {
+            Error::new(ErrorKind::InvalidRequest, format!("{}: {error}", path.display()))
+        })?;
         let model = config.model.unwrap_or_else(|| engine.model_name().to_owned());
         Ok(Self { engine: Arc::new(engine), model })
     }
@@ -105,7 +106,12 @@ impl Backend for Local {
                         completion_tokens: Some(used.completion_tokens as u64),
                         ..Usage::default()
                     };
-                    return Ok(Completion { choices, usage, model: Some(self.model.clone()), changed });
+                    return Ok(Completion {
+                        choices,
+                        usage,
+                        model: Some(self.model.clone()),
+                        changed,
+                    });
                 }
             }
             io.again().await;
@@ -114,8 +120,8 @@ impl Backend for Local {
 
     async fn loglikelihood(&self, request: &Loglikelihood<'_>, io: &Io) -> Result<Vec<Likelihood>> {
         let prompt = self.prompt(&request.prompt)?;
-        let mut scoring =
-            Scoring::new(&self.engine, prompt.as_prompt(), &request.continuations).map_err(failure)?;
+        let mut scoring = Scoring::new(&self.engine, prompt.as_prompt(), &request.continuations)
+            .map_err(failure)?;
         let (context_tokens, _) = scoring.token_counts();
         let scored = loop {
             if let Poll::Ready(scored) = scoring.step(BUDGET).map_err(failure)? {
@@ -153,7 +159,8 @@ impl Backend for Local {
 
     async fn describe(&self, _io: &Io) -> Result<Description> {
         let tokenizer = self.engine.tokenizer();
-        let adds_bos = self.engine.encode("a", false).map_err(failure)?.first().copied() == tokenizer.bos();
+        let adds_bos =
+            self.engine.encode("a", false).map_err(failure)?.first().copied() == tokenizer.bos();
         Ok(Description {
             model: Some(self.model.clone()),
             engine: Some("local (candle)".to_owned()),
@@ -175,7 +182,9 @@ impl Backend for Local {
 impl Local {
     fn prompt(&self, prompt: &Prompt<'_>) -> Result<RenderedPrompt> {
         match prompt {
-            Prompt::Text(text) => Ok(RenderedPrompt { text: (*text).to_owned(), is_verbatim: false }),
+            Prompt::Text(text) => {
+                Ok(RenderedPrompt { text: (*text).to_owned(), is_verbatim: false })
+            }
             Prompt::Messages(messages) => {
                 Ok(RenderedPrompt { text: self.render_chat(messages)?, is_verbatim: true })
             }
@@ -202,9 +211,15 @@ fn chat_message(message: &Message<'_>) -> Result<ChatMessage> {
     Ok(ChatMessage::new(message.role.clone(), text))
 }
 
-fn options(request: &Generate<'_>, io: &Io, changed: &mut Vec<Changed>) -> Result<GenerationOptions> {
+fn options(
+    request: &Generate<'_>,
+    io: &Io,
+    changed: &mut Vec<Changed>,
+) -> Result<GenerationOptions> {
     if let Some(parameter) = request.extra.keys().next() {
-        let message = format!("the `local` plugin has no parameter `{parameter}`; remove it from the task's vendor parameters");
+        let message = format!(
+            "the `local` plugin has no parameter `{parameter}`; remove it from the task's vendor parameters"
+        );
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     if request.logprobs.is_some_and(|alternatives| alternatives > 0) {
@@ -234,7 +249,11 @@ fn fnv1a(bytes: &[u8]) -> u64 {
     })
 }
 
-fn likelihood(scored: &ScoredContinuation, context_tokens: usize, token_logprobs: bool) -> Likelihood {
+fn likelihood(
+    scored: &ScoredContinuation,
+    context_tokens: usize,
+    token_logprobs: bool,
+) -> Likelihood {
     Likelihood {
         logprob: finite(scored.log_likelihood),
         tokens: count(scored.tokens.len()),

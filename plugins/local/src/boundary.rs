@@ -24,11 +24,7 @@ pub(crate) fn move_whitespace(context: &str) -> (&str, &str) {
 /// Cuts the tokens of context and continuation together after as many as the context alone has.
 pub(crate) fn split(context: Vec<u32>, whole: &[u32]) -> EncodedPair {
     let (head, tail) = whole.split_at(context.len().min(whole.len()));
-    EncodedPair {
-        boundary_merged: head != context,
-        continuation: tail.to_vec(),
-        context,
-    }
+    EncodedPair { boundary_merged: head != context, continuation: tail.to_vec(), context }
 }
 
 /// Conditions an empty context on the prefix token.
@@ -37,15 +33,10 @@ pub(crate) fn split(context: Vec<u32>, whole: &[u32]) -> EncodedPair {
 pub(crate) fn with_prefix(pair: EncodedPair, prefix: u32) -> EncodedPair {
     match pair.continuation.split_first() {
         _ if !pair.context.is_empty() => pair,
-        Some((first, rest)) if *first == prefix && !rest.is_empty() => EncodedPair {
-            context: vec![prefix],
-            continuation: rest.to_vec(),
-            ..pair
-        },
-        _ => EncodedPair {
-            context: vec![prefix],
-            ..pair
-        },
+        Some((first, rest)) if *first == prefix && !rest.is_empty() => {
+            EncodedPair { context: vec![prefix], continuation: rest.to_vec(), ..pair }
+        }
+        _ => EncodedPair { context: vec![prefix], ..pair },
     }
 }
 

@@ -20,10 +20,7 @@ pub struct ChatMessage {
 impl ChatMessage {
     /// A message of that role.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self {
-            role: role.into(),
-            content: content.into(),
-        }
+        Self { role: role.into(), content: content.into() }
     }
 }
 
@@ -42,27 +39,15 @@ impl ChatTemplate {
     /// When the template does not parse.
     pub fn new(source: String, bos_token: String, eos_token: String) -> Result<Self, Error> {
         let mut environment = Environment::new();
-        environment.set_syntax(
-            SyntaxConfig::builder()
-                .trim_blocks(true)
-                .lstrip_blocks(true)
-                .build()?,
-        );
+        environment
+            .set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
         environment
             .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function(
-            "raise_exception",
-            |message: String| -> Result<Value, Error> {
-                Err(Error::new(ErrorKind::InvalidOperation, message))
-            },
-        );
+        environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
+            Err(Error::new(ErrorKind::InvalidOperation, message))
+        });
         environment.template_from_str(&source)?;
-        Ok(Self {
-            environment,
-            source,
-            bos_token,
-            eos_token,
-        })
+        Ok(Self { environment, source, bos_token, eos_token })
     }
 
     /// The prompt text of a conversation, ending where the assistant would answer.
@@ -74,14 +59,12 @@ impl ChatTemplate {
             .iter()
             .map(|message| context! { role => &message.role, content => &message.content })
             .collect();
-        self.environment
-            .template_from_str(&self.source)?
-            .render(context! {
-                messages,
-                add_generation_prompt => true,
-                bos_token => &self.bos_token,
-                eos_token => &self.eos_token,
-            })
+        self.environment.template_from_str(&self.source)?.render(context! {
+            messages,
+            add_generation_prompt => true,
+            bos_token => &self.bos_token,
+            eos_token => &self.eos_token,
+        })
     }
 }
 
@@ -90,20 +73,15 @@ mod tests {
     use super::*;
 
     fn render(source: &str, messages: &[(&str, &str)]) -> Result<String, Error> {
-        let messages: Vec<ChatMessage> = messages
-            .iter()
-            .map(|(role, content)| ChatMessage::new(*role, *content))
-            .collect();
+        let messages: Vec<ChatMessage> =
+            messages.iter().map(|(role, content)| ChatMessage::new(*role, *content)).collect();
         ChatTemplate::new(source.to_owned(), "<s>".to_owned(), "</s>".to_owned())?.render(&messages)
     }
 
     #[test]
     fn renders_as_hugging_face_does() {
         let table = [
-            (
-                "{% for m in messages %}[{{ m['role'] }}]{{ m.content }}{% endfor %}",
-                "[user] hi ",
-            ),
+            ("{% for m in messages %}[{{ m['role'] }}]{{ m.content }}{% endfor %}", "[user] hi "),
             (
                 "{% for m in messages %}\n  {% if true %}\n{{ m.content.strip() }}\n{% endif %}\n{% endfor %}",
                 "hi\n",
@@ -113,27 +91,17 @@ mod tests {
                 "<s>i </s>",
             ),
             ("{% if add_generation_prompt %}go{% endif %}\n", "go"),
-            (
-                "{% for m in messages %}{% if loop.first %}{% break %}{% endif %}x{% endfor %}",
-                "",
-            ),
+            ("{% for m in messages %}{% if loop.first %}{% break %}{% endif %}x{% endfor %}", ""),
         ];
         for (source, expected) in table {
-            assert_eq!(
-                render(source, &[("user", " hi ")]).unwrap(),
-                expected,
-                "{source}"
-            );
+            assert_eq!(render(source, &[("user", " hi ")]).unwrap(), expected, "{source}");
         }
     }
 
     #[test]
     fn a_refusal_keeps_the_templates_words() {
-        let error = render(
-            "{{ raise_exception('roles must alternate') }}",
-            &[("user", "hi")],
-        )
-        .unwrap_err();
+        let error =
+            render("{{ raise_exception('roles must alternate') }}", &[("user", "hi")]).unwrap_err();
         assert!(error.to_string().contains("roles must alternate"));
     }
 

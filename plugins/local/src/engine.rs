@@ -103,9 +103,7 @@ impl Engine {
         let weights = Weights::read(&mut file)?;
         let tokenizer = Tokenizer::read(&file)?;
         let spelling = |id: Option<u32>| {
-            id.and_then(|id| tokenizer.spelling(id))
-                .unwrap_or_default()
-                .to_owned()
+            id.and_then(|id| tokenizer.spelling(id)).unwrap_or_default().to_owned()
         };
         let chat_template = file
             .string("tokenizer.chat_template")?
@@ -114,12 +112,7 @@ impl Engine {
             })
             .transpose()?;
         let model_name = file.string("general.name")?.unwrap_or_default();
-        Ok(Self {
-            weights,
-            tokenizer,
-            chat_template,
-            model_name,
-        })
+        Ok(Self { weights, tokenizer, chat_template, model_name })
     }
 
     /// The weights.
@@ -153,20 +146,13 @@ impl Engine {
     /// When there is no chat template, or it refuses the conversation.
     pub fn render(&self, prompt: Prompt<'_>) -> Result<RenderedPrompt, EngineError> {
         match prompt {
-            Prompt::Text(text) => Ok(RenderedPrompt {
-                text: text.to_owned(),
-                is_verbatim: false,
-            }),
-            Prompt::Verbatim(text) => Ok(RenderedPrompt { text: text.to_owned(), is_verbatim: true }),
+            Prompt::Text(text) => Ok(RenderedPrompt { text: text.to_owned(), is_verbatim: false }),
+            Prompt::Verbatim(text) => {
+                Ok(RenderedPrompt { text: text.to_owned(), is_verbatim: true })
+            }
             Prompt::Messages(messages) => {
-                let template = self
-                    .chat_template
-                    .as_ref()
-                    .ok_or(EngineError::NoChatTemplate)?;
-                Ok(RenderedPrompt {
-                    text: template.render(messages)?,
-                    is_verbatim: true,
-                })
+                let template = self.chat_template.as_ref().ok_or(EngineError::NoChatTemplate)?;
+                Ok(RenderedPrompt { text: template.render(messages)?, is_verbatim: true })
             }
         }
     }
@@ -192,10 +178,7 @@ impl Engine {
         if needed_tokens <= limit_tokens {
             Ok(())
         } else {
-            Err(EngineError::ContextLength {
-                needed_tokens,
-                limit_tokens,
-            })
+            Err(EngineError::ContextLength { needed_tokens, limit_tokens })
         }
     }
 }

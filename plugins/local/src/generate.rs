@@ -115,18 +115,10 @@ impl Generation {
         let rendered = engine.render(prompt)?;
         let mut tokens = engine.encode(&rendered.text, rendered.is_verbatim)?;
         if tokens.is_empty() {
-            tokens.push(
-                engine
-                    .tokenizer()
-                    .prefix_token()
-                    .ok_or(EngineError::NoPrefixToken)?,
-            );
+            tokens.push(engine.tokenizer().prefix_token().ok_or(EngineError::NoPrefixToken)?);
         }
         engine.check_length(tokens.len())?;
-        let plan = Plan {
-            rows: plan::linear(&tokens),
-            ..Plan::default()
-        };
+        let plan = Plan { rows: plan::linear(&tokens), ..Plan::default() };
         Ok(Self {
             cache: Cache::new(
                 &engine.weights().hyperparameters,
@@ -152,18 +144,10 @@ impl Generation {
             return self.start_choice(budget);
         };
         if let Some((text, finish_reason)) = choice.end.take() {
-            return Ok(GenerationEvent::ChoiceEnd {
-                choice: choice.index,
-                text,
-                finish_reason,
-            });
+            return Ok(GenerationEvent::ChoiceEnd { choice: choice.index, text, finish_reason });
         }
         let Some(hidden) = choice.hidden.take() else {
-            if self
-                .run
-                .step(self.engine.weights(), &mut self.cache, budget)?
-                .is_ready()
-            {
+            if self.run.step(self.engine.weights(), &mut self.cache, budget)?.is_ready() {
                 choice.hidden = Some(self.run.last_hidden().to_vec());
             }
             self.choice = Some(choice);
@@ -177,11 +161,7 @@ impl Generation {
     /// Computes the prompt, and then begins one choice a call.
     fn start_choice(&mut self, budget: Duration) -> Result<GenerationEvent, EngineError> {
         if self.prompt_hidden.is_empty() {
-            if self
-                .run
-                .step(self.engine.weights(), &mut self.cache, budget)?
-                .is_ready()
-            {
+            if self.run.step(self.engine.weights(), &mut self.cache, budget)?.is_ready() {
                 self.prompt_hidden = self.run.last_hidden().to_vec();
             }
             return Ok(GenerationEvent::Working);
@@ -221,14 +201,9 @@ impl Generation {
         let Some(token) = choice.sampler.choose(&logits) else {
             return Err(candle_core::Error::Msg("the model has no vocabulary".to_owned()).into());
         };
-        let logit = logits
-            .get(token as usize)
-            .copied()
-            .unwrap_or(f32::NEG_INFINITY);
-        let scored = ScoredToken {
-            token,
-            log_prob: f64::from(logit) - numeric::log_sum_exp(&logits),
-        };
+        let logit = logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
+        let scored =
+            ScoredToken { token, log_prob: f64::from(logit) - numeric::log_sum_exp(&logits) };
         choice.generated += 1;
         self.completion_tokens += 1;
         let text = if self.engine.tokenizer().ends_generation(token) {
@@ -247,11 +222,7 @@ impl Generation {
                 }
             }
         };
-        Ok(GenerationEvent::Piece {
-            choice: choice.index,
-            text,
-            token: scored,
-        })
+        Ok(GenerationEvent::Piece { choice: choice.index, text, token: scored })
     }
 
     /// Queues the row after which the next token comes, unless this was the last one.
@@ -261,15 +232,9 @@ impl Generation {
             choice.end = Some((choice.release(), FinishReason::Length));
             return;
         }
-        let row = Row {
-            token,
-            parent: self.cache.len().checked_sub(1),
-        };
-        self.run = Run::new(&Plan {
-            rows: vec![row],
-            first_row: self.cache.len(),
-            ..Plan::default()
-        });
+        let row = Row { token, parent: self.cache.len().checked_sub(1) };
+        self.run =
+            Run::new(&Plan { rows: vec![row], first_row: self.cache.len(), ..Plan::default() });
     }
 }
 

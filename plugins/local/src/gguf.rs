@@ -87,15 +87,11 @@ impl GgufFile {
     /// # Errors
     /// When the file cannot be opened or is not GGUF.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
-        let file = File::open(path).map_err(|source| LoadError::Open {
-            path: path.to_owned(),
-            source,
-        })?;
+        let file =
+            File::open(path).map_err(|source| LoadError::Open { path: path.to_owned(), source })?;
         let mut reader = BufReader::new(file);
-        let content = Content::read(&mut reader).map_err(|source| LoadError::Format {
-            path: path.to_owned(),
-            source,
-        })?;
+        let content = Content::read(&mut reader)
+            .map_err(|source| LoadError::Format { path: path.to_owned(), source })?;
         Ok(Self { content, reader })
     }
 
@@ -105,10 +101,7 @@ impl GgufFile {
     /// When the key holds something else.
     pub fn integer(&self, key: &str) -> Result<Option<usize>, LoadError> {
         self.optional(key, "an unsigned integer", |value| {
-            value
-                .to_u64()
-                .ok()
-                .and_then(|number| usize::try_from(number).ok())
+            value.to_u64().ok().and_then(|number| usize::try_from(number).ok())
         })
     }
 
@@ -150,12 +143,7 @@ impl GgufFile {
     /// When the key is absent or holds something else.
     pub fn required_strings(&self, key: &str) -> Result<Vec<String>, LoadError> {
         self.optional(key, "an array of strings", |value| {
-            value
-                .to_vec()
-                .ok()?
-                .iter()
-                .map(|item| item.to_string().ok().cloned())
-                .collect()
+            value.to_vec().ok()?.iter().map(|item| item.to_string().ok().cloned()).collect()
         })?
         .ok_or_else(|| missing(key))
     }
@@ -166,12 +154,7 @@ impl GgufFile {
     /// When the key holds something else.
     pub fn integers(&self, key: &str) -> Result<Option<Vec<i32>>, LoadError> {
         self.optional(key, "an array of 32-bit integers", |value| {
-            value
-                .to_vec()
-                .ok()?
-                .iter()
-                .map(|item| item.to_i32().ok())
-                .collect()
+            value.to_vec().ok()?.iter().map(|item| item.to_i32().ok()).collect()
         })
     }
 
@@ -216,15 +199,10 @@ impl GgufFile {
         let Some(value) = self.content.metadata.get(key) else {
             return Ok(None);
         };
-        convert(value).map(Some).ok_or_else(|| LoadError::KeyType {
-            key: key.to_owned(),
-            expected,
-        })
+        convert(value).map(Some).ok_or_else(|| LoadError::KeyType { key: key.to_owned(), expected })
     }
 }
 
 fn missing(key: &str) -> LoadError {
-    LoadError::MissingKey {
-        key: key.to_owned(),
-    }
+    LoadError::MissingKey { key: key.to_owned() }
 }

@@ -64,19 +64,15 @@ impl Hyperparameters {
             embedding_width,
             feed_forward_width: file.required_integer("llama.feed_forward_length")?,
             heads,
-            key_value_heads: file
-                .integer("llama.attention.head_count_kv")?
-                .unwrap_or(heads),
+            key_value_heads: file.integer("llama.attention.head_count_kv")?.unwrap_or(heads),
             head_width,
-            rotary_width: file
-                .integer("llama.rope.dimension_count")?
-                .unwrap_or(head_width),
+            rotary_width: file.integer("llama.rope.dimension_count")?.unwrap_or(head_width),
             rotary_base: file.float("llama.rope.freq_base")?.unwrap_or(10_000.0),
-            norm_epsilon: file
-                .float("llama.attention.layer_norm_rms_epsilon")?
-                .ok_or_else(|| LoadError::MissingKey {
+            norm_epsilon: file.float("llama.attention.layer_norm_rms_epsilon")?.ok_or_else(
+                || LoadError::MissingKey {
                     key: "llama.attention.layer_norm_rms_epsilon".to_owned(),
-                })?,
+                },
+            )?,
         };
         read.check()?;
         Ok(read)

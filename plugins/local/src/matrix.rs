@@ -66,18 +66,19 @@ impl Matrix {
             let output = n / blocks;
             (output / PANEL * blocks + n % blocks, output % PANEL)
         };
-        let mut packed = |size: usize, numbers: fn(&[u8]) -> [i8; BLOCK], minimum: Option<usize>| {
-            let mut packed = vec![[[0i8; PANEL]; BLOCK]; squares];
-            for (n, block) in bytes.chunks_exact(size).enumerate() {
-                let (square, column) = place(n);
-                scales[square][column] = half_at(block, 0);
-                minima[square][column] = minimum.map_or(0.0, |offset| half_at(block, offset));
-                for (line, number) in packed[square].iter_mut().zip(numbers(block)) {
-                    line[column] = number;
+        let mut packed =
+            |size: usize, numbers: fn(&[u8]) -> [i8; BLOCK], minimum: Option<usize>| {
+                let mut packed = vec![[[0i8; PANEL]; BLOCK]; squares];
+                for (n, block) in bytes.chunks_exact(size).enumerate() {
+                    let (square, column) = place(n);
+                    scales[square][column] = half_at(block, 0);
+                    minima[square][column] = minimum.map_or(0.0, |offset| half_at(block, offset));
+                    for (line, number) in packed[square].iter_mut().zip(numbers(block)) {
+                        line[column] = number;
+                    }
                 }
-            }
-            Numbers::Bytes(packed)
-        };
+                Numbers::Bytes(packed)
+            };
         let numbers = match tensor.dtype() {
             GgmlDType::Q4_0 => packed(18, |block| nibbles(&block[2..]).map(|n| n - 8), None),
             GgmlDType::Q4_1 => packed(20, |block| nibbles(&block[4..]), Some(2)),
@@ -85,8 +86,7 @@ impl Matrix {
                 packed(34, |block| std::array::from_fn(|i| block[2 + i].cast_signed()), None)
             }
             _ => {
-                let values: Vec<f32> =
-                    tensor.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+                let values: Vec<f32> = tensor.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1()?;
                 let mut floats = vec![[[0.0; PANEL]; BLOCK]; squares];
                 for (n, block) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
                     let (square, column) = place(n);
@@ -243,6 +243,7 @@ impl WithSimd for Product<'_> {
 
 impl Product<'_> {
     #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "several arrays run along each index")]
     fn tile<S: Simd, const ROWS: usize>(&mut self, simd: S, first: usize) {
         let rows: [_; ROWS] = std::array::from_fn(|row| self.rows.row(first + row));
         let blocks = self.numbers.len();
@@ -267,7 +268,8 @@ impl Product<'_> {
                         let (numbers, _) = S::as_simd_f32s(&self.numbers[block][input]);
                         for row in 0..ROWS {
                             let value = simd.splat_f32s(rows[row].0[block][input]);
-                            products[row] = simd.mul_add_f32s(numbers[vector], value, products[row]);
+                            products[row] =
+                                simd.mul_add_f32s(numbers[vector], value, products[row]);
                         }
                     }
                     for row in 0..ROWS {

@@ -30,10 +30,7 @@ pub(crate) struct Plan {
 /// Carry the plans out in order, truncating the cache to the context before every one but the first. Within all
 /// plans together, a continuation's targets come in the order of its tokens.
 pub(crate) fn continuations(context: &[u32], continuations: &[&[u32]]) -> Vec<Plan> {
-    let mut plan = Plan {
-        rows: linear(context),
-        ..Plan::default()
-    };
+    let mut plan = Plan { rows: linear(context), ..Plan::default() };
     let Some(fork) = context.len().checked_sub(1) else {
         return vec![plan];
     };
@@ -50,10 +47,7 @@ pub(crate) fn continuations(context: &[u32], continuations: &[&[u32]]) -> Vec<Pl
         if trie_rows > 0 && trie_rows + tokens.len() > GROUP_ROWS {
             plans.push(std::mem::replace(
                 &mut plan,
-                Plan {
-                    first_row: context.len(),
-                    ..Plan::default()
-                },
+                Plan { first_row: context.len(), ..Plan::default() },
             ));
             children.clear();
             trie_rows = 0;
@@ -63,10 +57,7 @@ pub(crate) fn continuations(context: &[u32], continuations: &[&[u32]]) -> Vec<Pl
             let end = plan.first_row + plan.rows.len();
             let row = *children.entry((parent, *token)).or_insert(end);
             if row == end {
-                plan.rows.push(Row {
-                    token: *token,
-                    parent: Some(parent),
-                });
+                plan.rows.push(Row { token: *token, parent: Some(parent) });
                 trie_rows += 1;
             }
             plan.target(row, *next, owner);
@@ -80,16 +71,9 @@ pub(crate) fn continuations(context: &[u32], continuations: &[&[u32]]) -> Vec<Pl
 /// Plans the scoring of the last `scored` tokens of a window; its inputs are all tokens but the last.
 pub(crate) fn window(tokens: &[u32], scored: usize) -> Plan {
     let inputs = tokens.len().saturating_sub(1);
-    let mut plan = Plan {
-        rows: linear(tokens.get(..inputs).unwrap_or_default()),
-        ..Plan::default()
-    };
-    for (row, token) in tokens
-        .iter()
-        .skip(1)
-        .enumerate()
-        .skip(inputs.saturating_sub(scored))
-    {
+    let mut plan =
+        Plan { rows: linear(tokens.get(..inputs).unwrap_or_default()), ..Plan::default() };
+    for (row, token) in tokens.iter().skip(1).enumerate().skip(inputs.saturating_sub(scored)) {
         plan.target(row, *token, 0);
     }
     plan
@@ -100,10 +84,7 @@ pub(crate) fn linear(tokens: &[u32]) -> Vec<Row> {
     tokens
         .iter()
         .enumerate()
-        .map(|(index, token)| Row {
-            token: *token,
-            parent: index.checked_sub(1),
-        })
+        .map(|(index, token)| Row { token: *token, parent: index.checked_sub(1) })
         .collect()
 }
 
@@ -161,40 +142,15 @@ mod tests {
         let other: Vec<u32> = (2000..2100).collect();
         let plans = continuations(&[7, 8], &[&long, &other]);
         assert_eq!(plans.len(), 2);
-        assert_eq!(
-            (plans[0].rows.len(), plans[0].targets.len()),
-            (2 + 999, 1000 + 1)
-        );
-        assert_eq!(
-            (
-                plans[1].rows.len(),
-                plans[1].first_row,
-                plans[1].targets.len()
-            ),
-            (99, 2, 99)
-        );
-        assert_eq!(
-            plans[1].rows[0],
-            Row {
-                token: 2000,
-                parent: Some(1)
-            }
-        );
-        assert_eq!(
-            plans[1].targets[0],
-            Target {
-                row: 2,
-                token: 2001
-            }
-        );
+        assert_eq!((plans[0].rows.len(), plans[0].targets.len()), (2 + 999, 1000 + 1));
+        assert_eq!((plans[1].rows.len(), plans[1].first_row, plans[1].targets.len()), (99, 2, 99));
+        assert_eq!(plans[1].rows[0], Row { token: 2000, parent: Some(1) });
+        assert_eq!(plans[1].targets[0], Target { row: 2, token: 2001 });
     }
 
     #[test]
     fn a_window_scores_only_its_end() {
-        assert_eq!(
-            describe(&[window(&[1, 5, 6, 7], 2)]),
-            ["1<- 5<0 6<1 | 0:6@1 0:7@2"]
-        );
+        assert_eq!(describe(&[window(&[1, 5, 6, 7], 2)]), ["1<- 5<0 6<1 | 0:6@1 0:7@2"]);
         assert_eq!(describe(&[window(&[1, 5], 1)]), ["1<- | 0:5@0"]);
     }
 }

@@ -26,10 +26,7 @@ pub(crate) fn named(name: &str) -> Result<(PreTokenizerWrapper, bool), LoadError
         "gpt-2" => Ok((gpt2().into(), false)),
         "smollm" | "starcoder" | "refact" | "command-r" => {
             // Digits come out one by one before GPT-2's expression sees the text.
-            Ok((
-                Sequence::new(vec![Digits::new(true).into(), gpt2().into()]).into(),
-                false,
-            ))
+            Ok((Sequence::new(vec![Digits::new(true).into(), gpt2().into()]).into(), false))
         }
         "llama-bpe" => Ok((expression(LLAMA3)?, true)),
         "qwen2" => Ok((expression(QWEN2)?, false)),
@@ -52,9 +49,5 @@ fn expression(pattern: &str) -> Result<PreTokenizerWrapper, LoadError> {
         false,
     )
     .map_err(|error| LoadError::Tokenizer(error.to_string()))?;
-    Ok(Sequence::new(vec![
-        split.into(),
-        ByteLevel::new(false, false, false).into(),
-    ])
-    .into())
+    Ok(Sequence::new(vec![split.into(), ByteLevel::new(false, false, false).into()]).into())
 }

@@ -54,18 +54,12 @@ impl RollingScoring {
                 expected: "at least 1",
             });
         }
-        let prefix = engine
-            .tokenizer()
-            .prefix_token()
-            .ok_or(EngineError::NoPrefixToken)?;
+        let prefix = engine.tokenizer().prefix_token().ok_or(EngineError::NoPrefixToken)?;
         let mut tokens = vec![prefix];
         tokens.extend(engine.encode(text, true)?);
         let windows = windows(tokens.len() - 1, window_tokens);
         Ok(Self {
-            cache: Cache::new(
-                &engine.weights().hyperparameters,
-                window_tokens.min(tokens.len()),
-            ),
+            cache: Cache::new(&engine.weights().hyperparameters, window_tokens.min(tokens.len())),
             engine: Arc::clone(engine),
             tokens,
             log_probs: Vec::new(),
@@ -86,18 +80,13 @@ impl RollingScoring {
                     return Ok(Poll::Ready(self.collect()));
                 };
                 self.cache.truncate(0);
-                let seen = self
-                    .tokens
-                    .get(window.start..window.end)
-                    .unwrap_or_default();
+                let seen = self.tokens.get(window.start..window.end).unwrap_or_default();
                 Run::new(&plan::window(seen, window.scored))
             }
         };
         match run.step(self.engine.weights(), &mut self.cache, budget)? {
             Poll::Pending => self.current = Some(run),
-            Poll::Ready(scores) => self
-                .log_probs
-                .extend(scores.iter().map(|score| score.log_prob)),
+            Poll::Ready(scores) => self.log_probs.extend(scores.iter().map(|score| score.log_prob)),
         }
         Ok(Poll::Pending)
     }
@@ -106,10 +95,7 @@ impl RollingScoring {
         let tokens = self.tokens.iter().skip(1);
         tokens
             .zip(&self.log_probs)
-            .map(|(token, log_prob)| ScoredToken {
-                token: *token,
-                log_prob: *log_prob,
-            })
+            .map(|(token, log_prob)| ScoredToken { token: *token, log_prob: *log_prob })
             .collect()
     }
 }
@@ -122,11 +108,7 @@ fn windows(tokens: usize, inputs: usize) -> Vec<Window> {
         let scored = inputs.min(tokens - done);
         done += scored;
         // `done` is also the last token's number when the prefix token counts as number 0.
-        windows.push(Window {
-            start: done.saturating_sub(inputs),
-            end: done + 1,
-            scored,
-        });
+        windows.push(Window { start: done.saturating_sub(inputs), end: done + 1, scored });
     }
     windows
 }
@@ -155,21 +137,9 @@ mod tests {
     #[test]
     fn the_last_window_reaches_back() {
         let expected = [
-            Window {
-                start: 0,
-                end: 5,
-                scored: 4,
-            },
-            Window {
-                start: 4,
-                end: 9,
-                scored: 4,
-            },
-            Window {
-                start: 6,
-                end: 11,
-                scored: 2,
-            },
+            Window { start: 0, end: 5, scored: 4 },
+            Window { start: 4, end: 9, scored: 4 },
+            Window { start: 6, end: 11, scored: 2 },
         ];
         assert_eq!(windows(10, 4), expected);
     }

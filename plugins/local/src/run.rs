@@ -39,13 +39,7 @@ impl Run {
         Self {
             rows: plan.rows.iter().copied().collect(),
             targets: plan.targets.clone(),
-            scores: vec![
-                TargetScore {
-                    log_prob: f64::NAN,
-                    is_greedy: false
-                };
-                plan.targets.len()
-            ],
+            scores: vec![TargetScore { log_prob: f64::NAN, is_greedy: false }; plan.targets.len()],
             stage: Stage::Idle,
             last_hidden: Vec::new(),
         }
@@ -134,16 +128,8 @@ impl Run {
             .iter()
             .enumerate()
             .filter_map(|(index, target)| {
-                let row = asked
-                    .binary_search(&target.row.checked_sub(first_row)?)
-                    .ok()?;
-                Some((
-                    index,
-                    Target {
-                        row,
-                        token: target.token,
-                    },
-                ))
+                let row = asked.binary_search(&target.row.checked_sub(first_row)?).ok()?;
+                Some((index, Target { row, token: target.token }))
             })
             .collect();
         let hidden: Vec<f32> = asked

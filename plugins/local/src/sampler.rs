@@ -23,12 +23,7 @@ pub struct Sampling {
 
 impl Sampling {
     /// Always the most likely token.
-    pub const GREEDY: Self = Self {
-        temperature: 0.0,
-        top_k: 0,
-        top_p: 1.0,
-        seed: 0,
-    };
+    pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0, seed: 0 };
 }
 
 /// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
@@ -70,11 +65,7 @@ impl Sampler {
     /// [`EngineError::Parameter`] for a temperature below 0 or `top_p` outside (0, 1].
     pub fn new(sampling: Sampling) -> Result<Self, EngineError> {
         let wrong = |parameter, value: f64, expected| {
-            Err(EngineError::Parameter {
-                parameter,
-                value: value.to_string(),
-                expected,
-            })
+            Err(EngineError::Parameter { parameter, value: value.to_string(), expected })
         };
         if !(sampling.temperature >= 0.0 && sampling.temperature.is_finite()) {
             return wrong("temperature", sampling.temperature, "a number from 0 up");
@@ -82,10 +73,7 @@ impl Sampler {
         if !(sampling.top_p > 0.0 && sampling.top_p <= 1.0) {
             return wrong("top_p", sampling.top_p, "a number above 0, up to 1");
         }
-        Ok(Self {
-            random: SplitMix64::new(sampling.seed),
-            sampling,
-        })
+        Ok(Self { random: SplitMix64::new(sampling.seed), sampling })
     }
 
     /// The next token, given a row of logits; `None` when there are none.
@@ -96,17 +84,12 @@ impl Sampler {
         }
         let highest = f64::from(*logits.get(top)?);
         let weigh = |logit: f32| ((f64::from(logit) - highest) / self.sampling.temperature).exp();
-        let mut candidates: Vec<(u32, f64)> = (0u32..)
-            .zip(logits.iter().map(|logit| weigh(*logit)))
-            .collect();
+        let mut candidates: Vec<(u32, f64)> =
+            (0u32..).zip(logits.iter().map(|logit| weigh(*logit))).collect();
         let by_weight = |left: &(u32, f64), right: &(u32, f64)| -> Ordering {
             right.1.total_cmp(&left.1).then(left.0.cmp(&right.0))
         };
-        let kept = if self.sampling.top_k == 0 {
-            candidates.len()
-        } else {
-            self.sampling.top_k
-        };
+        let kept = if self.sampling.top_k == 0 { candidates.len() } else { self.sampling.top_k };
         if kept < candidates.len() {
             candidates.select_nth_unstable_by(kept, by_weight);
             candidates.truncate(kept);
@@ -158,51 +141,19 @@ mod tests {
     #[test]
     fn draws_follow_the_distribution_that_is_left() {
         let logits: Vec<f32> = [0.1f32, 0.5, 0.3, 0.1].iter().map(|p| p.ln()).collect();
-        let plain = Sampling {
-            temperature: 1.0,
-            top_k: 0,
-            top_p: 1.0,
-            seed: 7,
-        };
+        let plain = Sampling { temperature: 1.0, top_k: 0, top_p: 1.0, seed: 7 };
         let table = [
             (plain, [0.1, 0.5, 0.3, 0.1]),
-            (
-                Sampling {
-                    temperature: 0.0,
-                    ..plain
-                },
-                [0.0, 1.0, 0.0, 0.0],
-            ),
+            (Sampling { temperature: 0.0, ..plain }, [0.0, 1.0, 0.0, 0.0]),
             (Sampling { top_k: 2, ..plain }, [0.0, 0.625, 0.375, 0.0]),
             (Sampling { top_k: 3, ..plain }, [0.111, 0.556, 0.333, 0.0]),
-            (
-                Sampling {
-                    top_p: 0.6,
-                    ..plain
-                },
-                [0.0, 0.625, 0.375, 0.0],
-            ),
-            (
-                Sampling {
-                    top_p: 0.01,
-                    ..plain
-                },
-                [0.0, 1.0, 0.0, 0.0],
-            ),
-            (
-                Sampling {
-                    temperature: 0.5,
-                    ..plain
-                },
-                [0.028, 0.694, 0.25, 0.028],
-            ),
+            (Sampling { top_p: 0.6, ..plain }, [0.0, 0.625, 0.375, 0.0]),
+            (Sampling { top_p: 0.01, ..plain }, [0.0, 1.0, 0.0, 0.0]),
+            (Sampling { temperature: 0.5, ..plain }, [0.028, 0.694, 0.25, 0.028]),
         ];
         for (sampling, expected) in table {
             for (found, expected) in frequencies(sampling, &logits).iter().zip(expected) {
-                assert!(
-                    (found - expected).abs() < 0.015,
-                    "{sampling:?}: {found} for {expected}"
-                );
+                assert!((found - expected).abs() < 0.015, "{sampling:?}: {found} for {expected}");
             }
         }
     }
@@ -210,15 +161,7 @@ mod tests {
     #[test]
     fn senseless_parameters_are_refused() {
         for (temperature, top_p) in [(-1.0, 1.0), (f64::NAN, 1.0), (1.0, 0.0), (1.0, 1.1)] {
-            assert!(
-                Sampler::new(Sampling {
-                    temperature,
-                    top_k: 0,
-                    top_p,
-                    seed: 0
-                })
-                .is_err()
-            );
+            assert!(Sampler::new(Sampling { temperature, top_k: 0, top_p, seed: 0 }).is_err());
         }
     }
 }

@@ -60,22 +60,13 @@ impl Scoring {
         let pairs = encode_pairs(engine, prompt, continuations)?;
         let mut plans = VecDeque::new();
         // The context is one and the same, unless an empty one was filled in from the continuations.
-        let context = pairs
-            .first()
-            .map(|pair| pair.context.clone())
-            .unwrap_or_default();
+        let context = pairs.first().map(|pair| pair.context.clone()).unwrap_or_default();
         if !pairs.is_empty() {
-            let tokens: Vec<&[u32]> = pairs
-                .iter()
-                .map(|pair| pair.continuation.as_slice())
-                .collect();
+            let tokens: Vec<&[u32]> =
+                pairs.iter().map(|pair| pair.continuation.as_slice()).collect();
             plans.extend(plan::continuations(&context, &tokens));
         }
-        let rows = plans
-            .iter()
-            .map(|plan| plan.first_row + plan.rows.len())
-            .max()
-            .unwrap_or(0);
+        let rows = plans.iter().map(|plan| plan.first_row + plan.rows.len()).max().unwrap_or(0);
         Ok(Self {
             cache: Cache::new(&engine.weights().hyperparameters, rows),
             engine: Arc::clone(engine),
@@ -89,10 +80,7 @@ impl Scoring {
 
     /// Tokens of the context, and of all continuations together.
     pub fn token_counts(&self) -> (usize, usize) {
-        (
-            self.context_rows,
-            self.pairs.iter().map(|pair| pair.continuation.len()).sum(),
-        )
+        (self.context_rows, self.pairs.iter().map(|pair| pair.continuation.len()).sum())
     }
 
     /// Works for about `budget`; ready with one result a continuation, in the order given.
@@ -139,10 +127,7 @@ impl Scoring {
                     .continuation
                     .iter()
                     .zip(scores)
-                    .map(|(token, score)| ScoredToken {
-                        token: *token,
-                        log_prob: score.log_prob,
-                    })
+                    .map(|(token, score)| ScoredToken { token: *token, log_prob: score.log_prob })
                     .collect(),
             })
             .collect()
@@ -160,10 +145,8 @@ fn encode_pairs(
     let context_tokens = engine.encode(context, prompt.is_verbatim)?;
     let mut pairs = Vec::with_capacity(continuations.len());
     for (index, continuation) in continuations.iter().enumerate() {
-        let whole = engine.encode(
-            &format!("{context}{moved}{continuation}"),
-            prompt.is_verbatim,
-        )?;
+        let whole =
+            engine.encode(&format!("{context}{moved}{continuation}"), prompt.is_verbatim)?;
         let pair = boundary::split(context_tokens.clone(), &whole);
         if pair.continuation.is_empty() {
             return Err(EngineError::EmptyContinuation { index });

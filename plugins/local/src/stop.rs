@@ -23,11 +23,7 @@ impl StopMatcher {
     /// Looks for any of `stops`; empty ones are ignored.
     pub(crate) fn new(stops: &[String]) -> Self {
         Self {
-            stops: stops
-                .iter()
-                .filter(|stop| !stop.is_empty())
-                .cloned()
-                .collect(),
+            stops: stops.iter().filter(|stop| !stop.is_empty()).cloned().collect(),
             held: String::new(),
         }
     }
@@ -35,11 +31,7 @@ impl StopMatcher {
     /// Takes the next piece of text.
     pub(crate) fn push(&mut self, piece: &str) -> StopCheck {
         self.held.push_str(piece);
-        let found = self
-            .stops
-            .iter()
-            .filter_map(|stop| self.held.find(stop.as_str()))
-            .min();
+        let found = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
         if let Some(at) = found {
             let mut text = std::mem::take(&mut self.held);
             text.truncate(at);

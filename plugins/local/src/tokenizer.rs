@@ -52,18 +52,14 @@ impl Tokenizer {
             });
         }
         let spellings = file.required_strings("tokenizer.ggml.tokens")?;
-        let types = file
-            .integers("tokenizer.ggml.token_type")?
-            .unwrap_or_default();
+        let types = file.integers("tokenizer.ggml.token_type")?.unwrap_or_default();
         let merges = file
             .required_strings("tokenizer.ggml.merges")?
             .iter()
             .map(|merge| split_merge(merge))
             .collect::<Result<Vec<_>, _>>()?;
         let vocabulary: Vocab = spellings.iter().cloned().zip(0..).collect();
-        let name = file
-            .string("tokenizer.ggml.pre")?
-            .unwrap_or_else(|| "gpt-2".to_owned());
+        let name = file.string("tokenizer.ggml.pre")?.unwrap_or_else(|| "gpt-2".to_owned());
         let (splitter, whole_entries_first) = pre_tokenizer::named(&name)?;
 
         let failed = |error: tokenizers::Error| LoadError::Tokenizer(error.to_string());
@@ -100,18 +96,8 @@ impl Tokenizer {
         let eos = id("tokenizer.ggml.eos_token_id")?;
         let eot = id("tokenizer.ggml.eot_token_id")?;
         let end_of_generation = end_of_generation(&spellings, [eos, eot]);
-        let adds_bos = file
-            .boolean("tokenizer.ggml.add_bos_token")?
-            .unwrap_or(false);
-        Ok(Self {
-            encoder,
-            bytes,
-            spellings,
-            bos,
-            eos,
-            end_of_generation,
-            adds_bos,
-        })
+        let adds_bos = file.boolean("tokenizer.ggml.add_bos_token")?.unwrap_or(false);
+        Ok(Self { encoder, bytes, spellings, bos, eos, end_of_generation, adds_bos })
     }
 
     /// Token ids of a prompt's text, led by BOS when the file says that the model expects it.
@@ -137,34 +123,23 @@ impl Tokenizer {
         self.encoder
             .encode_fast(text, false)
             .map(|encoding| encoding.get_ids().to_vec())
-            .map_err(|error| TokenizeError {
-                length_bytes: text.len(),
-                message: error.to_string(),
-            })
+            .map_err(|error| TokenizeError { length_bytes: text.len(), message: error.to_string() })
     }
 
     /// The bytes that a token writes: possibly part of a character; none for a control token or an unknown id.
     pub fn bytes(&self, id: u32) -> &[u8] {
-        usize::try_from(id)
-            .ok()
-            .and_then(|index| self.bytes.get(index))
-            .map_or(&[], Vec::as_slice)
+        usize::try_from(id).ok().and_then(|index| self.bytes.get(index)).map_or(&[], Vec::as_slice)
     }
 
     /// The text of some tokens, broken characters replaced by U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
-        let bytes: Vec<u8> = ids
-            .iter()
-            .flat_map(|id| self.bytes(*id).iter().copied())
-            .collect();
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| self.bytes(*id).iter().copied()).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// A token as the vocabulary spells it; `None` for an unknown id.
     pub fn spelling(&self, id: u32) -> Option<&str> {
-        self.spellings
-            .get(usize::try_from(id).ok()?)
-            .map(String::as_str)
+        self.spellings.get(usize::try_from(id).ok()?).map(String::as_str)
     }
 
     /// Number of tokens in the vocabulary.
@@ -211,12 +186,11 @@ fn end_of_generation(spellings: &[String], named: [Option<u32>; 2]) -> Vec<u32> 
 
 /// A merge is two entries with one space between; an entry never holds a space, but may be a multi-character one.
 fn split_merge(merge: &str) -> Result<(String, String), LoadError> {
-    merge
-        .split_once(' ')
-        .map(|(left, right)| (left.to_owned(), right.to_owned()))
-        .ok_or_else(|| {
+    merge.split_once(' ').map(|(left, right)| (left.to_owned(), right.to_owned())).ok_or_else(
+        || {
             LoadError::Tokenizer(format!(
                 "the merge {merge:?} is not two entries with a space between"
             ))
-        })
+        },
+    )
 }

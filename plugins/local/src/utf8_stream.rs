@@ -75,10 +75,7 @@ mod tests {
         for cut in 0..=text.len() {
             let (left, right) = text.as_bytes().split_at(cut);
             let mut stream = Utf8Stream::default();
-            assert_eq!(
-                stream.push(left) + &stream.push(right) + &stream.finish(),
-                text
-            );
+            assert_eq!(stream.push(left) + &stream.push(right) + &stream.finish(), text);
         }
     }
 }

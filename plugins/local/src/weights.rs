@@ -126,12 +126,7 @@ fn matrix(
     shaped(file.matrix(name)?, name, outputs, inputs)
 }
 
-fn shaped(
-    matrix: Matrix,
-    name: &str,
-    outputs: usize,
-    inputs: usize,
-) -> Result<Matrix, LoadError> {
+fn shaped(matrix: Matrix, name: &str, outputs: usize, inputs: usize) -> Result<Matrix, LoadError> {
     let found = [matrix.outputs(), matrix.inputs()];
     if found == [outputs, inputs] {
         Ok(matrix)

@@ -29,29 +29,16 @@ fn generate(engine: &Arc<Engine>, prompt: Prompt<'_>, options: &GenerationOption
     loop {
         match generation.step(Duration::from_millis(50)).unwrap() {
             GenerationEvent::Working => {}
-            GenerationEvent::Piece {
-                choice,
-                text,
-                token,
-            } => {
+            GenerationEvent::Piece { choice, text, token } => {
                 texts[choice].push_str(&text);
                 log_probs.push(token.log_prob);
             }
-            GenerationEvent::ChoiceEnd {
-                choice,
-                text,
-                finish_reason,
-            } => {
+            GenerationEvent::ChoiceEnd { choice, text, finish_reason } => {
                 texts[choice].push_str(&text);
                 reasons.push(finish_reason);
             }
             GenerationEvent::Done(usage) => {
-                return Outcome {
-                    texts,
-                    reasons,
-                    log_probs,
-                    usage,
-                };
+                return Outcome { texts, reasons, log_probs, usage };
             }
         }
     }
@@ -76,16 +63,8 @@ fn greedy_text_is_what_the_scorer_calls_greedy() {
     println!("{:?}", outcome.texts);
     assert!(outcome.texts[0].starts_with(" Paris"));
     assert_eq!(outcome.reasons, [FinishReason::Length]);
-    assert_eq!(
-        outcome.usage,
-        Usage {
-            prompt_tokens: 5,
-            completion_tokens: 12
-        }
-    );
-    let scored = common::score(&engine, prompt, &[&outcome.texts[0]])
-        .unwrap()
-        .remove(0);
+    assert_eq!(outcome.usage, Usage { prompt_tokens: 5, completion_tokens: 12 });
+    let scored = common::score(&engine, prompt, &[&outcome.texts[0]]).unwrap().remove(0);
     assert!(scored.is_greedy);
     for (token, log_prob) in scored.tokens.iter().zip(&outcome.log_probs) {
         assert!((token.log_prob - log_prob).abs() < 1e-3);
@@ -102,11 +81,7 @@ fn a_stop_cuts_the_text_before_it() {
     // "ari" lies inside the token " Paris".
     for stop in ["ari", "Paris", &whole[3..14]] {
         let outcome = generate(&engine, prompt, &greedy(12, &[stop, "never"]));
-        assert_eq!(
-            outcome.texts[0],
-            whole[..whole.find(stop).unwrap()],
-            "{stop:?}"
-        );
+        assert_eq!(outcome.texts[0], whole[..whole.find(stop).unwrap()], "{stop:?}");
         assert_eq!(outcome.reasons, [FinishReason::Stop]);
     }
 }
@@ -116,10 +91,7 @@ fn an_answer_ends_where_the_model_ends_it() {
     let Some(engine) = common::engine() else {
         return;
     };
-    let messages = [ChatMessage::new(
-        "user",
-        "What is the capital of France? Answer in one word.",
-    )];
+    let messages = [ChatMessage::new("user", "What is the capital of France? Answer in one word.")];
     let outcome = generate(&engine, Prompt::Messages(&messages), &greedy(60, &[]));
     println!("{:?}", outcome.texts);
     assert_eq!(outcome.reasons, [FinishReason::Stop]);
@@ -132,29 +104,14 @@ fn a_seed_gives_the_same_text_and_choices_differ() {
         return;
     };
     let prompt = Prompt::Text("Once upon a time");
-    let sampling = Sampling {
-        temperature: 1.0,
-        top_k: 50,
-        top_p: 0.95,
-        seed: 3,
-    };
-    let options = GenerationOptions {
-        choices: 2,
-        sampling,
-        ..greedy(8, &[])
-    };
+    let sampling = Sampling { temperature: 1.0, top_k: 50, top_p: 0.95, seed: 3 };
+    let options = GenerationOptions { choices: 2, sampling, ..greedy(8, &[]) };
     let first = generate(&engine, prompt, &options);
     assert_eq!(first.texts, generate(&engine, prompt, &options).texts);
     assert_ne!(first.texts[0], first.texts[1]);
     assert_eq!(first.usage.completion_tokens, 16);
-    let second = GenerationOptions {
-        choices: 1,
-        sampling: Sampling {
-            seed: 4,
-            ..sampling
-        },
-        ..options
-    };
+    let second =
+        GenerationOptions { choices: 1, sampling: Sampling { seed: 4, ..sampling }, ..options };
     assert_eq!(generate(&engine, prompt, &second).texts[0], first.texts[1]);
 }
 
@@ -164,15 +121,6 @@ fn no_tokens_wanted_is_no_text() {
         return;
     };
     let outcome = generate(&engine, Prompt::Text(""), &greedy(0, &[]));
-    assert_eq!(
-        (outcome.texts, outcome.reasons),
-        (vec![String::new()], vec![FinishReason::Length])
-    );
-    assert_eq!(
-        outcome.usage,
-        Usage {
-            prompt_tokens: 1,
-            completion_tokens: 0
-        }
-    );
+    assert_eq!((outcome.texts, outcome.reasons), (vec![String::new()], vec![FinishReason::Length]));
+    assert_eq!(outcome.usage, Usage { prompt_tokens: 1, completion_tokens: 0 });
 }

@@ -21,13 +21,11 @@ struct Reference {
 }
 
 fn references() -> Vec<Reference> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/fixtures/piqa_llama_cpp.jsonl");
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/piqa_llama_cpp.jsonl");
     let text = std::fs::read_to_string(path).unwrap();
-    let lines = text
-        .lines()
-        .skip(1)
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let lines =
+        text.lines().skip(1).map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     lines
         .map(|line| Reference {
             index: usize::try_from(line["index"].as_u64().unwrap()).unwrap(),
@@ -48,27 +46,17 @@ fn compare(
     samples: &[serde_json::Value],
     references: &[Reference],
 ) -> Comparison {
-    let mut comparison = Comparison {
-        differences: Vec::new(),
-        choices: Vec::new(),
-    };
+    let mut comparison = Comparison { differences: Vec::new(), choices: Vec::new() };
     for reference in references {
         let text = |key: &str| samples[reference.index][key].as_str().unwrap().to_owned();
         let context = format!("Question: {}\nAnswer:", text("goal"));
         let solutions = ["sol1", "sol2"].map(text);
         let continuations = solutions.clone().map(|solution| format!(" {solution}"));
-        let scored = common::score(
-            engine,
-            Prompt::Text(&context),
-            &[&continuations[0], &continuations[1]],
-        )
-        .unwrap();
+        let scored =
+            common::score(engine, Prompt::Text(&context), &[&continuations[0], &continuations[1]])
+                .unwrap();
         let counts = [0, 1].map(|choice| scored[choice].tokens.len() as u64);
-        assert_eq!(
-            counts, reference.tokens,
-            "token counts of sample {}",
-            reference.index
-        );
+        assert_eq!(counts, reference.tokens, "token counts of sample {}", reference.index);
         let ours = [0, 1].map(|choice| scored[choice].log_likelihood);
         comparison
             .differences
@@ -89,11 +77,8 @@ fn compare(
 
 /// The quantile of the differences' magnitudes.
 fn magnitude(comparison: &Comparison, quantile: f64) -> f64 {
-    let mut magnitudes: Vec<f64> = comparison
-        .differences
-        .iter()
-        .map(|difference| difference.abs())
-        .collect();
+    let mut magnitudes: Vec<f64> =
+        comparison.differences.iter().map(|difference| difference.abs()).collect();
     magnitudes.sort_by(f64::total_cmp);
     magnitudes[((magnitudes.len() - 1) as f64 * quantile) as usize]
 }
@@ -118,20 +103,11 @@ fn log_likelihoods_and_metrics_are_llama_cpps() {
             .chunks(references.len().div_ceil(2))
             .map(|half| scope.spawn(|| compare(&engine, &samples, half)))
             .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let comparison = Comparison {
-        differences: halves
-            .iter()
-            .flat_map(|half| half.differences.clone())
-            .collect(),
-        choices: halves
-            .iter()
-            .flat_map(|half| half.choices.clone())
-            .collect(),
+        differences: halves.iter().flat_map(|half| half.differences.clone()).collect(),
+        choices: halves.iter().flat_map(|half| half.choices.clone()).collect(),
     };
     report(&comparison);
     assert!(magnitude(&comparison, 0.5) < 0.02);
@@ -146,10 +122,9 @@ fn log_likelihoods_and_metrics_are_llama_cpps() {
             .count();
         hits as f64 / n
     });
-    for (metric, ours, theirs) in [
-        ("acc", accuracy[0], accuracy[2]),
-        ("acc_norm", accuracy[1], accuracy[3]),
-    ] {
+    for (metric, ours, theirs) in
+        [("acc", accuracy[0], accuracy[2]), ("acc_norm", accuracy[1], accuracy[3])]
+    {
         let standard_error = (theirs * (1.0 - theirs) / (n - 1.0)).sqrt();
         println!(
             "{metric}: ours {ours:.4}, llama.cpp {theirs:.4}, standard error {standard_error:.4}"

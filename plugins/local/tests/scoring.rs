@@ -21,17 +21,11 @@ fn paris_has_the_likelihood_that_other_engines_give_it() {
     let Some(engine) = common::engine() else {
         return;
     };
-    let scored = common::score(
-        &engine,
-        Prompt::Text("The capital of France is"),
-        &[" Paris", " Lyon"],
-    )
-    .unwrap();
+    let scored =
+        common::score(&engine, Prompt::Text("The capital of France is"), &[" Paris", " Lyon"])
+            .unwrap();
     println!("ln P( Paris) = {:.5}", scored[0].log_likelihood);
-    assert!(
-        (scored[0].log_likelihood - -0.264).abs() < 0.01,
-        "{scored:?}"
-    );
+    assert!((scored[0].log_likelihood - -0.264).abs() < 0.01, "{scored:?}");
     assert!(scored[0].is_greedy && !scored[1].is_greedy);
     assert!(scored.iter().all(|one| !one.boundary_merged));
 }
@@ -42,18 +36,11 @@ fn packing_changes_nothing_but_rounding() {
         return;
     };
     let prompt = Prompt::Text("Question: How do I boil an egg?\nAnswer:");
-    let continuations = [
-        " Put it in hot water.",
-        " Put it in hot sand.",
-        " Ask.",
-        " Put it",
-        " Ask.",
-    ];
+    let continuations =
+        [" Put it in hot water.", " Put it in hot sand.", " Ask.", " Put it", " Ask."];
     let packed = common::score(&engine, prompt, &continuations).unwrap();
     for (continuation, packed) in continuations.iter().zip(&packed) {
-        let alone = common::score(&engine, prompt, &[continuation])
-            .unwrap()
-            .remove(0);
+        let alone = common::score(&engine, prompt, &[continuation]).unwrap().remove(0);
         assert!(
             (alone.log_likelihood - packed.log_likelihood).abs() < 1e-3,
             "{alone:?} {packed:?}"
@@ -82,10 +69,7 @@ fn figures_are_identical_however_the_work_is_cut_and_whatever_else_runs() {
                 })
             })
             .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     for run in runs {
         assert_eq!(run, expected);
@@ -105,21 +89,13 @@ fn more_rows_than_one_pass_takes_give_the_same_figures() {
             break tokens;
         }
     };
-    let scored = common::score(&engine, Prompt::Text(""), &[&text])
-        .unwrap()
-        .remove(0);
+    let scored = common::score(&engine, Prompt::Text(""), &[&text]).unwrap().remove(0);
     let sum: f64 = rolled.iter().map(|token| token.log_prob).sum();
     assert_eq!(rolled.len(), scored.tokens.len());
-    assert!(
-        (sum - scored.log_likelihood).abs() < 1e-3,
-        "{sum} {}",
-        scored.log_likelihood
-    );
+    assert!((sum - scored.log_likelihood).abs() < 1e-3, "{sum} {}", scored.log_likelihood);
     // The model adds no BOS to a text, but an empty context is conditioned on it.
     let led = format!("<|im_start|>{context}");
-    let last = common::score(&engine, Prompt::Text(&led), &["eleven"])
-        .unwrap()
-        .remove(0);
+    let last = common::score(&engine, Prompt::Text(&led), &["eleven"]).unwrap().remove(0);
     let end = scored.tokens.last().unwrap().log_prob;
     assert!((last.tokens.last().unwrap().log_prob - end).abs() < 1e-3);
 }
@@ -129,18 +105,10 @@ fn trailing_whitespace_of_the_context_belongs_to_the_continuation() {
     let Some(engine) = common::engine() else {
         return;
     };
-    let apart = common::score(
-        &engine,
-        Prompt::Text("The capital of France is"),
-        &[" Paris"],
-    )
-    .unwrap();
-    let moved = common::score(
-        &engine,
-        Prompt::Text("The capital of France is "),
-        &["Paris"],
-    )
-    .unwrap();
+    let apart =
+        common::score(&engine, Prompt::Text("The capital of France is"), &[" Paris"]).unwrap();
+    let moved =
+        common::score(&engine, Prompt::Text("The capital of France is "), &["Paris"]).unwrap();
     assert_eq!(apart, moved);
 }
 
@@ -151,13 +119,7 @@ fn a_merge_across_the_boundary_is_reported() {
     };
     let scored =
         common::score(&engine, Prompt::Text("The cap"), &["ital of France", " is"]).unwrap();
-    assert_eq!(
-        scored
-            .iter()
-            .map(|one| one.boundary_merged)
-            .collect::<Vec<_>>(),
-        [true, false]
-    );
+    assert_eq!(scored.iter().map(|one| one.boundary_merged).collect::<Vec<_>>(), [true, false]);
 }
 
 #[test]
@@ -174,16 +136,10 @@ fn a_conversation_is_scored_after_the_assistants_header() {
     let scored = common::score(
         &engine,
         Prompt::Messages(&messages),
-        &[
-            "The capital of France is Paris.",
-            "The capital of France is Rome.",
-        ],
+        &["The capital of France is Paris.", "The capital of France is Rome."],
     )
     .unwrap();
-    assert!(
-        scored[0].log_likelihood > scored[1].log_likelihood + 2.0,
-        "{scored:?}"
-    );
+    assert!(scored[0].log_likelihood > scored[1].log_likelihood + 2.0, "{scored:?}");
 }
 
 #[test]
@@ -198,16 +154,10 @@ fn what_cannot_be_scored_is_refused() {
     let long = " word".repeat(9000);
     assert!(matches!(
         Scoring::new(&engine, Prompt::Text("a"), &[&long]).map(|_| ()),
-        Err(EngineError::ContextLength {
-            needed_tokens: 9000,
-            limit_tokens: 8192
-        })
+        Err(EngineError::ContextLength { needed_tokens: 9000, limit_tokens: 8192 })
     ));
     assert!(matches!(
         RollingScoring::new(&engine, "a", Some(0)).map(|_| ()),
-        Err(EngineError::Parameter {
-            parameter: "window_tokens",
-            ..
-        })
+        Err(EngineError::Parameter { parameter: "window_tokens", .. })
     ));
 }

@@ -13,14 +13,13 @@ use local::score::{ScoredContinuation, Scoring};
 /// The model, loaded once a test program; `None`, with the reason printed, when the file is not there.
 pub(crate) fn engine() -> Option<Arc<Engine>> {
     static ENGINE: OnceLock<Option<Arc<Engine>>> = OnceLock::new();
-    ENGINE
-        .get_or_init(|| Some(Arc::new(Engine::load(&model_file()?).unwrap())))
-        .clone()
+    ENGINE.get_or_init(|| Some(Arc::new(Engine::load(&model_file()?).unwrap()))).clone()
 }
 
 /// `HOST_TEST_MODEL`, else where `host` keeps what it fetches (see `host/src/asset/cache.rs`).
 fn model_file() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable =
+        |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let path = variable("HOST_TEST_MODEL").or_else(|| {
         let folder = variable("HOST_CACHE_DIR")
             .or_else(|| {
