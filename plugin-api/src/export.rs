@@ -9,10 +9,10 @@ use crate::{
     abi::{self, Buf, Bytes, HostRef, MessageRef},
     backend::Backend,
     host::Host,
-    io::{KEPT_ACTIONS, Outgoing},
     message::{self, OpenHead},
     panics,
     session::{Session, Stepped},
+    shared::{KEPT_ACTIONS, Outgoing},
 };
 
 /// One configured backend as the tables pass it around.

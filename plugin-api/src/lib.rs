@@ -19,7 +19,9 @@ pub mod message;
 mod panics;
 mod request;
 mod session;
+mod shared;
 mod sse;
+mod stream;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod turn;
@@ -37,7 +39,7 @@ pub use completion::{Answer, Choice, Completion};
 pub use error::{Error, ErrorKind, Result};
 pub use host::{Host, Level};
 pub use http::{HttpRequest, Reply};
-pub use io::{Io, Stream};
+pub use io::Io;
 pub use join::join_all;
 pub use message::{
     Changed, Description, FinishReason, Health, Likelihood, Limits, TokenLogprob, Usage,
@@ -45,6 +47,7 @@ pub use message::{
 pub use request::{Generate, Loglikelihood, Message, Part, Prompt, Request, Rolling};
 pub use session::{Session, Stepped};
 pub use sse::{SseEvent, SseParser};
+pub use stream::Stream;
 
 /// Whether libraries built with this SDK carry the layout of the leaf types.
 pub const LAYOUT_CHECK: bool = cfg!(feature = "layout-check");

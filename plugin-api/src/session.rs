@@ -1,8 +1,10 @@
 //! Drives an author's future as a state machine: event in, actions out.
 
 use std::{
+    future::Future,
     iter,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -12,10 +14,11 @@ use crate::{
     backend::{Answers, Backend},
     completion::Answer,
     error::{Error, ErrorKind, Result},
-    io::{BoxFuture, Io, Outgoing, Shared},
+    io::Io,
     message::{self, Action, Event, Start},
     panics,
     request::{Generate, Loglikelihood, Request},
+    shared::{Outgoing, Shared},
     turn::Turn,
     wake::SessionWake,
 };
@@ -30,6 +33,9 @@ pub enum Stepped {
     /// The author's code panicked; a `fail` was pushed and only `end` may follow.
     Panicked,
 }
+
+/// A future in a box, as a session keeps it; fails if the session never came to the author's code.
+type BoxFuture = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// One session of a backend.
 pub struct Session<B> {

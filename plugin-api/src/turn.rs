@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, ptr};
 
-use crate::io::Shared;
+use crate::shared::Shared;
 
 thread_local! {
     static CURRENT: Cell<*const Shared> = const { Cell::new(ptr::null()) };

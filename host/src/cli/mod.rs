@@ -10,7 +10,7 @@ use clap::Parser;
 
 use crate::{
     printer::{Mode, Printer},
-    run::engine::exit,
+    run::error::exit,
 };
 
 /// Parses the process's arguments, does what they say, and gives the exit code.

@@ -17,7 +17,7 @@ use crate::{
     },
     printer::Printer,
     report::table,
-    run::engine::exit,
+    run::error::exit,
 };
 use plugin_api::manifest::Manifest;
 

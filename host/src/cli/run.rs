@@ -15,7 +15,8 @@ use crate::{
     printer::{Mode, Printer},
     report::{lines::Lines, progress::Progress, table},
     run::{
-        engine::{self, Finish, exit},
+        engine::{self, Finish},
+        error::exit,
         event::{Event, Reporter},
         open::Surroundings,
     },

@@ -1,8 +1,10 @@
 //! A run from plan to results: who asks what, how often, and what is kept of it.
 
 pub mod backend;
+pub mod backend_error;
 pub mod dispatch;
 pub mod engine;
+pub mod error;
 pub mod event;
 pub mod executor;
 pub mod feed;

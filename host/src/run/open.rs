@@ -13,22 +13,23 @@ use serde_json::Value;
 
 use super::{
     backend::{OpenBackend, concurrency},
+    backend_error::BackendError,
     executor::ask_backend,
     plan::Offer,
     retry::RetryPolicy,
 };
 use crate::{
-    asset::{self, AssetError, Progress},
-    config::{BackendConfig, CheckedBackend, ConfigError, RunConfig, RunFile, nearest},
+    asset::{self, Progress},
+    config::{BackendConfig, CheckedBackend, RunConfig, RunFile, nearest},
     plugin::{
-        discover::{Candidate, Discovery, Provenance, Refusal},
+        discover::{Candidate, Discovery, Provenance},
         instance::{Instance, Setup},
-        load::{LoadError, Loaded, OpenError},
+        load::Loaded,
     },
     printer::Printer,
-    secret::{Lookup, Redactor, SecretError, Secrets},
+    secret::{Lookup, Redactor, Secrets},
     store::manifest::PluginIdentity,
-    transport::{Access, Settings, Transport, TransportError},
+    transport::{Access, Settings, Transport},
 };
 
 /// What the outside gives to opening.
@@ -43,108 +44,6 @@ pub struct Surroundings<'a> {
     pub progress: Arc<dyn Fn(Progress<'_>) + Send + Sync>,
     /// Is told the secrets, so that it never prints one.
     pub printer: &'a Printer,
-}
-
-/// Why a backend does not open.
-#[derive(Debug, thiserror::Error)]
-pub enum BackendError {
-    /// No such plugin.
-    #[error("backend `{backend}`: there is no plugin `{plugin}`{hint}")]
-    UnknownPlugin {
-        /// Id of the backend.
-        backend: String,
-        /// The plugin as the run file names it.
-        plugin: String,
-        /// What there is instead.
-        hint: String,
-    },
-    /// Its file is not the one that was discovered any more.
-    #[error("plugin `{plugin}` ({}): {source}", path.display())]
-    Refused {
-        /// Id of the plugin.
-        plugin: String,
-        /// Its file.
-        path: PathBuf,
-        /// Why it is not used.
-        source: Refusal,
-    },
-    /// The configuration does not fit the plugin.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A secret is missing or unusable.
-    #[error("backend `{backend}`: {source}")]
-    Secret {
-        /// Id of the backend.
-        backend: String,
-        /// What is wrong.
-        source: SecretError,
-    },
-    /// An asset cannot be had.
-    #[error("backend `{backend}`: {source}")]
-    Asset {
-        /// Id of the backend.
-        backend: String,
-        /// What was tried.
-        source: AssetError,
-    },
-    /// An isolation that this host does not offer.
-    #[error(
-        "backend `{backend}`: isolation = \"worker\" is not offered by this version; leave it out, and the plugin runs in-process"
-    )]
-    Isolation {
-        /// Id of the backend.
-        backend: String,
-    },
-    /// The library does not load.
-    #[error("plugin `{plugin}`: {source}")]
-    Load {
-        /// Id of the plugin.
-        plugin: String,
-        /// Why.
-        source: LoadError,
-    },
-    /// The plugin refuses to open.
-    #[error("backend `{backend}` (plugin `{plugin}`) does not open: {source}")]
-    Open {
-        /// Id of the backend.
-        backend: String,
-        /// Id of its plugin.
-        plugin: String,
-        /// Its own words.
-        source: OpenError,
-    },
-    /// HTTP cannot be set up.
-    #[error("HTTP cannot be set up: {0}")]
-    Transport(#[from] TransportError),
-    /// A part of the host failed.
-    #[error("a part of the host failed: {0}")]
-    Broken(String),
-    /// The server does not answer as it should.
-    #[error("backend `{backend}`{at} is not ready: {error}{hint}")]
-    NotReady {
-        /// Id of the backend.
-        backend: String,
-        /// Its server.
-        at: String,
-        /// What happened.
-        error: Error,
-        /// What to do.
-        hint: &'static str,
-    },
-}
-
-impl BackendError {
-    /// Whether the run file is at fault, and not the plugin or its server.
-    pub fn is_configuration(&self) -> bool {
-        !matches!(
-            self,
-            Self::Refused { .. }
-                | Self::Load { .. }
-                | Self::Open { .. }
-                | Self::NotReady { .. }
-                | Self::Transport(_)
-        )
-    }
 }
 
 /// Backends that are open, and what hides their secrets.

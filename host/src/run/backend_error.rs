@@ -1,0 +1,118 @@
+//! Why a backend does not open, in words that say where to look.
+
+use std::path::PathBuf;
+
+use plugin_api::Error;
+
+use crate::{
+    asset::AssetError,
+    config::ConfigError,
+    plugin::{
+        discover::Refusal,
+        load::{LoadError, OpenError},
+    },
+    secret::SecretError,
+    transport::TransportError,
+};
+
+/// Why a backend does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// No such plugin.
+    #[error("backend `{backend}`: there is no plugin `{plugin}`{hint}")]
+    UnknownPlugin {
+        /// Id of the backend.
+        backend: String,
+        /// The plugin as the run file names it.
+        plugin: String,
+        /// What there is instead.
+        hint: String,
+    },
+    /// Its file is not the one that was discovered any more.
+    #[error("plugin `{plugin}` ({}): {source}", path.display())]
+    Refused {
+        /// Id of the plugin.
+        plugin: String,
+        /// Its file.
+        path: PathBuf,
+        /// Why it is not used.
+        source: Refusal,
+    },
+    /// The configuration does not fit the plugin.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A secret is missing or unusable.
+    #[error("backend `{backend}`: {source}")]
+    Secret {
+        /// Id of the backend.
+        backend: String,
+        /// What is wrong.
+        source: SecretError,
+    },
+    /// An asset cannot be had.
+    #[error("backend `{backend}`: {source}")]
+    Asset {
+        /// Id of the backend.
+        backend: String,
+        /// What was tried.
+        source: AssetError,
+    },
+    /// An isolation that this host does not offer.
+    #[error(
+        "backend `{backend}`: isolation = \"worker\" is not offered by this version; leave it out, and the plugin runs in-process"
+    )]
+    Isolation {
+        /// Id of the backend.
+        backend: String,
+    },
+    /// The library does not load.
+    #[error("plugin `{plugin}`: {source}")]
+    Load {
+        /// Id of the plugin.
+        plugin: String,
+        /// Why.
+        source: LoadError,
+    },
+    /// The plugin refuses to open.
+    #[error("backend `{backend}` (plugin `{plugin}`) does not open: {source}")]
+    Open {
+        /// Id of the backend.
+        backend: String,
+        /// Id of its plugin.
+        plugin: String,
+        /// Its own words.
+        source: OpenError,
+    },
+    /// HTTP cannot be set up.
+    #[error("HTTP cannot be set up: {0}")]
+    Transport(#[from] TransportError),
+    /// A part of the host failed.
+    #[error("a part of the host failed: {0}")]
+    Broken(String),
+    /// The server does not answer as it should.
+    #[error("backend `{backend}`{at} is not ready: {error}{hint}")]
+    NotReady {
+        /// Id of the backend.
+        backend: String,
+        /// Its server.
+        at: String,
+        /// What happened.
+        error: Error,
+        /// What to do.
+        hint: &'static str,
+    },
+}
+
+impl BackendError {
+    /// Whether the run file is at fault, and not the plugin or its server.
+    pub fn is_configuration(&self) -> bool {
+        !matches!(
+            self,
+            Self::Refused { .. }
+                | Self::Load { .. }
+                | Self::Open { .. }
+                | Self::NotReady { .. }
+                | Self::Transport(_)
+        )
+    }
+}
