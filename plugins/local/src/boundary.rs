@@ -16,11 +16,6 @@ pub(crate) struct EncodedPair {
     pub boundary_merged: bool,
 }
 
-/// Splits trailing whitespace off a context: what stays, and what moves to the front of each continuation.
-pub(crate) fn move_whitespace(context: &str) -> (&str, &str) {
-    context.split_at(context.trim_end().len())
-}
-
 /// Cuts the tokens of context and continuation together after as many as the context alone has.
 pub(crate) fn split(context: Vec<u32>, whole: &[u32]) -> EncodedPair {
     let (head, tail) = whole.split_at(context.len().min(whole.len()));
@@ -43,19 +38,6 @@ pub(crate) fn with_prefix(pair: EncodedPair, prefix: u32) -> EncodedPair {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn whitespace_moves_to_the_continuation() {
-        for (context, expected) in [
-            ("Answer:", ("Answer:", "")),
-            ("Answer: ", ("Answer:", " ")),
-            ("a\n \u{3000}", ("a", "\n \u{3000}")),
-            ("", ("", "")),
-            ("  ", ("", "  ")),
-        ] {
-            assert_eq!(move_whitespace(context), expected);
-        }
-    }
 
     #[test]
     fn the_split_trusts_lengths_and_says_so() {

@@ -141,7 +141,7 @@ fn encode_pairs(
     continuations: &[&str],
 ) -> Result<Vec<EncodedPair>, EngineError> {
     let prompt = engine.render(prompt)?;
-    let (context, moved) = boundary::move_whitespace(&prompt.text);
+    let (context, moved) = plugin_api::split_context(&prompt.text);
     let context_tokens = engine.encode(context, prompt.is_verbatim)?;
     let mut pairs = Vec::with_capacity(continuations.len());
     for (index, continuation) in continuations.iter().enumerate() {
