@@ -30,7 +30,7 @@ fn with_acme(data: &str) -> Sandbox {
 fn the_guides_example_is_scored() {
     let server = Scripted::start(|asked| {
         let body: serde_json::Value = serde_json::from_str(&asked.body).unwrap();
-        let answer = json!({ "text": body["prompt"], "ended_by": "end", "tokens": [3, 4] });
+        let answer = json!({ "text": body["prompt"], "ended_by": "stop", "tokens": [3, 4] });
         reply(200, "content-type: application/json\r\n", &answer.to_string())
     });
     let sandbox = with_acme(&echoes(2));
