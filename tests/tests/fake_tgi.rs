@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
 
-use std::time::Instant;
-
 use host_tests::fake_tgi::FakeTgi;
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -96,35 +94,4 @@ async fn an_answer_holds_its_stop_text_and_ends_as_it_should() {
         assert_eq!(reply["details"]["finish_reason"], reason);
         assert_eq!(reply["details"]["generated_tokens"], tokens);
     }
-}
-
-/// Run with `cargo test --release -p host-tests --test fake_tgi -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, not a check"]
-fn requests_per_second() {
-    const CONNECTIONS: u32 = 16;
-    const REQUESTS: u32 = 2000;
-    let fake = FakeTgi::builder().without_record().start_blocking().unwrap();
-    let client = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let began = Instant::now();
-    client.block_on(async {
-        let mut senders = Vec::new();
-        for _ in 0..CONNECTIONS {
-            senders.push(connect(&fake).await);
-        }
-        let tasks = senders.into_iter().map(|mut sender| {
-            tokio::spawn(async move {
-                for _ in 0..REQUESTS {
-                    let body =
-                        r#"{"inputs":"Q: x\nA:","parameters":{"details":true,"max_new_tokens":8}}"#;
-                    assert_eq!(post(&mut sender, "/generate", JSON, body).await.0, 200);
-                }
-            })
-        });
-        for task in tasks.collect::<Vec<_>>() {
-            task.await.unwrap();
-        }
-    });
-    let total = f64::from(CONNECTIONS * REQUESTS);
-    eprintln!("{:.0} requests/s", total / began.elapsed().as_secs_f64());
 }
