@@ -163,7 +163,7 @@ impl Backend for Local {
             self.engine.encode("a", false).map_err(failure)?.first().copied() == tokenizer.bos();
         Ok(Description {
             model: Some(self.model.clone()),
-            engine: Some("local (candle)".to_owned()),
+            engine: Some("local".to_owned()),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             context_tokens: Some(self.engine.context_length_tokens() as u64),
             bos: Some(if adds_bos { "bos" } else { "none" }.to_owned()),
