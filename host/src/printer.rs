@@ -45,7 +45,6 @@ enum Tone {
     Note,
     Warning,
     Error,
-    Hint,
 }
 
 impl Printer {
@@ -96,11 +95,6 @@ impl Printer {
         self.stderr_is_terminal
     }
 
-    /// Whether the reader of stdout went away; what makes data may stop.
-    pub fn stdout_closed(&self) -> bool {
-        self.lock().out_closed
-    }
-
     /// Data for people, on stdout, as it is given (with its own line ends). Nothing in JSON mode.
     pub fn data(&self, text: &str) {
         if self.mode != Mode::Json {
@@ -141,11 +135,6 @@ impl Printer {
         self.talk(Tone::Error, text);
     }
 
-    /// What to do about an error. Always.
-    pub fn hint(&self, text: &str) {
-        self.talk(Tone::Hint, text);
-    }
-
     /// A line that the next output overwrites, for a person who watches: on a terminal, in default mode.
     /// An empty text takes the line away.
     pub fn status(&self, text: &str) {
@@ -166,7 +155,6 @@ impl Printer {
             Tone::Note => ("", ""),
             Tone::Warning => ("warning", "\x1b[1;33m"),
             Tone::Error => ("error", "\x1b[1;31m"),
-            Tone::Hint => ("hint", "\x1b[1;36m"),
         };
         let label = match (word.is_empty(), self.color) {
             (true, _) => String::new(),
@@ -267,14 +255,13 @@ mod tests {
         printer.note("note");
         printer.warn("warning");
         printer.error("failed with sk-123456\n");
-        printer.hint("hint");
         let text = |shared: Shared| String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
         (text(out), text(err))
     }
 
     #[test]
     fn each_mode_says_what_it_promises_and_no_secret() {
-        let errors = "error: failed with [redacted:key]\nhint: hint\n";
+        let errors = "error: failed with [redacted:key]\n";
         let talk = format!("note\nwarning: warning\n{errors}");
         let table = [
             (Mode::Default, false, "table [redacted:key]\n", talk.clone()),
@@ -294,7 +281,7 @@ mod tests {
             Printer::with_streams(Mode::Default, Box::new(Closed), Box::new(err.clone()), false);
         printer.data("a\n");
         printer.data("b\n");
-        assert!(printer.stdout_closed());
+        assert!(printer.lock().out_closed);
         assert!(err.0.lock().unwrap().is_empty());
     }
 }
