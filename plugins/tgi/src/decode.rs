@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use plugin_api::{Choice, FinishReason, Reply, Result, TokenLogprob, Usage, message::Str};
 use serde::Deserialize;
 
-use crate::{failure, stop};
+use wire::stop;
+
+use crate::failure;
 
 /// Reply of `/generate`.
 #[derive(Debug, Deserialize)]

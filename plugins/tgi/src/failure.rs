@@ -5,6 +5,7 @@
 
 use plugin_api::{Error, ErrorKind, Reply, message::Str};
 use serde::Deserialize;
+use wire::phrases::{is_markup, is_too_long};
 
 /// TGI's own error object, as a body or as an event of a stream.
 #[derive(Debug, Deserialize)]
@@ -74,21 +75,9 @@ fn classify(text: &str, error_type: &str) -> (Option<ErrorKind>, String) {
     (Some(kind), text.to_owned())
 }
 
-/// The router's two words for it: "`inputs` tokens + `max_new_tokens` must be <= 2048. Given: …" and "`inputs`
-/// must have less than 1024 tokens. Given: …" (router/src/validation.rs).
-fn is_too_long(text: &str) -> bool {
-    text.contains("`inputs` tokens + `max_new_tokens` must be <=")
-        || text.contains("`inputs` must have less than")
-}
-
 /// A gateway before the server, while the model is not up.
 fn loading(text: &str) -> Option<ErrorKind> {
     text.contains("loading").then_some(ErrorKind::Loading)
-}
-
-/// Whether a body is a page rather than data.
-pub fn is_markup(body: &[u8]) -> bool {
-    body.trim_ascii_start().starts_with(b"<")
 }
 
 /// Statuses that a proxy answers with a page of its own, and that mean the same without it.

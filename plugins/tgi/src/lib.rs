@@ -15,7 +15,6 @@ pub mod decode;
 pub mod encode;
 pub mod failure;
 pub mod likelihood;
-pub mod stop;
 pub mod stream;
 
 use std::{
@@ -249,7 +248,7 @@ async fn streamed_choice(
             let last = events.finish().and_then(|event| collector.take(&event.data).ok().flatten());
             break last.ok_or_else(|| page.unwrap_or_else(|| collector.broken_off()))?;
         };
-        if std::mem::take(&mut first) && failure::is_markup(&chunk) {
+        if std::mem::take(&mut first) && wire::phrases::is_markup(&chunk) {
             page = Some(Error::unexpected("a page came instead of events").with_excerpt(&chunk));
         }
         let mut ended = None;

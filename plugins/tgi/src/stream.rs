@@ -9,9 +9,11 @@ use std::borrow::Cow;
 use plugin_api::{Choice, Error, ErrorKind, Result, TokenLogprob, Usage, message::Str};
 use serde::Deserialize;
 
+use wire::stop;
+
 use crate::{
     decode::{self, Details, Token},
-    failure, stop,
+    failure,
 };
 
 /// Collects the events of one stream.

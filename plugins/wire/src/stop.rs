@@ -1,5 +1,5 @@
-//! Where an answer ends at a stop text. TGI leaves the stop text in its answer, misses one that is completed in
-//! the middle of a token, and takes only a few, so the cut is made here.
+//! Where an answer ends at a stop text. Some servers leave the stop text in their answers, miss one that is
+//! completed in the middle of a token, or take only a few, so plugins cut here.
 //!
 //! Pure; knows nothing of wire formats.
 

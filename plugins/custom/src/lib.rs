@@ -1,0 +1,1 @@
+//! A provider described in a run file, as a plugin.

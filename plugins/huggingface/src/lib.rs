@@ -1,0 +1,1 @@
+//! Hugging Face as a plugin: Inference Providers, serverless inference and Inference Endpoints.

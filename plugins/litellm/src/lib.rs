@@ -1,0 +1,1 @@
+//! Many vendors in one plugin, named provider/model as LiteLLM users write it.

@@ -1,0 +1,7 @@
+//! Codecs that several plugins speak: pure functions from requests to bodies and from replies to answers.
+//!
+//! Not a plugin itself, and no plugin's configuration is known here. A wire format that only one plugin speaks
+//! lives with that plugin.
+
+pub mod phrases;
+pub mod stop;
