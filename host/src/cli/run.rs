@@ -86,6 +86,17 @@ struct Failed {
     exit_code: u8,
 }
 
+struct NoMock;
+
+impl crate::run::mock::Mock for NoMock {
+    fn flavors(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn origin(&self) -> Result<url::Url, String> {
+        Err("not there".into())
+    }
+}
+
 async fn drive(file: &RunFile, discovery: &Discovery, printer: &Printer) -> Result<Finish, Failed> {
     let (stop, _) = watch::channel(false);
     let watched = stop.clone();
@@ -117,6 +128,7 @@ async fn drive(file: &RunFile, discovery: &Discovery, printer: &Printer) -> Resu
         home: env::var_os("HOME").map(PathBuf::from),
         cache: asset::cache_dir(&|name| env::var_os(name)),
         progress: Arc::new(progress),
+        mock: &NoMock,
         printer,
     };
     let result = engine::run(file, discovery, &around, vec![reporter], stop).await;

@@ -20,5 +20,5 @@ pub use env::Variables;
 pub use error::{ConfigError, Place, Problem};
 pub use load::{Overrides, RunFile, load};
 pub use raw::{Isolation, Store};
-pub use resolved::{BackendConfig, Engine, GroupConfig, MaxUnscored, RunConfig, TaskConfig};
+pub use resolved::{BackendConfig, BaseUrl, Engine, GroupConfig, MaxUnscored, RunConfig, TaskConfig};
 pub use suggest::nearest;

@@ -86,6 +86,8 @@ pub(crate) struct RawBackend {
     /// The model, as results name it. A plugin whose configuration has `model` is told it.
     pub model: Option<String>,
     /// Where the server is. A plugin whose configuration has `base_url` is told it; requests may go to its origin.
+    /// `"mock:tgi"` is a mock in this host, started for the run, that speaks the wire of that name: its answers
+    /// are made up, and no secret goes to it.
     pub base_url: Option<String>,
     /// Further origins that requests may go to: `https://host[:port]`.
     #[serde(default)]

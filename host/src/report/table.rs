@@ -66,6 +66,16 @@ fn entry(entry: &MetricEntry) -> String {
 
 fn remarks(summary: &Summary) -> Vec<String> {
     let mut lines = Vec::new();
+    let mut mocked: Vec<&str> =
+        summary.results.iter().filter(|r| r.mock).map(|r| r.backend.as_str()).collect();
+    mocked.sort_unstable();
+    mocked.dedup();
+    if !mocked.is_empty() {
+        lines.push(format!(
+            "answered by the host's own mock and by no model, so these are no scores: {}",
+            mocked.join(", ")
+        ));
+    }
     for result in &summary.results {
         let name = format!("{} @ {}", result.task, result.backend);
         let counts = |counts: &std::collections::BTreeMap<String, u64>| {

@@ -15,6 +15,7 @@ use super::{
     backend::{OpenBackend, concurrency},
     backend_error::BackendError,
     executor::ask_backend,
+    mock::{self, Mock},
     plan::Offer,
     retry::RetryPolicy,
 };
@@ -42,6 +43,8 @@ pub struct Surroundings<'a> {
     pub cache: Option<PathBuf>,
     /// Told while assets are fetched.
     pub progress: Arc<dyn Fn(Progress<'_>) + Send + Sync>,
+    /// Stands for the servers of backends whose `base_url` names it.
+    pub mock: &'a dyn Mock,
     /// Is told the secrets, so that it never prints one.
     pub printer: &'a Printer,
 }
@@ -190,10 +193,16 @@ fn find_one<'a>(
         return Err(BackendError::Isolation { backend: config.id.clone() });
     }
     let manifest = &candidate.inspection.manifest;
-    let checked = file.check_backend(index, &manifest.plugin, &manifest.config_schema)?;
-    let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
-    let secrets = Secrets::resolve(&checked.slots, &lookup)
-        .map_err(|source| BackendError::Secret { backend: config.id.clone(), source })?;
+    let mock = mock::url(around.mock, config)?;
+    let checked =
+        file.check_backend(index, &manifest.plugin, &manifest.config_schema, mock.as_ref())?;
+    let secrets = if mock.is_some() {
+        Secrets::placeholders(&checked.slots)
+    } else {
+        let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
+        Secrets::resolve(&checked.slots, &lookup)
+            .map_err(|source| BackendError::Secret { backend: config.id.clone(), source })?
+    };
     Ok(Found { config, candidate, checked, secrets })
 }
 
@@ -294,7 +303,7 @@ async fn open_one(
             sample_timeout: run.run.sample_timeout,
         },
         model: config.model.clone(),
-        base_url: config.base_url.as_ref().map(ToString::to_string),
+        base_url: config.base_url.clone(),
         description: Description::default(),
         manifest,
         instance,

@@ -35,6 +35,7 @@ impl Tally {
             task: unit.name.task.clone(),
             backend: unit.name.backend.clone(),
             model: unit.backend.model(),
+            mock: unit.backend.is_mock(),
             fallback: unit.task.is_fallback,
             samples: Counts::default(),
             unscored_reasons: BTreeMap::new(),

@@ -61,6 +61,9 @@ pub struct TaskResult {
     pub backend: String,
     /// The model: as the run file says, else as the backend describes itself.
     pub model: Option<String>,
+    /// Whether the host's mock answered for the backend: no model was asked, so its metrics measure nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mock: bool,
     /// Whether the task was asked in its generative form because the backend has no log-likelihood.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fallback: bool,
