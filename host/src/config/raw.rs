@@ -47,6 +47,9 @@ pub(crate) struct RawEngine {
     pub connect_timeout: Option<String>,
     /// Longest time over all attempts of a sample; `"15m"` by default.
     pub sample_timeout: Option<String>,
+    /// Longest wait for a server that is loading its model, from a sample's first such answer; `"10m"` by default.
+    /// Meanwhile no retry is used up and `sample_timeout` stands still. `"0s"` makes it a failure like any other.
+    pub loading_timeout: Option<String>,
     /// Unscored samples that do not make the run fail: a count (`5`) or a share (`0.01`); 0 by default.
     #[schemars(range(min = 0))]
     pub max_unscored: Option<Number>,

@@ -93,7 +93,7 @@ impl Resolver<'_> {
             .map(humantime::parse_duration)
         {
             None => default,
-            Some(Ok(duration)) if !duration.is_zero() => duration,
+            Some(Ok(duration)) if !duration.is_zero() || key == "loading_timeout" => duration,
             Some(_) => {
                 self.wrong::<()>(&["run", key], "expected a duration longer than nothing, such as \"120s\", \"2m\" or \"500ms\"");
                 default
@@ -107,6 +107,8 @@ impl Resolver<'_> {
             duration("connect_timeout", &raw.connect_timeout, Duration::from_secs(10)),
             duration("sample_timeout", &raw.sample_timeout, Duration::from_secs(15 * 60)),
         );
+        let loading_timeout =
+            duration("loading_timeout", &raw.loading_timeout, Duration::from_secs(10 * 60));
         let max_unscored = match &raw.max_unscored {
             None => MaxUnscored::Count(0),
             Some(number) => match (number.as_u64(), number.as_f64()) {
@@ -128,6 +130,7 @@ impl Resolver<'_> {
             idle_timeout,
             connect_timeout,
             sample_timeout,
+            loading_timeout,
             max_unscored,
             store: raw.store,
         }

@@ -53,9 +53,12 @@ pub struct Engine {
     /// Longest time to connect.
     #[serde(rename = "connect_timeout_ms", serialize_with = "milliseconds")]
     pub connect_timeout: Duration,
-    /// Longest time over all attempts of a sample.
+    /// Longest time over all attempts of a sample, but for what a loading server takes.
     #[serde(rename = "sample_timeout_ms", serialize_with = "milliseconds")]
     pub sample_timeout: Duration,
+    /// Longest time that a sample waits for a loading server; zero if it is not waited for.
+    #[serde(rename = "loading_timeout_ms", serialize_with = "milliseconds")]
+    pub loading_timeout: Duration,
     /// How many unscored samples do not make the run fail.
     pub max_unscored: MaxUnscored,
     /// What a finished sample stores.

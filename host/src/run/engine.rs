@@ -16,6 +16,7 @@ use super::{
     open::{self, Found, Surroundings},
     plan::{Unit, plan, units},
     recorder::{self, Note, RecordError, Recorded, Sinks},
+    retry::RetryPolicy,
     tally::Tally,
 };
 use crate::{
@@ -33,8 +34,13 @@ use crate::{
     task::resolve::Task,
 };
 
-/// Longest time that a backend gets to tidy up.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How a backend is asked to tidy up: once, and not for long.
+const RELEASE: RetryPolicy = RetryPolicy {
+    max_retries: 0,
+    attempt_timeout: Duration::from_secs(5),
+    sample_timeout: Duration::from_secs(5),
+    loading_timeout: Duration::ZERO,
+};
 
 /// Finished samples that wait for the recorder at most.
 const NOTES_AHEAD: usize = 1024;
@@ -117,7 +123,7 @@ pub async fn run(
 async fn release(backends: &[Arc<OpenBackend>]) {
     let each = backends
         .iter()
-        .map(|backend| ask_backend(&backend.instance, Request::Release, RELEASE_TIMEOUT, 1));
+        .map(|backend| ask_backend(&backend.instance, Request::Release, &RELEASE, &|_, _| {}));
     // A backend that cannot tidy up has answered its samples all the same.
     futures_util::future::join_all(each).await;
 }

@@ -2,6 +2,7 @@
 //! fetched, servers asked who they are. Everything that can fail before the first sample fails here.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
@@ -173,7 +174,7 @@ async fn bring_up(
         ));
     }
     let opened = open_one(backend, library, run, transport, redactor, around).await?;
-    introduce(opened, run.run.attempt_timeout).await
+    introduce(opened, around.printer).await
 }
 
 /// Finds a backend's plugin and checks what the run file says against its manifest.
@@ -301,6 +302,7 @@ async fn open_one(
             max_retries: run.run.max_retries,
             attempt_timeout: run.run.attempt_timeout,
             sample_timeout: run.run.sample_timeout,
+            loading_timeout: run.run.loading_timeout,
         },
         model: config.model.clone(),
         base_url: config.base_url.clone(),
@@ -314,7 +316,7 @@ async fn open_one(
 /// is for, is found out before the first sample.
 async fn introduce(
     mut backend: OpenBackend,
-    attempt_timeout: Duration,
+    printer: &Printer,
 ) -> Result<OpenBackend, BackendError> {
     let not_ready = |error: Error| BackendError::NotReady {
         backend: backend.id.clone(),
@@ -326,20 +328,31 @@ async fn introduce(
             ErrorKind::UnexpectedReply => {
                 "; is base_url that of a server which this plugin is for?"
             }
+            ErrorKind::Loading => "; run.loading_timeout says how long it is waited for",
             _ => "",
         },
         error,
     };
-    let attempts = if backend.retry.max_retries == 0 { 1 } else { 3 };
     // A plugin may load a model here, so this takes as long as an attempt at a sample may.
-    match ask_backend(&backend.instance, Request::Prepare, attempt_timeout, attempts).await {
+    let policy = RetryPolicy { max_retries: backend.retry.max_retries.min(2), ..backend.retry };
+    let told = Cell::new(false);
+    let waits = |error: &Error, _: Duration| {
+        if error.kind == ErrorKind::Loading && !told.replace(true) {
+            let longest = humantime::format_duration(policy.loading_timeout);
+            printer.note(&format!(
+                "backend `{}`: {}; it is waited for, {longest} at most",
+                backend.id, error.message
+            ));
+        }
+    };
+    match ask_backend(&backend.instance, Request::Prepare, &policy, &waits).await {
         Ok(_) => {}
         // A plugin without the SDK need not know of it: it has nothing to prepare.
         Err(error) if error.kind == ErrorKind::Unsupported => {}
         Err(error) => return Err(not_ready(error)),
     }
     let described =
-        ask_backend(&backend.instance, Request::Describe, attempt_timeout, attempts).await;
+        ask_backend(&backend.instance, Request::Describe, &policy, &waits).await;
     let description = match described {
         Ok(Answer::Description(description)) => description,
         Ok(_) => {
