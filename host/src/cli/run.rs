@@ -39,8 +39,12 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
         return fail(printer, &error, exit::PLUGIN);
     }
     // A mistake in the last file should not cost a run of the first.
-    let overrides =
-        Overrides { sets: args.sets.clone(), max_samples: args.max_samples, out: args.out.clone() };
+    let overrides = Overrides {
+        sets: args.sets.clone(),
+        max_samples: args.max_samples,
+        out: args.out.clone(),
+        profile: args.profile.clone(),
+    };
     let load = |path: &PathBuf| config::load(path, &overrides, &|name| env::var(name).ok());
     let files = match args.files.iter().map(load).collect::<Result<Vec<_>, _>>() {
         Ok(files) => files,

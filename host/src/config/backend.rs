@@ -11,6 +11,7 @@ use super::load::RunFile;
 use super::node::{Content, Node};
 use super::resolved::BaseUrl;
 use super::schema;
+use super::typed;
 use crate::secret::{Grants, Origin};
 
 /// What a configured backend is opened with.
@@ -153,8 +154,12 @@ fn plugin_config(
     if !schema.is_null() {
         let mut closed = schema.clone();
         schema::close(&mut closed);
-        match check::check(&config, &closed, &format!("{name}.config")) {
-            Ok(found) => problems.extend(found),
+        let (key, known) = (format!("{name}.config"), problems.len());
+        typed::convert(&mut config, &closed, &key, problems);
+        match check::check(&config, &closed, &key) {
+            // What cannot become what the schema wants is told already.
+            Ok(found) if problems.len() == known => problems.extend(found),
+            Ok(_) => {}
             Err(reason) => problems.push(Problem::new(
                 &node.place,
                 name,

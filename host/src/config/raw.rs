@@ -16,6 +16,9 @@ pub(crate) struct RawRun {
     pub name: Option<String>,
     /// Parent folder of run directories, relative to the current directory; `runs` by default.
     pub out: Option<PathBuf>,
+    /// The profile that is taken, one of `[profiles.NAME]`; `--profile NAME` overrides it. None by default, and
+    /// none if it is empty.
+    pub profile: Option<String>,
     /// Most samples of each task; all by default.
     #[schemars(range(min = 1))]
     pub max_samples: Option<u64>,

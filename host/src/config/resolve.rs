@@ -51,6 +51,7 @@ impl Resolver<'_> {
         let mut value = self.root.to_value();
         if let Some(map) = value.as_object_mut() {
             map.remove("task");
+            map.remove("profiles");
         }
         let mut raw: RawRun = self.read(value, &[])?;
         let engine = self.engine(&raw.run);
@@ -78,6 +79,7 @@ impl Resolver<'_> {
         self.groups(&groups, &ids);
         Some(RunConfig {
             name: raw.name.unwrap_or_else(|| stem.to_owned()),
+            profile: raw.profile,
             out: raw.out.unwrap_or_else(|| "runs".into()),
             max_samples: raw.max_samples,
             run: engine,

@@ -23,6 +23,8 @@ pub(crate) const MOCK: &str = "mock:";
 pub struct RunConfig {
     /// Name of the run.
     pub name: String,
+    /// The profile that was taken, if any; what it set is in place.
+    pub profile: Option<String>,
     /// Parent folder of run directories, relative to the current directory.
     pub out: PathBuf,
     /// Most samples of each task.

@@ -35,9 +35,9 @@ pub fn render(summary: &Summary) -> String {
             right(result.samples.unscored.to_string()),
         ];
         row.extend(
-            metrics
-                .iter()
-                .map(|name| right(result.metrics.get(*name).map_or_else(|| NONE.to_owned(), entry))),
+            metrics.iter().map(|name| {
+                right(result.metrics.get(*name).map_or_else(|| NONE.to_owned(), entry))
+            }),
         );
         row.push(right(latency(result)));
         row.push(right(format!("{:.1}", result.samples_per_second)));
@@ -208,7 +208,8 @@ mod tests {
             results,
             groups: Vec::new(),
         };
-        let priced = render(&summary(vec![result("a", 1.0, None), result("b", 1.0, Some((1.0, 10)))]));
+        let priced =
+            render(&summary(vec![result("a", 1.0, None), result("b", 1.0, Some((1.0, 10)))]));
         assert!(priced.contains("cost (est.)") && priced.contains("$1.00"), "{priced}");
         let mocked = [("a", true), ("b", false), ("a", true)]
             .map(|(backend, mock)| TaskResult { mock, ..result(backend, 1.0, None) });

@@ -40,8 +40,7 @@ pub struct Finished {
 /// Asks a sample until it is answered, or no attempt is left.
 pub async fn execute(work: Work, notes: &mpsc::Sender<Note>) -> Finished {
     let started = Instant::now();
-    let mut asked =
-        Asked { attempts: 0, timing: Timing::default(), failures: Failures::default() };
+    let mut asked = Asked { attempts: 0, timing: Timing::default(), failures: Failures::default() };
     let result = ask_all(&work, started, &mut asked, notes).await;
     let (task, rendered) = (&work.unit.task, &work.prepared.rendered);
     let result = match result {

@@ -351,8 +351,7 @@ async fn introduce(
         Err(error) if error.kind == ErrorKind::Unsupported => {}
         Err(error) => return Err(not_ready(error)),
     }
-    let described =
-        ask_backend(&backend.instance, Request::Describe, &policy, &waits).await;
+    let described = ask_backend(&backend.instance, Request::Describe, &policy, &waits).await;
     let description = match described {
         Ok(Answer::Description(description)) => description,
         Ok(_) => {

@@ -208,9 +208,26 @@ mod tests {
     #[test]
     fn a_loading_server_is_waited_for_until_its_budget_is_spent() {
         let table: &[(&str, &[(Option<u64>, u64, Option<u64>)])] = &[
-            ("doubling to a cap", &[(None, 40, Some(500)), (None, 41, Some(1000)), (None, 42, Some(2000)), (None, 43, Some(4000)), (None, 44, Some(8000)), (None, 50, Some(15_000)), (None, 70, Some(15_000))]),
-            ("a last look at the end", &[(None, 0, Some(500)), (None, 99, Some(1000)), (None, 100, None)]),
-            ("its own wish", &[(Some(20), 0, Some(20_500)), (Some(20), 60, Some(21_000)), (Some(20), 95, None)]),
+            (
+                "doubling to a cap",
+                &[
+                    (None, 40, Some(500)),
+                    (None, 41, Some(1000)),
+                    (None, 42, Some(2000)),
+                    (None, 43, Some(4000)),
+                    (None, 44, Some(8000)),
+                    (None, 50, Some(15_000)),
+                    (None, 70, Some(15_000)),
+                ],
+            ),
+            (
+                "a last look at the end",
+                &[(None, 0, Some(500)), (None, 99, Some(1000)), (None, 100, None)],
+            ),
+            (
+                "its own wish",
+                &[(Some(20), 0, Some(20_500)), (Some(20), 60, Some(21_000)), (Some(20), 95, None)],
+            ),
             ("more than there is", &[(Some(101), 0, None)]),
         ];
         for (name, steps) in table {
@@ -228,14 +245,18 @@ mod tests {
         let mut failures = Failures::default();
         let none = RetryPolicy { max_retries: 0, ..POLICY };
         for at in [0, 30, 60] {
-            assert!(none.next(&mut failures, &failed(ErrorKind::Loading, Some(20), at), 0.0).is_some());
+            assert!(
+                none.next(&mut failures, &failed(ErrorKind::Loading, Some(20), at), 0.0).is_some()
+            );
         }
         // Three attempts of a second, and three waits of twenty.
         assert_eq!(none.left(&failures, seconds(90)), seconds(600 - 90 + 63));
         let mut failures = Failures::default();
         assert!(POLICY.next(&mut failures, &failed(ErrorKind::Loading, None, 0), 0.0).is_some());
         for _ in 0..3 {
-            assert!(POLICY.next(&mut failures, &failed(ErrorKind::Timeout, None, 5), 0.0).is_some());
+            assert!(
+                POLICY.next(&mut failures, &failed(ErrorKind::Timeout, None, 5), 0.0).is_some()
+            );
         }
         assert!(POLICY.next(&mut failures, &failed(ErrorKind::Timeout, None, 5), 0.0).is_none());
     }
