@@ -10,6 +10,7 @@ mod node;
 mod overrides;
 mod profile;
 mod raw;
+mod reopen;
 mod resolve;
 mod resolved;
 mod schema;
@@ -22,6 +23,7 @@ pub use env::Variables;
 pub use error::{ConfigError, Place, Problem};
 pub use load::{Overrides, RunFile, load};
 pub use raw::{Isolation, Store};
+pub use reopen::reopen;
 pub use resolved::{
     BackendConfig, BaseUrl, Engine, GroupConfig, MaxUnscored, RunConfig, TaskConfig,
 };

@@ -13,6 +13,7 @@ pub mod mock;
 pub mod open;
 pub mod plan;
 pub mod recorder;
+pub mod release;
 pub mod request;
 pub mod retry;
 pub mod tally;
