@@ -5,6 +5,7 @@ mod plugin;
 mod release;
 mod run;
 mod run_mock;
+mod task;
 
 pub use args::Args;
 
@@ -40,6 +41,7 @@ pub fn main() -> u8 {
     match args.command {
         args::Command::Run(command) => run::main(&command, &printer),
         args::Command::Release(command) => release::main(&command, &printer),
+        args::Command::Task(command) => task::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),
     }
 }
