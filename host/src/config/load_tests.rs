@@ -215,6 +215,12 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "demo.toml:16: backend.small.asset.model.sha256: expected a SHA-256 as 64 hex digits, found \"8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"",
         ),
         (
+            "sha256 = \"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"",
+            "",
+            &[],
+            "demo.toml:14: backend.small.asset.model.sha256: is required and missing; only a local `path` is taken as it is",
+        ),
+        (
             "m.gguf\"\nsha",
             "../m.gguf\"\nsha",
             &[],
@@ -682,4 +688,12 @@ fn a_run_without_a_file_takes_a_backends_keys_as_they_are() {
         let error = load(&[set]).map(|_| ()).unwrap_err();
         assert!(error.starts_with(expected), "{error}");
     }
+}
+
+#[test]
+fn a_local_asset_needs_nothing_but_its_path() {
+    let set = "backend.small.asset={prices = {sources = [{path = \"/data/prices.json\"}]}}";
+    let config = load_text(GOOD, &[set]).1.unwrap().config;
+    let asset = &config.backends[1].assets["prices"];
+    assert_eq!((asset.name.as_str(), asset.sha256), ("prices.json", None));
 }
