@@ -10,6 +10,7 @@
 mod authors;
 mod bad_input;
 mod discovery;
+mod garbled;
 mod generating;
 mod likelihood;
 mod loading;
@@ -19,10 +20,13 @@ mod named;
 mod output;
 mod profiles;
 mod recorded;
+mod resources;
+mod run_files;
 mod secrets;
 mod servers;
 mod stopping;
 mod together;
+mod vendors;
 
 use host_tests::{
     fake_tgi::FakeTgi,
