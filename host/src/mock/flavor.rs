@@ -2,29 +2,36 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{exchange::Wire, flavors::tgi::Tgi};
+use super::{
+    exchange::Wire,
+    flavors::{sglang::Sglang, tgi::Tgi},
+};
 
 /// A vendor's wire. Its name is the first part of the path at which the mock serves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flavor {
     /// Text Generation Inference 3.3.
     Tgi,
+    /// SGLang 0.5.
+    Sglang,
 }
 
 impl Flavor {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Tgi];
+    pub const ALL: [Self; 2] = [Self::Tgi, Self::Sglang];
 
     /// As it is typed, and as it stands in a path.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tgi => "tgi",
+            Self::Sglang => "sglang",
         }
     }
 
     pub(crate) fn wire(self) -> &'static dyn Wire {
         match self {
             Self::Tgi => &Tgi,
+            Self::Sglang => &Sglang,
         }
     }
 }

@@ -2,4 +2,5 @@
 //! other.
 
 mod compatible;
+pub(crate) mod sglang;
 pub(crate) mod tgi;
