@@ -2,5 +2,6 @@
 //! other.
 
 mod compatible;
+pub(crate) mod ollama;
 pub(crate) mod sglang;
 pub(crate) mod tgi;
