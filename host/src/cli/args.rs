@@ -1,8 +1,12 @@
 //! What may be typed.
 
+mod mock;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+
+pub use mock::MockArgs;
 
 /// Evaluates language models through vendor backends that are plugins.
 ///
@@ -35,6 +39,8 @@ pub enum Command {
     /// Look at plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Serve every vendor's wire from a model that is made up, with faults on cue.
+    Mock(MockArgs),
 }
 
 /// Where plugins are looked for.

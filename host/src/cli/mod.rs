@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Each parses, calls, and prints through the printer alone.
 
 mod args;
+mod mock;
 mod plugin;
 mod release;
 mod run;
@@ -43,6 +44,7 @@ pub fn main() -> u8 {
         args::Command::Release(command) => release::main(&command, &printer),
         args::Command::Task(command) => task::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),
+        args::Command::Mock(command) => mock::main(&command, &printer),
     }
 }
 

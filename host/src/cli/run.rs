@@ -155,7 +155,7 @@ pub(super) fn surroundings<'a>(
 }
 
 /// Waits for Ctrl-C, or for a signal that a scheduler or a closed terminal sends. False if none can be heard.
-async fn asked_to_stop() -> bool {
+pub(super) async fn asked_to_stop() -> bool {
     let (Ok(mut terminate), Ok(mut hang_up)) =
         (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
     else {
