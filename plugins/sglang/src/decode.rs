@@ -190,11 +190,12 @@ pub fn success<'a, T: Deserialize<'a>>(reply: &'a Reply) -> Result<T> {
 /// As for [`success`]; `unexpected_reply` if there are not as many as `expected`.
 pub fn outputs(reply: &Reply, expected: usize) -> Result<Vec<Output<'_>>> {
     let is_list = reply.body().trim_ascii_start().starts_with(b"[");
-    let outputs = if is_list { success(reply)? } else { vec![success(reply)?] };
+    let outputs: Vec<Output<'_>> = if is_list { success(reply)? } else { vec![success(reply)?] };
+    let is_complete = outputs.iter().all(|output| output.meta_info.is_some());
+    if let Some(error) = (!is_complete).then(|| failure::in_body(reply.body())).flatten() {
+        return Err(error);
+    }
     if outputs.len() != expected {
-        if let Some(error) = failure::in_body(reply.body()) {
-            return Err(error);
-        }
         let message = format!("{} answers came where {expected} were asked for", outputs.len());
         return Err(Error::unexpected(message).with_excerpt(reply.body()));
     }
