@@ -1,12 +1,12 @@
-//! Requests as SGLang's native routes take them (wire.md 3.1 and 3.2; python/sglang/srt/managers/io_struct.py,
-//! `GenerateReqInput`, and srt/entrypoints/openai/protocol.py, `TokenizeRequest`, version 0.5.23).
+//! Requests as `/generate` takes them (wire.md 3.2; python/sglang/srt/managers/io_struct.py, `GenerateReqInput`,
+//! version 0.5.23).
 //!
 //! Pure: borrows prompts and configuration, sends nothing. At the top level SGLang ignores unknown keys silently,
 //! so every key here is spelt by a typed field.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
-use plugin_api::{Changed, Error, Generate, Message, Part, Result};
+use plugin_api::{Changed, Error, Generate, Result};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -315,83 +315,6 @@ pub fn scoring<'b>(config: &'b Config, inputs: &[&'b Input<'_>], starts: Vec<usi
         top_logprobs_num: Some(1),
         ..options.body(inputs, OneOrMany::One(Sampling::scoring()))
     }
-}
-
-/// Body of `/tokenize` for texts: the answer has a list of ids for each.
-#[derive(Debug, Serialize)]
-pub struct TokenizeBody<'a> {
-    prompt: &'a [&'a str],
-    add_special_tokens: bool,
-}
-
-/// The body that asks for the tokens of texts.
-pub const fn tokenize<'a>(texts: &'a [&'a str], add_special_tokens: bool) -> TokenizeBody<'a> {
-    TokenizeBody { prompt: texts, add_special_tokens }
-}
-
-/// Body of `/detokenize`.
-#[derive(Debug, Serialize)]
-pub struct DetokenizeBody<'a> {
-    tokens: &'a [u32],
-    skip_special_tokens: bool,
-}
-
-/// The body that asks for the text of tokens, special ones included.
-pub const fn detokenize(tokens: &[u32]) -> DetokenizeBody<'_> {
-    DetokenizeBody { tokens, skip_special_tokens: false }
-}
-
-/// Body of `/v1/tokenize` for a conversation.
-#[derive(Debug, Serialize)]
-pub struct ChatBody<'a> {
-    messages: Vec<ChatMessage<'a>>,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    chat_template_kwargs: &'a Map<String, Value>,
-}
-
-#[derive(Debug, Serialize)]
-struct ChatMessage<'a> {
-    role: &'a str,
-    content: Text<'a>,
-}
-
-/// The text parts of one message, written as one string.
-#[derive(Debug)]
-struct Text<'a>(&'a [Part<'a>]);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|part| match part {
-            Part::Text(text) => f.write_str(text),
-            Part::Image { .. } => Ok(()),
-        })
-    }
-}
-
-impl Serialize for Text<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// The body that asks for the tokens of a conversation, the turn of the assistant opened.
-///
-/// # Errors
-/// `unsupported` if a message holds an image.
-pub fn chat<'a>(
-    messages: &'a [Message<'a>],
-    template: &'a Map<String, Value>,
-) -> Result<ChatBody<'a>> {
-    let messages = messages
-        .iter()
-        .map(|message| {
-            if message.content.iter().any(|part| matches!(part, Part::Image { .. })) {
-                return Err(Error::unsupported("images in chat messages"));
-            }
-            Ok(ChatMessage { role: &message.role, content: Text(&message.content) })
-        })
-        .collect::<Result<_>>()?;
-    Ok(ChatBody { messages, chat_template_kwargs: template })
 }
 
 fn change(parameter: &str, detail: String) -> Changed {

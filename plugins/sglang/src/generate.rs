@@ -12,7 +12,8 @@ use plugin_api::{
 
 use crate::{
     Sglang,
-    decode::{self, Answered, Asked},
+    choice::{self, Answered, Asked},
+    decode,
     encode::{self, Generation, Input},
     failure,
     stream::{self, Collector, Ended, Frame},
@@ -41,7 +42,7 @@ impl Sglang {
             let reply = io.send(call).await?;
             decode::outputs(&reply, choices)?
                 .into_iter()
-                .map(|output| decode::answered(output, &asked).map_err(|e| shown(e, reply.body())))
+                .map(|output| choice::answered(output, &asked).map_err(|e| shown(e, reply.body())))
                 .collect::<Result<_>>()?
         };
         Ok(self.completion(generation, answers))
@@ -152,7 +153,7 @@ impl Sglang {
         let reply = io.send(self.post("/generate", &body)?).await?;
         let outputs = decode::outputs(&reply, batch.len())?;
         for ((item, (generation, input)), output) in items.into_iter().zip(batch).zip(outputs) {
-            let answered = decode::answered(output, &asked(&generation, &input));
+            let answered = choice::answered(output, &asked(&generation, &input));
             let answer = answered.map(|answered| self.completion(generation, vec![answered]));
             answers.put(item, answer.map_err(|error| shown(error, reply.body())));
         }

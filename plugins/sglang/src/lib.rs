@@ -1,7 +1,7 @@
 //! SGLang as a plugin: its native `/generate`, alone, streamed and in batches, and log-likelihood from the prompt's
 //! log-probabilities.
 //!
-//! Here requests become calls and replies answers; what they look like is [`encode`]'s and [`decode`]'s business.
+//! Here requests become calls and replies answers; what they look like is the business of [`encode`], [`tokens`] and [`decode`].
 //! Nothing here retries, waits or reads a clock. The server's routes are used as of version 0.5.23.
 //!
 //! Text goes to the server as text, so that its tokenizer adds BOS as it does for everyone, unless
@@ -9,6 +9,7 @@
 //! always sends ids, cut at the boundary as lm-eval cuts them.
 
 pub mod chat;
+pub mod choice;
 pub mod config;
 pub mod decode;
 pub mod encode;
@@ -18,6 +19,7 @@ pub mod likelihood;
 pub mod sampling;
 mod scoring;
 pub mod stream;
+pub mod tokens;
 
 use std::{borrow::Cow, sync::OnceLock};
 
@@ -191,7 +193,7 @@ impl Sglang {
 
     /// Token ids of texts, a list for each.
     async fn tokens(&self, texts: &[&str], special: bool, io: &Io) -> Result<Vec<Vec<u32>>> {
-        let body = encode::tokenize(texts, special);
+        let body = tokens::tokenize(texts, special);
         let reply = io.send(self.post("/tokenize", &body)?).await?;
         let Tokens { tokens } = decode::success::<Tokens<Vec<Vec<u32>>>>(&reply)?;
         if tokens.len() != texts.len() {
@@ -209,7 +211,7 @@ impl Sglang {
         template: &Map<String, Value>,
         io: &Io,
     ) -> Result<Vec<u32>> {
-        let body = encode::chat(messages, template)?;
+        let body = tokens::chat(messages, template)?;
         let reply = io.send(self.post("/v1/tokenize", &body)?).await?;
         let ids = decode::success::<Tokens<Vec<u32>>>(&reply).map_err(chat::refused)?.tokens;
         if ids.is_empty() {
@@ -222,7 +224,7 @@ impl Sglang {
 
     /// The text of tokens, special ones included.
     async fn text_of(&self, ids: &[u32], io: &Io) -> Result<String> {
-        let reply = io.send(self.post("/detokenize", &encode::detokenize(ids))?).await?;
+        let reply = io.send(self.post("/detokenize", &tokens::detokenize(ids))?).await?;
         Ok(decode::success::<Detokenized<'_>>(&reply)?.text.into_owned())
     }
 }

@@ -6,7 +6,10 @@
 
 use plugin_api::{Error, ErrorKind, Likelihood, Result};
 
-use crate::decode::{self, Entry, Output};
+use crate::{
+    choice,
+    decode::{Entry, Output},
+};
 
 /// Tokens to score after others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +89,9 @@ pub fn windows(ids: &[u32], from: usize, most: usize) -> Vec<Sequence> {
     windows
 }
 
+/// How far above 0 rounding may lift a log-probability; what lies higher is none.
+const ROUNDING: f64 = 0.01;
+
 /// The likelihood of one sequence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scored {
@@ -102,7 +108,7 @@ pub struct Scored {
 /// if the lists are not those of these tokens. Never a score of a part.
 pub fn scored(ids: &[u32], from: usize, start: usize, output: &Output<'_>) -> Result<Scored> {
     let meta = output.meta()?;
-    decode::uncut(Some(ids.len()), meta.prompt_tokens)?;
+    choice::uncut(Some(ids.len()), meta.prompt_tokens)?;
     let entries = meta
         .input_token_logprobs
         .as_deref()
@@ -130,6 +136,9 @@ pub fn scored(ids: &[u32], from: usize, start: usize, output: &Output<'_>) -> Re
     }
     let own = entries.get(skip..).filter(|own| !own.is_empty());
     let own = own.ok_or_else(|| Error::unexpected("no log-probability came for what is scored"))?;
+    if own.iter().filter_map(|entry| entry.0).any(|logprob| logprob > ROUNDING) {
+        return Err(Error::unexpected("a log-probability above 0"));
+    }
     Ok(Scored {
         logprobs: own.iter().map(|entry| entry.0).collect(),
         greedy: greedy(sent, skip, meta.input_top_logprobs.as_deref())?,
@@ -158,16 +167,18 @@ fn greedy(
             sent.len()
         )));
     }
-    let positions = sent.iter().zip(top).skip(skip);
+    let verdicts: Vec<Option<bool>> = sent
+        .iter()
+        .zip(top)
+        .skip(skip)
+        .map(|(id, top)| Some(top.as_deref()?.first()?.1 == i64::from(*id)))
+        .collect();
     // A position without a likeliest token leaves it open, unless another decides.
-    let verdicts = positions.map(|(id, top)| {
-        top.as_deref().and_then(<[_]>::first).map(|first| first.1 == i64::from(*id))
-    });
-    Ok(verdicts.fold(Some(true), |all, one| match (all, one) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (Some(true), Some(true)) => Some(true),
-        _ => None,
-    }))
+    Ok(if verdicts.contains(&Some(false)) {
+        Some(false)
+    } else {
+        verdicts.into_iter().try_fold(true, |all, one| Some(all && one?))
+    })
 }
 
 impl Scored {

@@ -8,7 +8,10 @@
 use plugin_api::{Changed, Choice, Error, ErrorKind, Result, TokenLogprob, Usage};
 use wire::stop;
 
-use crate::decode::{self, Answered, Asked, Count, Meta, Output};
+use crate::{
+    choice::{self, Answered, Asked},
+    decode::{Count, Meta, Output},
+};
 
 /// What one event of a stream is.
 #[derive(Debug)]
@@ -103,7 +106,7 @@ impl<'s> Collector<'s> {
         if self.ended.is_some() {
             return Ok(());
         }
-        decode::uncut(self.asked.prompt_tokens, meta.prompt_tokens)?;
+        choice::uncut(self.asked.prompt_tokens, meta.prompt_tokens)?;
         self.mode = self.mode_with(output, meta);
         if let Some(text) = output.text.as_deref() {
             self.add_text(text);
@@ -200,7 +203,7 @@ impl<'s> Collector<'s> {
             ));
         };
         let tokens =
-            decode::token_logprobs(tokens, meta.output_top_logprobs.as_deref().unwrap_or_default());
+            choice::token_logprobs(tokens, meta.output_top_logprobs.as_deref().unwrap_or_default());
         if self.mode == Mode::Incremental {
             self.tokens.extend(tokens);
         } else {
@@ -212,13 +215,13 @@ impl<'s> Collector<'s> {
     fn end(&mut self, meta: &Meta<'_>, cut: Option<usize>) -> Result<Ended> {
         let finish = meta.finish_reason.as_ref();
         let changed = match finish {
-            Some(finish) => decode::shortened(finish, meta, &self.asked)?,
+            Some(finish) => choice::shortened(finish, meta, &self.asked)?,
             None => None,
         };
         let tokens = self.asked.logprobs.then(|| std::mem::take(&mut self.tokens));
         Ok(Ended {
-            choice: decode::finished(self.text.clone(), cut, finish, tokens),
-            usage: decode::usage(meta),
+            choice: choice::finished(self.text.clone(), cut, finish, tokens),
+            usage: choice::usage(meta),
             changed,
             by_server: finish.is_some(),
         })

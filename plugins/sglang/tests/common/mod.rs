@@ -1,11 +1,15 @@
-//! What the tests share: the golden files, and a fake server's judgement of requests, stricter than the real one's.
+//! What the tests share: the golden files, a fake server's judgement of requests, stricter than the real one's, and
+//! sessions driven by hand.
 
 #![allow(
     dead_code,
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "a test fails by panicking, and not every test file uses all of this"
 )]
+
+pub(crate) mod drive;
 
 use serde_json::{Map, Value};
 
