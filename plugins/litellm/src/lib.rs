@@ -6,3 +6,4 @@ pub mod call;
 mod conversation;
 pub mod gemini;
 mod parameters;
+pub mod prices;
