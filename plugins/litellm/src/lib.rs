@@ -18,6 +18,7 @@ pub mod normalise;
 pub mod open;
 pub mod openai;
 mod parameters;
+pub mod prices;
 pub mod provider;
 mod request;
 pub mod score;
