@@ -32,7 +32,7 @@ use std::{
 use plugin_api::{
     Backend, Changed, Completion, Description, Error, ErrorKind, Generate, Health, Host,
     HttpRequest, Io, Likelihood, Limits, Loglikelihood, Reply, Result, Rolling, SseParser, Stream,
-    Usage, export_plugin, join_all,
+    export_plugin, join_all,
 };
 use serde_json::{Map, Value};
 use wire::openai::{Reading, limits};
@@ -43,6 +43,7 @@ use crate::{
     call::{Collect, Encoded},
     config::Config,
     key::Keys,
+    prices::Prices,
     provider::Provider,
     score::Server,
 };
@@ -62,6 +63,7 @@ pub struct Litellm {
     /// Vendor parameters where a request names none.
     defaults: Map<String, Value>,
     keys: Keys,
+    prices: Prices,
     /// Who the server is, once it was asked.
     server: OnceLock<Option<Server>>,
     /// The server was found to have no route that tokenises.
@@ -149,7 +151,9 @@ impl Backend for Litellm {
             engine: Some(self.provider.id.clone()),
             context_tokens: server
                 .and_then(|server| server.context_tokens)
-                .or(self.config.max_model_length.map(u64::from)),
+                .or(self.config.max_model_length.map(u64::from))
+                .or_else(|| self.prices.window(&self.provider.id, self.family())?.input_tokens),
+            prices: Some(self.prices.name().to_owned()),
             bos: own.then(|| {
                 let added = self.config.add_special_tokens;
                 if added { "as the server's tokenizer adds it" } else { "none" }.to_owned()
@@ -212,6 +216,8 @@ impl Litellm {
             reader.decode(&reply, &stop).map_err(|error| self.keys.explain(error))?
         };
         completion.changed.splice(0..0, changed);
+        let cost = self.prices.cost_usd_nanos(&self.provider.id, self.family(), &completion.usage);
+        completion.usage.cost_usd_nanos = cost;
         Ok(completion)
     }
 
@@ -357,12 +363,13 @@ fn merged(answers: Vec<Result<Completion>>) -> Result<Completion> {
     for answer in answers {
         let answer = answer?;
         whole.choices.extend(answer.choices);
-        let Usage { prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, .. } =
-            answer.usage;
-        add(&mut whole.usage.prompt_tokens, prompt_tokens);
-        add(&mut whole.usage.completion_tokens, completion_tokens);
-        add(&mut whole.usage.cached_tokens, cached_tokens);
-        add(&mut whole.usage.reasoning_tokens, reasoning_tokens);
+        let (sum, usage) = (&mut whole.usage, answer.usage);
+        add(&mut sum.prompt_tokens, usage.prompt_tokens);
+        add(&mut sum.completion_tokens, usage.completion_tokens);
+        add(&mut sum.cached_tokens, usage.cached_tokens);
+        add(&mut sum.reasoning_tokens, usage.reasoning_tokens);
+        // A sum without one of its parts would be too small.
+        sum.cost_usd_nanos = sum.cost_usd_nanos.zip(usage.cost_usd_nanos).map(|(a, b)| a + b);
         for change in answer.changed {
             if !whole.changed.contains(&change) {
                 whole.changed.push(change);

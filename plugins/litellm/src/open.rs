@@ -1,6 +1,6 @@
 //! From a backend's table in the run file to a backend: provider, address, key, and what its codec is told.
 //!
-//! Does no I/O. What cannot work is refused here, with the way out, before the first sample.
+//! Does no I/O but to read the file of prices that the host grants. What cannot work is refused here, with the way out, before the first sample.
 
 use std::sync::{OnceLock, atomic::AtomicBool};
 
@@ -17,6 +17,7 @@ use crate::{
     key::Keys,
     openai,
     parameters::invalid,
+    prices::Prices,
     provider::{self, Provider},
     table::{Flavor, Table, ThinkingSwitch},
 };
@@ -53,6 +54,7 @@ pub(crate) fn open(config: Config, host: &Host) -> Result<Litellm> {
     let wire = wire(&config, &provider, &model)?;
     let defaults = defaults(&config, &provider)?;
     let headers = headers(&config, &provider, &base, host);
+    let prices = prices(host)?;
     Ok(Litellm {
         config,
         provider,
@@ -63,9 +65,18 @@ pub(crate) fn open(config: Config, host: &Host) -> Result<Litellm> {
         headers,
         defaults,
         keys,
+        prices,
         server: OnceLock::new(),
         no_tokenize: AtomicBool::new(false),
     })
+}
+
+/// LiteLLM's own file of prices, if the run file grants one as the asset `prices`; else the table that is compiled in.
+fn prices(host: &Host) -> Result<Prices> {
+    let Some(path) = host.asset("prices") else { return Prices::builtin() };
+    let bytes = std::fs::read(path)
+        .map_err(|error| invalid(format!("the asset `prices` cannot be read: {error}")))?;
+    Prices::litellm_json(&bytes)
 }
 
 /// Where the requests go: the run file's word, else the environment's, else the provider's own address. A variable that

@@ -49,12 +49,15 @@ impl Litellm {
             reason = "saturates; the factor is 1 or more"
         )]
         let wide = (f64::from(wanted) * factor).ceil() as u32;
-        let most = self.config.max_model_length.unwrap_or(u32::MAX);
+        // Widening stops at what the model can give; what was asked for is never cut by a table.
+        let table = self.prices.window(&self.provider.id, family).and_then(|w| w.output_tokens);
+        let table = table.and_then(|most| u32::try_from(most).ok()).map(|most| most.max(wanted));
+        let most = self.config.max_model_length.or(table).unwrap_or(u32::MAX);
         let now = wide.min(most);
         if now != wanted {
-            let why = match (now > wanted, now == most) {
-                (true, false) => "reasoning is part of the budget (reasoning_budget_factor)",
-                (true, true) => "reasoning is part of the budget, up to max_model_length",
+            let why = match (now > wanted, now == wide) {
+                (true, true) => "reasoning is part of the budget (reasoning_budget_factor)",
+                (true, false) => "reasoning is part of the budget, up to what the model takes",
                 (false, _) => "max_model_length",
             };
             notes.push(change("max_tokens", format!("{now} instead of {wanted}: {why}")));
