@@ -8,9 +8,8 @@ use std::borrow::Cow;
 use plugin_api::{Choice, FinishReason, Reply, Result, TokenLogprob, Usage, message::Str};
 use serde::Deserialize;
 
-use wire::stop;
-
-use crate::failure;
+use super::failure;
+use crate::stop;
 
 /// Reply of `/generate`.
 #[derive(Debug, Deserialize)]

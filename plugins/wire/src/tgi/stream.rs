@@ -9,12 +9,11 @@ use std::borrow::Cow;
 use plugin_api::{Choice, Error, ErrorKind, Result, TokenLogprob, Usage, message::Str};
 use serde::Deserialize;
 
-use wire::stop;
-
-use crate::{
+use super::{
     decode::{self, Details, Token},
     failure,
 };
+use crate::stop;
 
 /// Collects the events of one stream.
 #[derive(Debug)]
