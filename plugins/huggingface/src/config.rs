@@ -73,6 +73,10 @@ pub struct Config {
     /// Further fields of the body, sent as they stand. Chat completions only.
     #[serde(default)]
     pub extra_body: Map<String, Value>,
+    /// Asks for each of several choices by a request of its own (default: false), for providers that do not know
+    /// `n`. Chat completions only: text generation always does.
+    #[serde(default)]
+    pub separate_choices: Option<bool>,
     /// Typical decoding where a request does not say; 1 is off. Text generation only.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]

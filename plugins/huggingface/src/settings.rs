@@ -48,6 +48,8 @@ pub struct ChatDefaults {
     pub reasoning_effort: Option<String>,
     /// Sent as it stands.
     pub extra_body: Map<String, Value>,
+    /// Whether each choice is a request of its own.
+    pub separate_choices: bool,
 }
 
 /// The router of Inference Providers.
@@ -384,6 +386,7 @@ impl Config {
             repetition_penalty: self.repetition_penalty,
             reasoning_effort: self.reasoning_effort.clone(),
             extra_body: self.extra_body.clone(),
+            separate_choices: self.separate_choices.unwrap_or(false),
         }
     }
 
@@ -439,6 +442,7 @@ impl Config {
             ("min_p", self.min_p.is_some()),
             ("reasoning_effort", self.reasoning_effort.is_some()),
             ("extra_body", !self.extra_body.is_empty()),
+            ("separate_choices", self.separate_choices.is_some()),
         ];
         let management = self.keys_of_management();
         // An endpoint may turn out to be of either kind, so it takes the values of both.
