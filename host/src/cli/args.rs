@@ -27,6 +27,8 @@ pub struct Args {
 pub enum Command {
     /// Run one or more run files.
     Run(RunArgs),
+    /// Free what the backends of a run still hold outside, after it was killed: a rented machine, say.
+    Release(ReleaseArgs),
     /// Look at plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -62,6 +64,17 @@ pub struct RunArgs {
     /// Do not run if any plugin file is refused.
     #[arg(long)]
     pub strict: bool,
+}
+
+/// `host release`.
+#[derive(Debug, clap::Args)]
+pub struct ReleaseArgs {
+    /// The run's directory.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Where plugins are looked for.
+    #[command(flatten)]
+    pub plugins: PluginDirs,
 }
 
 /// `host plugin`.

@@ -2,6 +2,7 @@
 
 mod args;
 mod plugin;
+mod release;
 mod run;
 
 pub use args::Args;
@@ -37,6 +38,7 @@ pub fn main() -> u8 {
     });
     match args.command {
         args::Command::Run(command) => run::main(&command, &printer),
+        args::Command::Release(command) => release::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),
     }
 }

@@ -101,6 +101,18 @@ async fn drive(file: &RunFile, discovery: &Discovery, printer: &Printer) -> Resu
         Mode::Json => Box::new(Lines(printer.clone())),
         _ => Box::new(Progress::new(printer.clone())),
     };
+    let variable = |name: &str| env::var(name).ok();
+    let around = surroundings(&variable, printer);
+    let result = engine::run(file, discovery, &around, vec![reporter], stop).await;
+    interrupt.abort();
+    result.map_err(|error| Failed { exit_code: error.exit_code(), error: error.into() })
+}
+
+/// What the process gives to opening backends.
+pub(super) fn surroundings<'a>(
+    variable: &'a dyn Fn(&str) -> Option<String>,
+    printer: &'a Printer,
+) -> Surroundings<'a> {
     let shown = printer.clone();
     let progress = move |now: asset::Progress<'_>| {
         let mib = |bytes: u64| bytes / (1 << 20);
@@ -112,16 +124,13 @@ async fn drive(file: &RunFile, discovery: &Discovery, printer: &Printer) -> Resu
             }
         }
     };
-    let around = Surroundings {
-        variable: &|name| env::var(name).ok(),
+    Surroundings {
+        variable,
         home: env::var_os("HOME").map(PathBuf::from),
         cache: asset::cache_dir(&|name| env::var_os(name)),
         progress: Arc::new(progress),
         printer,
-    };
-    let result = engine::run(file, discovery, &around, vec![reporter], stop).await;
-    interrupt.abort();
-    result.map_err(|error| Failed { exit_code: error.exit_code(), error: error.into() })
+    }
 }
 
 /// Waits for Ctrl-C, or for a signal that a scheduler or a closed terminal sends. False if none can be heard.

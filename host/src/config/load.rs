@@ -1,6 +1,6 @@
 //! One run file from its path to what it means: read, expand, merge task files, override, check, resolve.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -34,6 +34,8 @@ pub struct RunFile {
     /// BLAKE3 of the canonical JSON of `config` without `out`, in lower-case hex: where results are
     /// written changes none of them.
     pub config_blake3: String,
+    /// The folder of the file, which its paths are relative to.
+    pub folder: PathBuf,
     /// As typed, with places, for errors that come later.
     pub(super) root: Node,
 }
@@ -77,7 +79,8 @@ pub fn load(
     if let Some(map) = value.as_object_mut() {
         map.remove("out");
     }
-    Ok(RunFile { config, config_blake3: canonical::digest(&value), root })
+    let config_blake3 = canonical::digest(&value);
+    Ok(RunFile { config, config_blake3, folder: run_dir.to_owned(), root })
 }
 
 fn parse_sets(overrides: &Overrides, problems: &mut Vec<Problem>) -> Vec<Set> {

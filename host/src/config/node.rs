@@ -36,6 +36,24 @@ impl Node {
         Self { content: Content::Table(Table::new()), place: place.clone() }
     }
 
+    /// A JSON value as a tree that was written in one place. Nulls, which a run file cannot hold, are left out.
+    pub(crate) fn from_value(value: &Value, place: &Place) -> Self {
+        let content = match value {
+            Value::Array(items) => {
+                Content::Array(items.iter().map(|item| Self::from_value(item, place)).collect())
+            }
+            Value::Object(object) => Content::Table(
+                object
+                    .iter()
+                    .filter(|(_, item)| !item.is_null())
+                    .map(|(key, item)| (key.clone(), Self::from_value(item, place)))
+                    .collect(),
+            ),
+            scalar => Content::Scalar(scalar.clone()),
+        };
+        Self { content, place: place.clone() }
+    }
+
     pub(crate) fn as_table(&self) -> Option<&Table> {
         if let Content::Table(table) = &self.content { Some(table) } else { None }
     }

@@ -12,6 +12,7 @@ pub mod grade;
 pub mod open;
 pub mod plan;
 pub mod recorder;
+pub mod release;
 pub mod request;
 pub mod retry;
 pub mod tally;
