@@ -124,7 +124,10 @@ mod tests {
             ("http://127.0.0.1:9/huggingface", "http://127.0.0.1:9/huggingface/v1"),
             ("http://127.0.0.1:9/huggingface/v1/", "http://127.0.0.1:9/huggingface/v1"),
             ("https://a/v1/chat/completions", "https://a/v1"),
-            ("https://router.huggingface.co/novita/v3/openai", "https://router.huggingface.co/novita/v3/openai"),
+            (
+                "https://router.huggingface.co/novita/v3/openai",
+                "https://router.huggingface.co/novita/v3/openai",
+            ),
             // A host is no path, and a word no version.
             ("https://v1.example.org", "https://v1.example.org/v1"),
             ("https://example.org/vllm", "https://example.org/vllm/v1"),
@@ -133,16 +136,33 @@ mod tests {
         }
         for (given, expected) in [
             ("http://127.0.0.1:9", "http://127.0.0.1:9/hf-inference/models"),
-            ("http://127.0.0.1:9/huggingface/", "http://127.0.0.1:9/huggingface/hf-inference/models"),
-            ("https://router.huggingface.co/hf-inference", "https://router.huggingface.co/hf-inference/models"),
-            ("https://api-inference.huggingface.co/models", "https://api-inference.huggingface.co/models"),
+            (
+                "http://127.0.0.1:9/huggingface/",
+                "http://127.0.0.1:9/huggingface/hf-inference/models",
+            ),
+            (
+                "https://router.huggingface.co/hf-inference",
+                "https://router.huggingface.co/hf-inference/models",
+            ),
+            (
+                "https://api-inference.huggingface.co/models",
+                "https://api-inference.huggingface.co/models",
+            ),
         ] {
             assert_eq!(serverless(Some(given)).unwrap(), expected, "{given}");
         }
         for (given, api, whoami) in [
             ("http://127.0.0.1:9", "http://127.0.0.1:9/v2", "http://127.0.0.1:9/api/whoami-v2"),
-            ("http://127.0.0.1:9/hf/", "http://127.0.0.1:9/hf/v2", "http://127.0.0.1:9/hf/api/whoami-v2"),
-            ("http://127.0.0.1:9/hf/v2", "http://127.0.0.1:9/hf/v2", "http://127.0.0.1:9/hf/api/whoami-v2"),
+            (
+                "http://127.0.0.1:9/hf/",
+                "http://127.0.0.1:9/hf/v2",
+                "http://127.0.0.1:9/hf/api/whoami-v2",
+            ),
+            (
+                "http://127.0.0.1:9/hf/v2",
+                "http://127.0.0.1:9/hf/v2",
+                "http://127.0.0.1:9/hf/api/whoami-v2",
+            ),
             ("https://api.endpoints.huggingface.cloud", MANAGEMENT, WHOAMI),
         ] {
             let found = management(Some(given)).unwrap();
@@ -153,7 +173,10 @@ mod tests {
     #[test]
     fn an_endpoints_own_url_loses_what_was_copied_along_and_gets_nothing() {
         for (given, expected) in [
-            ("https://x.us-east-1.aws.endpoints.huggingface.cloud/", "https://x.us-east-1.aws.endpoints.huggingface.cloud"),
+            (
+                "https://x.us-east-1.aws.endpoints.huggingface.cloud/",
+                "https://x.us-east-1.aws.endpoints.huggingface.cloud",
+            ),
             ("https://x/v1/", "https://x"),
             ("https://x/v1/chat/completions", "https://x"),
             ("https://x/generate", "https://x"),
@@ -165,7 +188,9 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_without_being_shown() {
-        for given in ["", "host:80", "ftp://host", "https://", "https://u:secret@host/?q", "https://h/#f"] {
+        for given in
+            ["", "host:80", "ftp://host", "https://", "https://u:secret@host/?q", "https://h/#f"]
+        {
             for error in [
                 router(Some(given)).unwrap_err(),
                 serverless(Some(given)).unwrap_err(),

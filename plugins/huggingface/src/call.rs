@@ -81,9 +81,17 @@ mod tests {
     fn a_refused_account_is_told_the_way_out() {
         for (status, body, says) in [
             (401, r#"{"error":"Invalid username or password."}"#, "HF_TOKEN"),
-            (402, r#"{"error":"You have exceeded your monthly included credits"}"#, "out of credit"),
+            (
+                402,
+                r#"{"error":"You have exceeded your monthly included credits"}"#,
+                "out of credit",
+            ),
             (402, "", "out of credit"),
-            (403, r#"{"error":"This authentication method does not have sufficient permissions"}"#, "permission"),
+            (
+                403,
+                r#"{"error":"This authentication method does not have sufficient permissions"}"#,
+                "permission",
+            ),
         ] {
             let error = with_way_out(failure::of(&Reply::new(status, &[], body.as_bytes())));
             assert_eq!(error.kind, ErrorKind::Unauthorized, "{status} {body}");

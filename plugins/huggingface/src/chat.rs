@@ -7,7 +7,9 @@ use plugin_api::{
     Changed, Completion, Error, ErrorKind, Generate, HttpRequest, Io, Reply, Result, SseParser,
     join_all,
 };
-use wire::openai::{Chat, Collector, Dialect, Parameters, Prefill, Reading, completion, failure, limits};
+use wire::openai::{
+    Chat, Collector, Dialect, Parameters, Prefill, Reading, completion, failure, limits,
+};
 
 use crate::{call::Caller, settings::ChatDefaults};
 
@@ -82,8 +84,7 @@ impl ChatServer {
                 request.seed.map(|seed| seed.wrapping_add(u64::from(number)) & SEED_BITS);
             // Deltas are an item's, not a choice's: only the first call is streamed.
             let stream = request.stream && number == 0;
-            let chat =
-                Chat::new(&self.dialect, &self.model, &request.prompt, &parameters, stream)?;
+            let chat = Chat::new(&self.dialect, &self.model, &request.prompt, &parameters, stream)?;
             if number == 0 && chat.prefix_is_a_turn() {
                 changed.push(change(
                     "prompt",
@@ -95,7 +96,11 @@ impl ChatServer {
             let call = self.caller.dress(HttpRequest::post(self.url.as_str())).json(&chat)?;
             let reading = reading.clone();
             under_way.push(async move {
-                if stream { streamed(call, reading, io).await } else { whole(call, &reading, io).await }
+                if stream {
+                    streamed(call, reading, io).await
+                } else {
+                    whole(call, &reading, io).await
+                }
             });
         }
         let mut all = Completion::default();
@@ -150,8 +155,7 @@ impl ChatServer {
         }
         let stop = stops(request, &mut changed);
         parameters.stop = stop.iter().take(MAX_STOPS).cloned().collect();
-        let reading =
-            Reading { stop, think_tags: true, logprobs: parameters.logprobs, n: 1 };
+        let reading = Reading { stop, think_tags: true, logprobs: parameters.logprobs, n: 1 };
         Ok(Translated { parameters, reading, changed })
     }
 }

@@ -243,7 +243,7 @@ struct Refusal<'a> {
 /// The failure that a reply tells, whatever its status; none if it is a success without an error object.
 pub fn refusal(reply: &Reply, longest_wait_ms: u64) -> Option<Error> {
     let refusal = serde_json::from_slice::<Refusal<'_>>(reply.body()).ok();
-    let Some(refusal) = refusal else {
+    let Some(refusal) = refusal.filter(|refusal| !refusal.error.is_null()) else {
         return (!reply.is_success()).then(|| with_way_out(of_status(reply)));
     };
     let mut text = spoken(&refusal.error);
@@ -262,6 +262,9 @@ pub fn refusal(reply: &Reply, longest_wait_ms: u64) -> Option<Error> {
         error.retry_after_ms = wait.map(|wait| wait.min(longest_wait_ms));
     } else if !typed && matches!(reply.status, 400 | 413 | 422) && is_too_long(&text) {
         error.kind = ErrorKind::ContextLength;
+    } else if !typed && error.kind == ErrorKind::Loading {
+        // Something about loading that is no promise: a model too large to be loaded, say.
+        error.kind = if reply.is_success() { ErrorKind::Other } else { reply.error().kind };
     }
     for warning in &refusal.warnings {
         text.push_str(" (warning: ");
@@ -280,11 +283,13 @@ pub fn refusal(reply: &Reply, longest_wait_ms: u64) -> Option<Error> {
 /// What the status, and TGI's own error object, tell.
 fn of_status(reply: &Reply) -> Error {
     let mut error = failure::of(reply);
-    if reply.status == 402 {
-        error.kind = ErrorKind::Unauthorized;
+    if error.kind == ErrorKind::UnexpectedReply {
+        error.message = "a page came instead of JSON: is base_url right, with its path?".to_owned();
     }
-    if reply.status == 404 {
-        error.message = "hf-inference does not serve this model".to_owned();
+    match reply.status {
+        402 => error.kind = ErrorKind::Unauthorized,
+        404 => error.message = "hf-inference does not serve this model".to_owned(),
+        _ => {}
     }
     error
 }

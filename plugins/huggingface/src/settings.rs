@@ -207,6 +207,9 @@ impl Config {
         let defaults = Defaults { return_full_text: Some(false), ..self.text_defaults() };
         let models = address::serverless(self.base_url.as_deref())?;
         let model = required_model(self.model, Mode::Serverless)?;
+        if model.contains(':') {
+            return Err(wrong("model: the suffix of a provider is for mode = \"router\""));
+        }
         Ok(Serverless {
             url: format!("{models}/{model}"),
             model,
@@ -246,7 +249,9 @@ impl Config {
                      management API",
                 )
             })?;
-            if let Some(key) = self.keys_of_management().into_iter().find_map(|(key, set)| set.then_some(key)) {
+            if let Some(key) =
+                self.keys_of_management().into_iter().find_map(|(key, set)| set.then_some(key))
+            {
                 return Err(wrong(&format!(
                     "{key}: has no effect without `name`, since an endpoint by its URL is not managed"
                 )));
@@ -255,7 +260,9 @@ impl Config {
         };
         for (key, text) in [("name", Some(&name)), ("namespace", self.namespace.as_ref())] {
             if text.is_some_and(|text| !is_one_segment(text)) {
-                return Err(wrong(&format!("{key}: expected letters, digits, `-`, `_` and `.` only")));
+                return Err(wrong(&format!(
+                    "{key}: expected letters, digits, `-`, `_` and `.` only"
+                )));
             }
         }
         let management = address::management(self.base_url.as_deref())?;
@@ -522,7 +529,9 @@ impl Router {
 fn required_model(model: Option<String>, mode: Mode) -> Result<String> {
     let model = model.filter(|model| !model.is_empty()).ok_or_else(|| {
         let mode = mode.as_str();
-        wrong(&format!("model: mode = \"{mode}\" needs the model's name on the Hub, `acme/model-7b` say"))
+        wrong(&format!(
+            "model: mode = \"{mode}\" needs the model's name on the Hub, `acme/model-7b` say"
+        ))
     })?;
     let strange = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#' | '\\');
     if model.contains(strange) || model.split('/').any(|part| matches!(part, "" | "." | "..")) {
@@ -536,7 +545,9 @@ fn with_provider(model: String, provider: Option<String>) -> Result<String> {
     let Some(provider) = provider else { return Ok(model) };
     let provider = provider.trim_start_matches(':');
     if provider.is_empty() || !is_one_segment(provider) {
-        return Err(wrong("provider: expected a provider's name, or fastest, cheapest or preferred"));
+        return Err(wrong(
+            "provider: expected a provider's name, or fastest, cheapest or preferred",
+        ));
     }
     match model.rsplit_once(':') {
         Some((_, suffix)) if suffix == provider => Ok(model),
