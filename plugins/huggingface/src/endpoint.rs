@@ -8,7 +8,7 @@ use plugin_api::{
     Likelihood, Loglikelihood, Message, Reply, Result, Rolling, message::Str,
 };
 use serde::Deserialize;
-use wire::{openai::Prefill, tgi::Server};
+use wire::{object::Object, openai::Prefill, tgi::Server};
 
 use crate::{
     call::{Caller, TOKEN, of_endpoint},
@@ -300,7 +300,11 @@ impl Endpoint {
             Engine::Auto => {
                 let info =
                     io.send(self.caller.dress(HttpRequest::get(format!("{url}/info")))).await?;
-                if is_tgi(&info)? { self.text(&url) } else { self.ask_for_models(&url, io).await? }
+                if is_tgi(&info, self.settings.poll_interval_s)? {
+                    self.text(&url)
+                } else {
+                    self.ask_for_models(&url, io).await?
+                }
             }
         };
         Ok(self.live.get_or_init(|| Live { url, speaks }))
@@ -331,7 +335,7 @@ impl Endpoint {
             }
             return Err(self.refined(error));
         }
-        let models: Models<'_> = reply.json()?;
+        let Object(models): Object<Models<'_>> = reply.json()?;
         let first = models.data.first().ok_or_else(|| {
             Error::unexpected("/v1/models names no model").with_excerpt(reply.body())
         })?;
@@ -356,8 +360,8 @@ impl Endpoint {
             model: Some(self.settings.model.clone().unwrap_or(model)),
             engine: Some(engine).filter(|engine| !engine.is_empty()),
             version: version
-                .and_then(|reply| reply.json::<Version<'_>>().ok())
-                .map(|version| version.version.into_owned()),
+                .and_then(|reply| reply.json::<Object<Version<'_>>>().ok())
+                .map(|Object(version)| version.version.into_owned()),
             context_tokens: first.max_model_len,
             ..Description::default()
         };
@@ -383,14 +387,14 @@ impl Endpoint {
 /// # Errors
 /// `loading` while no replica is up, and what refuses the token: both say nothing of the engine. `unsupported` for
 /// a server of embeddings.
-fn is_tgi(reply: &Reply) -> Result<bool> {
+fn is_tgi(reply: &Reply, poll_interval_s: u32) -> Result<bool> {
     if matches!(reply.status, 401..=403 | 429 | 500..=599) {
-        return Err(of_endpoint(wire::openai::failure::of(reply), 5));
+        return Err(of_endpoint(wire::openai::failure::of(reply), poll_interval_s));
     }
     if !reply.is_success() {
         return Ok(false);
     }
-    let Ok(info) = reply.json::<Info>() else { return Ok(false) };
+    let Ok(Object(info)) = reply.json::<Object<Info>>() else { return Ok(false) };
     if info.max_total_tokens.is_none() && info.model_type.is_some() {
         return Err(Error::unsupported("an endpoint that serves embeddings"));
     }

@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use plugin_api::{Error, ErrorKind, Reply, Result, message::Str};
 use serde::{Deserialize, Serialize};
-use wire::openai::failure;
+use wire::{object::Object, openai::failure};
 
 use crate::{
     call::with_way_out,
@@ -59,9 +59,9 @@ pub enum Created {
 #[derive(Debug, Deserialize)]
 struct Whole<'a> {
     #[serde(borrow)]
-    status: Status<'a>,
+    status: Object<Status<'a>>,
     #[serde(borrow, default)]
-    model: Option<Model<'a>>,
+    model: Option<Object<Model<'a>>>,
     #[serde(borrow, default, rename = "healthRoute")]
     health_route: Option<Str<'a>>,
 }
@@ -109,27 +109,29 @@ pub fn described(reply: &Reply) -> Result<Described> {
     if !reply.is_success() {
         return Err(refused(reply));
     }
-    let whole: Whole<'_> =
+    let Object(whole): Object<Whole<'_>> =
         reply.json().map_err(|error| failure::in_body(reply.body()).unwrap_or(error))?;
-    let state = match &*whole.status.state {
+    let Object(status) = whole.status;
+    let state = match &*status.state {
         "running" => State::Running,
         "paused" => State::Paused,
         "scaledToZero" => State::ScaledToZero,
         "failed" | "updateFailed" => State::Failed,
         _ => State::Starting,
     };
-    let message = whole.status.message.filter(|message| !message.is_empty());
+    let message = status.message.filter(|message| !message.is_empty());
     let said = match message {
-        Some(message) => format!("{}: {}", whole.status.state, &*message),
-        None => whole.status.state.into_owned(),
+        Some(message) => format!("{}: {}", status.state, &*message),
+        None => status.state.into_owned(),
     };
     let some = |text: Option<Str<'_>>| text.map(Str::into_owned).filter(|text| !text.is_empty());
-    let (repository, revision) =
-        whole.model.map_or((None, None), |model| (some(model.repository), some(model.revision)));
+    let (repository, revision) = whole
+        .model
+        .map_or((None, None), |Object(model)| (some(model.repository), some(model.revision)));
     Ok(Described {
         state,
         said,
-        url: some(whole.status.url).map(|url| url.trim_end_matches('/').to_owned()),
+        url: some(status.url).map(|url| url.trim_end_matches('/').to_owned()),
         health_route: some(whole.health_route).filter(|route| route.starts_with('/')),
         repository,
         revision,
@@ -171,7 +173,7 @@ pub fn user(reply: &Reply) -> Result<String> {
             format!("{} (asked for the token's user; `namespace` says it without)", error.message);
         return Err(with_way_out(error));
     }
-    let whoami: Whoami<'_> =
+    let Object(whoami): Object<Whoami<'_>> =
         reply.json().map_err(|error| failure::in_body(reply.body()).unwrap_or(error))?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if whoami.name.is_empty() || !whoami.name.chars().all(plain) {

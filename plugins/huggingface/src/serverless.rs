@@ -10,6 +10,7 @@ use plugin_api::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wire::{
+    object::Object,
     phrases::is_too_long,
     tgi::{
         decode::{self, Generated},
@@ -191,13 +192,13 @@ fn generated(reply: &Reply) -> Result<Generated<'_>> {
         return Err(failure::of(reply));
     }
     if !reply.body().trim_ascii_start().starts_with(b"[") {
-        return reply.json();
+        return reply.json().map(|Object(generated)| generated);
     }
-    let list: Vec<Generated<'_>> = reply.json()?;
+    let list: Vec<Object<Generated<'_>>> = reply.json()?;
     let found = list.len();
     let mut list = list.into_iter();
     match (list.next(), found) {
-        (Some(one), 1) => Ok(one),
+        (Some(Object(one)), 1) => Ok(one),
         _ => {
             let mut error =
                 Error::unexpected(format!("expected a list of one answer, found {found}"))
@@ -242,8 +243,8 @@ struct Refusal<'a> {
 
 /// The failure that a reply tells, whatever its status; none if it is a success without an error object.
 pub fn refusal(reply: &Reply, longest_wait_ms: u64) -> Option<Error> {
-    let refusal = serde_json::from_slice::<Refusal<'_>>(reply.body()).ok();
-    let Some(refusal) = refusal.filter(|refusal| !refusal.error.is_null()) else {
+    let refusal = serde_json::from_slice::<Object<Refusal<'_>>>(reply.body()).ok();
+    let Some(refusal) = refusal.map(|refusal| refusal.0).filter(|r| !r.error.is_null()) else {
         return (!reply.is_success()).then(|| with_way_out(of_status(reply)));
     };
     let mut text = spoken(&refusal.error);

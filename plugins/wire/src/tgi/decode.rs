@@ -9,7 +9,7 @@ use plugin_api::{Choice, FinishReason, Reply, Result, TokenLogprob, Usage, messa
 use serde::Deserialize;
 
 use super::failure;
-use crate::stop;
+use crate::{object::Object, stop};
 
 /// Reply of `/generate`.
 #[derive(Debug, Deserialize)]
@@ -133,7 +133,8 @@ pub fn success<'a, T: Deserialize<'a>>(reply: &'a Reply) -> Result<T> {
 /// # Errors
 /// As for [`success`].
 pub fn choice(reply: &Reply, stops: &[&str], logprobs: bool) -> Result<(Choice, Usage)> {
-    Ok(choice_of(success(reply)?, prompt_tokens(reply), stops, logprobs))
+    let Object(generated) = success(reply)?;
+    Ok(choice_of(generated, prompt_tokens(reply), stops, logprobs))
 }
 
 /// Tokens of the prompt, which the server tells in a header.

@@ -7,7 +7,10 @@
 use plugin_api::{Error, ErrorKind, Reply, message::Str};
 use serde::Deserialize;
 
-use crate::phrases::{is_markup, is_too_long};
+use crate::{
+    object::Object,
+    phrases::{is_markup, is_too_long},
+};
 
 /// TGI's own error object, as a body or as an event of a stream.
 #[derive(Debug, Deserialize)]
@@ -21,7 +24,7 @@ struct Refusal<'a> {
 /// The failure that a reply without success tells.
 pub fn of(reply: &Reply) -> Error {
     let mut error = reply.error();
-    if let Ok(refusal) = serde_json::from_slice::<Refusal<'_>>(reply.body()) {
+    if let Ok(Object(refusal)) = serde_json::from_slice::<Object<Refusal<'_>>>(reply.body()) {
         let (kind, message) = classify(&refusal.error, &refusal.error_type);
         error.kind = kind.unwrap_or(error.kind);
         error.message = message;
@@ -40,7 +43,7 @@ pub fn of(reply: &Reply) -> Error {
 
 /// The failure that a body tells although its status was good.
 pub fn in_body(body: &[u8]) -> Option<Error> {
-    let refusal: Refusal<'_> = serde_json::from_slice(body).ok()?;
+    let Object(refusal): Object<Refusal<'_>> = serde_json::from_slice(body).ok()?;
     Some(named(&refusal.error, &refusal.error_type))
 }
 

@@ -31,6 +31,7 @@ use super::{
     failure, likelihood,
     stream::{Collector, Ended},
 };
+use crate::object::Object;
 
 /// One server that speaks TGI's routes.
 #[derive(Debug)]
@@ -142,7 +143,7 @@ impl Server {
         wholes
             .map(|reply| {
                 let reply = reply?;
-                let Scored { details } = decode::success(&reply)?;
+                let Object(Scored { details }) = decode::success(&reply)?;
                 likelihood::after_context(&context, &details.prefill, request.token_logprobs)
             })
             .collect()
@@ -159,7 +160,7 @@ impl Server {
     ) -> Result<Likelihood> {
         let body = encode::scoring(&self.defaults, request.text, "");
         let reply = io.send(self.post("/generate", &body)?).await?;
-        let Scored { details } = decode::success(&reply)?;
+        let Object(Scored { details }) = decode::success(&reply)?;
         likelihood::rolling(&details.prefill)
     }
 
@@ -188,7 +189,7 @@ impl Server {
         // What the server puts before a text is worth knowing, but not worth a failure.
         let leading = self.leading(io).await.ok();
         let reply = reply.await?;
-        let info: Info<'_> = decode::success(&reply)?;
+        let Object(info): Object<Info<'_>> = decode::success(&reply)?;
         Ok(Description {
             model: Some(info.model_id.into_owned()),
             engine: Some("text-generation-inference".to_owned()),
@@ -216,7 +217,7 @@ impl Server {
         let reply = io.send(self.post("/chat_tokenize", &encode::chat(messages)?)?);
         let leading = self.leading(io).await?;
         let reply = reply.await?;
-        let templated: Templated<'_> = decode::success(&reply)?;
+        let Object(templated): Object<Templated<'_>> = decode::success(&reply)?;
         let text = chat::without_leading(&templated, leading).unwrap_or_else(|| {
             if !self.warned.swap(true, Ordering::Relaxed) {
                 self.host.log(
