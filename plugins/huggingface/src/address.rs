@@ -6,7 +6,7 @@
 
 use plugin_api::Result;
 
-use crate::settings::wrong;
+use crate::resolve::wrong;
 
 /// Inference Providers. wire.md 5.2.
 const ROUTER: &str = "https://router.huggingface.co/v1";

@@ -1,5 +1,5 @@
 //! What a run file may say of a Hugging Face backend, as it is typed. The doc comments are the JSON Schema's
-//! descriptions; [`crate::settings`] makes of it what is meant.
+//! descriptions; [`crate::resolve`] makes of it what is meant.
 //!
 //! Keys are optional even where they have a default, so that a key of another mode can be refused by name.
 //! Knows nothing of requests.

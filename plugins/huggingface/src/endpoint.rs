@@ -5,18 +5,17 @@ use std::sync::OnceLock;
 
 use plugin_api::{
     Completion, Description, Error, ErrorKind, Generate, Health, Held, Host, HttpRequest, Io,
-    Likelihood, Loglikelihood, Message, Reply, Result, Rolling, message::Str,
+    Likelihood, Loglikelihood, Message, Result, Rolling,
 };
-use serde::Deserialize;
-use wire::{object::Object, openai::Prefill, tgi::Server};
+use wire::tgi::Server;
 
 use crate::{
-    call::{Caller, TOKEN, of_endpoint},
-    chat::ChatServer,
-    config::Engine,
-    life::{Life, Patience, Readiness, health},
+    call::{Caller, of_endpoint},
+    life::Life,
     management::State,
+    probe::{Probe, Speaks},
     settings::{self, Managed, Place},
+    wait::{Patience, Readiness, health},
 };
 
 /// One Inference Endpoint.
@@ -37,50 +36,6 @@ pub struct Endpoint {
 struct Live {
     url: String,
     speaks: Speaks,
-}
-
-/// What an endpoint speaks.
-#[derive(Debug)]
-enum Speaks {
-    /// TGI's routes.
-    Text(Box<Server>),
-    /// Chat completions.
-    Chat(Box<ChatServer>, Description),
-}
-
-/// Reply of `/info`, as far as it tells one engine from another.
-#[derive(Debug, Deserialize)]
-struct Info {
-    /// TGI; embedding servers have none.
-    #[serde(default)]
-    max_total_tokens: Option<u64>,
-    /// Embedding servers.
-    #[serde(default)]
-    model_type: Option<serde::de::IgnoredAny>,
-}
-
-/// Reply of `/v1/models`.
-#[derive(Debug, Deserialize)]
-struct Models<'a> {
-    #[serde(borrow)]
-    data: Vec<Model<'a>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Model<'a> {
-    #[serde(borrow)]
-    id: Str<'a>,
-    #[serde(borrow, default)]
-    owned_by: Option<Str<'a>>,
-    #[serde(default)]
-    max_model_len: Option<u64>,
-}
-
-/// Reply of vLLM's `/version`.
-#[derive(Debug, Deserialize)]
-struct Version<'a> {
-    #[serde(borrow)]
-    version: Str<'a>,
 }
 
 impl Endpoint {
@@ -294,78 +249,10 @@ impl Endpoint {
         if let Some(live) = self.live.get() {
             return Ok(live);
         }
-        let speaks = match self.settings.engine {
-            Engine::Tgi => self.text(&url),
-            Engine::Openai => self.ask_for_models(&url, io).await?,
-            Engine::Auto => {
-                let info =
-                    io.send(self.caller.dress(HttpRequest::get(format!("{url}/info")))).await?;
-                if is_tgi(&info, self.settings.poll_interval_s)? {
-                    self.text(&url)
-                } else {
-                    self.ask_for_models(&url, io).await?
-                }
-            }
-        };
+        let probe =
+            Probe { url: &url, caller: &self.caller, host: &self.host, settings: &self.settings };
+        let speaks = probe.ask(io).await.map_err(|error| self.refined(error))?;
         Ok(self.live.get_or_init(|| Live { url, speaks }))
-    }
-
-    fn text(&self, url: &str) -> Speaks {
-        let server =
-            Server::new(url.to_owned(), self.settings.text.clone(), self.host.clone(), TOKEN);
-        Speaks::Text(Box::new(server.with_headers(self.settings.headers.clone())))
-    }
-
-    /// Asks a server of chat completions who it is: `owned_by` names vLLM, SGLang and llama.cpp.
-    async fn ask_for_models(&self, url: &str, io: &Io) -> Result<Speaks> {
-        let get =
-            |route: &str| io.send(self.caller.dress(HttpRequest::get(format!("{url}{route}"))));
-        let (models, version) = (get("/v1/models"), get("/version"));
-        let reply = models.await?;
-        // The version is worth knowing, but not worth a failure.
-        let version = version.await.ok();
-        if !reply.is_success() {
-            let mut error = wire::openai::failure::of(&reply);
-            if reply.status == 404 {
-                error.message =
-                    "the endpoint knows neither /info, as TGI does, nor /v1/models: this plugin \
-                                 speaks TGI and chat completions only"
-                        .to_owned();
-                error.kind = ErrorKind::Unsupported;
-            }
-            return Err(self.refined(error));
-        }
-        let Object(models): Object<Models<'_>> = reply.json()?;
-        let first = models.data.first().ok_or_else(|| {
-            Error::unexpected("/v1/models names no model").with_excerpt(reply.body())
-        })?;
-        // The name that the server knows the model by, `/repository` often, is not the Hub's.
-        let known = |name: &&String| models.data.iter().any(|model| *model.id == ***name);
-        let configured = self.settings.model.as_ref().filter(known);
-        let model = configured.cloned().unwrap_or_else(|| first.id.to_string());
-        let engine = first.owned_by.as_deref().map(str::to_lowercase).unwrap_or_default();
-        let server = ChatServer::new(
-            self.caller.clone(),
-            &format!("{url}/v1"),
-            model.clone(),
-            self.settings.chat.clone(),
-        );
-        let server = match engine.as_str() {
-            "vllm" | "sglang" => server.with_an_open_engine(Prefill::ContinueFinal),
-            "llamacpp" => server.with_an_open_engine(Prefill::AsIs),
-            _ => server,
-        };
-        let version = version.as_ref().filter(|reply| reply.is_success());
-        let description = Description {
-            model: Some(self.settings.model.clone().unwrap_or(model)),
-            engine: Some(engine).filter(|engine| !engine.is_empty()),
-            version: version
-                .and_then(|reply| reply.json::<Object<Version<'_>>>().ok())
-                .map(|Object(version)| version.version.into_owned()),
-            context_tokens: first.max_model_len,
-            ..Description::default()
-        };
-        Ok(Speaks::Chat(Box::new(server), description))
     }
 
     async fn text_server(&self, what: &str, io: &Io) -> Result<&Server> {
@@ -380,23 +267,4 @@ impl Endpoint {
     fn refined(&self, error: Error) -> Error {
         of_endpoint(error, self.settings.poll_interval_s)
     }
-}
-
-/// Whether a reply to `/info` is TGI's.
-///
-/// # Errors
-/// `loading` while no replica is up, and what refuses the token: both say nothing of the engine. `unsupported` for
-/// a server of embeddings.
-fn is_tgi(reply: &Reply, poll_interval_s: u32) -> Result<bool> {
-    if matches!(reply.status, 401..=403 | 429 | 500..=599) {
-        return Err(of_endpoint(wire::openai::failure::of(reply), poll_interval_s));
-    }
-    if !reply.is_success() {
-        return Ok(false);
-    }
-    let Ok(Object(info)) = reply.json::<Object<Info>>() else { return Ok(false) };
-    if info.max_total_tokens.is_none() && info.model_type.is_some() {
-        return Err(Error::unsupported("an endpoint that serves embeddings"));
-    }
-    Ok(info.max_total_tokens.is_some())
 }

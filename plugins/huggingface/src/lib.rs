@@ -9,10 +9,16 @@ pub mod call;
 pub mod chat;
 pub mod config;
 pub mod endpoint;
+mod free;
+mod keys;
 pub mod life;
 pub mod management;
+mod plan;
+pub mod probe;
+pub mod resolve;
 pub mod serverless;
 pub mod settings;
+pub mod wait;
 
 use plugin_api::{
     Backend, Completion, Description, Error, Generate, Health, Held, Host, HttpRequest, Io, Level,

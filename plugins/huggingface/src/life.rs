@@ -1,23 +1,20 @@
-//! An endpoint's life over the management API: found, resumed or created, waited for, and freed after the run.
+//! An endpoint's life over the management API: found, resumed or created, and waited for until it is ready.
 //!
 //! What this run starts costs until it is freed, so it is noted with the host before it is started
-//! ([`Io::hold`]), and the note alone suffices to free it. Only what a run created is ever deleted. Knows
-//! nothing of generations. Reads no clock: time is counted by the waits.
+//! ([`Io::hold`]), and the note alone suffices to free it ([`crate::free`]). Only what a run created is ever
+//! deleted. Knows nothing of generations.
 
-use std::time::Duration;
-
-use plugin_api::{Error, ErrorKind, Held, Host, HttpRequest, Io, Level, Reply, Result};
+use plugin_api::{Error, ErrorKind, Held, Host, HttpRequest, Io, Level, Result};
 use serde_json::Value;
 
 use crate::{
     call::Caller,
     config::{Instance, OnFinish},
+    free::read_note,
     management::{self, Created, Described, Freeing, Note, State},
     settings::Managed,
+    wait::{Patience, Readiness, health},
 };
-
-/// Time left for freeing what is held before the host's deadline, in seconds.
-const MARGIN_S: u64 = 20;
 
 /// The management of one endpoint.
 #[derive(Debug)]
@@ -36,46 +33,6 @@ pub struct Life<'a> {
     pub poll_interval_s: u32,
     /// Longest time until it is ready, in seconds.
     pub wait_timeout_s: u32,
-}
-
-/// The time that is left for waiting, counted by the waits.
-#[derive(Debug)]
-pub struct Patience {
-    left_s: u64,
-    given_s: u64,
-    poll_s: u64,
-}
-
-impl Patience {
-    /// The time that the run file gives, or less if the host ends the session before.
-    pub fn new(io: &Io, wait_timeout_s: u32, poll_interval_s: u32) -> Self {
-        let deadline = io.deadline().map_or(u64::MAX, |deadline| deadline.as_secs());
-        let given_s = u64::from(wait_timeout_s).min(deadline.saturating_sub(MARGIN_S));
-        Self { left_s: given_s, given_s, poll_s: u64::from(poll_interval_s.max(1)) }
-    }
-
-    /// Waits for the next look; false if the time is over.
-    pub async fn wait(&mut self, io: &Io) -> bool {
-        if self.left_s == 0 {
-            return false;
-        }
-        let step = self.poll_s.min(self.left_s);
-        self.left_s -= step;
-        io.wait(Duration::from_secs(step)).await;
-        true
-    }
-
-    /// The failure of a wait that took too long. It is none that is tried again: that would only double the time
-    /// that the run file gives.
-    pub fn over(&self, last: &str) -> Error {
-        let given = self.given_s;
-        Error::new(
-            ErrorKind::Other,
-            format!(
-                "the endpoint was not ready within {given} s (last: {last}); `wait_timeout` gives it more time"
-            ),
-        )
-    }
 }
 
 /// An endpoint that is being waited for.
@@ -147,28 +104,6 @@ impl Life<'_> {
                 }
             }
         }
-    }
-
-    /// Frees every endpoint that is noted.
-    ///
-    /// # Errors
-    /// The first failure, after all were tried. What could not be freed stays noted.
-    pub async fn release(&self, held: &[Held], io: &Io) -> Result<()> {
-        let mut first = Ok(());
-        for held in held {
-            let freed = match read_note(held) {
-                Ok(note) => self.free(&note, io).await,
-                Err(error) => Err(error),
-            };
-            match freed {
-                Ok(()) => io.free(&held.name).await?,
-                Err(error) => {
-                    self.host.log(Level::Error, &format!("`{}` is not freed: {error}", held.name));
-                    first = first.and(Err(error));
-                }
-            }
-        }
-        first
     }
 
     /// The endpoint on its way up.
@@ -402,55 +337,13 @@ impl Life<'_> {
         }
     }
 
-    /// Frees what is held of an endpoint that did not come up, and says so if that fails.
-    async fn given_up(&self, mut error: Error, note: Option<&Note>, io: &Io) -> Error {
-        let Some(note) = note else { return error };
-        let freed = match self.free(note, io).await {
-            Ok(()) => io.free(&note.held_name()).await,
-            Err(error) => Err(error),
-        };
-        if let Err(other) = freed {
-            error.message = format!(
-                "{}; and the endpoint is not freed, it stays noted: {other}",
-                error.message
-            );
-        }
-        error
-    }
-
-    /// Does what a note says; an endpoint that is gone is free.
-    async fn free(&self, note: &Note, io: &Io) -> Result<()> {
-        let Note { namespace, name, on_finish, repository } = note;
-        let Some(now) = self.look_at(namespace, name, io).await? else { return Ok(()) };
-        if let (Some(noted), Some(serves)) = (repository, &now.repository)
-            && noted != serves
-        {
-            let text = format!(
-                "`{namespace}/{name}` serves `{serves}` and not `{noted}`: it is not the one that was noted, and \
-                 is left alone"
-            );
-            self.host.log(Level::Warn, &text);
-            return Ok(());
-        }
-        let Some(route) = on_finish.route() else {
-            return self.delete(namespace, name, io).await;
-        };
-        if matches!(
-            (on_finish, now.state),
-            (_, State::Paused) | (Freeing::ScaleToZero, State::ScaledToZero)
-        ) {
-            return Ok(());
-        }
-        let call = HttpRequest::post(self.route(namespace, name, route));
-        gone_or_done(&io.send(self.api.dress(call)).await?)
-    }
-
-    async fn delete(&self, namespace: &str, name: &str, io: &Io) -> Result<()> {
-        let call = HttpRequest::delete(self.route(namespace, name, ""));
-        gone_or_done(&io.send(self.api.dress(call)).await?)
-    }
-
-    async fn look_at(&self, namespace: &str, name: &str, io: &Io) -> Result<Option<Described>> {
+    /// The endpoint of this name as it is now.
+    pub(crate) async fn look_at(
+        &self,
+        namespace: &str,
+        name: &str,
+        io: &Io,
+    ) -> Result<Option<Described>> {
         let call = HttpRequest::get(self.route(namespace, name, ""));
         management::found(&io.send(self.api.dress(call)).await?)
     }
@@ -469,42 +362,8 @@ impl Life<'_> {
         }
     }
 
-    fn route(&self, namespace: &str, name: &str, action: &str) -> String {
+    pub(crate) fn route(&self, namespace: &str, name: &str, action: &str) -> String {
         format!("{}/endpoint/{namespace}/{name}{action}", self.managed.api)
-    }
-}
-
-/// What an endpoint says of itself.
-#[derive(Debug)]
-pub enum Readiness {
-    /// It answers.
-    Ready,
-    /// It does not yet, and why.
-    NotYet(String),
-    /// It answers, but has no such route.
-    NoRoute(Error),
-}
-
-/// Asks the endpoint itself.
-///
-/// # Errors
-/// What no waiting mends: a refused token, an origin that is not allowed.
-pub async fn health(caller: &Caller, url: &str, route: &str, io: &Io) -> Result<Readiness> {
-    let reply = match io.send(caller.dress(HttpRequest::get(format!("{url}{route}")))).await {
-        Ok(reply) => reply,
-        Err(error) if matches!(error.kind, ErrorKind::Transport | ErrorKind::Timeout) => {
-            return Ok(Readiness::NotYet(error.to_string()));
-        }
-        Err(error) => return Err(error),
-    };
-    if reply.is_success() {
-        return Ok(Readiness::Ready);
-    }
-    let error = wire::openai::failure::of(&reply);
-    match reply.status {
-        401..=403 => Err(crate::call::with_way_out(error)),
-        404 | 405 => Ok(Readiness::NoRoute(error)),
-        status => Ok(Readiness::NotYet(format!("{route} answers {status}"))),
     }
 }
 
@@ -523,26 +382,6 @@ const fn may_pass(kind: ErrorKind) -> bool {
             | ErrorKind::RateLimited
             | ErrorKind::Loading
     )
-}
-
-fn gone_or_done(reply: &Reply) -> Result<()> {
-    if reply.is_success() || reply.status == 404 {
-        return Ok(());
-    }
-    Err(management::refused(reply))
-}
-
-fn read_note(held: &Held) -> Result<Note> {
-    serde_json::from_value(held.note.clone()).map_err(|error| {
-        Error::new(
-            ErrorKind::Other,
-            format!(
-                "the note of `{}` is none of this plugin's ({error}): look at \
-                 https://endpoints.huggingface.co and free it by hand",
-                held.name
-            ),
-        )
-    })
 }
 
 fn refused(message: String) -> Error {
