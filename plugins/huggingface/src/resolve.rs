@@ -101,7 +101,7 @@ impl Config {
         }
         let management = address::management(self.base_url.as_deref())?;
         let plan = self.plan()?;
-        Ok(Place::Managed(Managed {
+        Ok(Place::Managed(Box::new(Managed {
             api: management.api,
             whoami: management.whoami,
             name,
@@ -112,7 +112,7 @@ impl Config {
             repository: self.model,
             revision: self.revision,
             plan,
-        }))
+        })))
     }
 
     fn text_defaults(&self) -> Defaults {

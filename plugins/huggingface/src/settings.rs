@@ -107,7 +107,7 @@ pub enum Place {
     /// At this URL, without a slash at its end.
     Url(String),
     /// Found over the management API.
-    Managed(Managed),
+    Managed(Box<Managed>),
 }
 
 /// An endpoint that is found, and perhaps started or created, over the management API.
