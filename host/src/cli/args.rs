@@ -52,6 +52,9 @@ pub struct RunArgs {
     /// repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
+    /// Take this profile of the run file, `[profiles.NAME]`, in place of the one that it names.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
     /// Most samples of each task.
     #[arg(long, value_name = "N")]
     pub max_samples: Option<u64>,

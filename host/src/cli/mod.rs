@@ -4,6 +4,7 @@ mod args;
 mod plugin;
 mod release;
 mod run;
+mod run_mock;
 
 pub use args::Args;
 

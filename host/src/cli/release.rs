@@ -2,7 +2,7 @@
 
 use std::env;
 
-use super::{args::ReleaseArgs, print_error, run::surroundings};
+use super::{args::ReleaseArgs, print_error, run::surroundings, run_mock::RunMock};
 use crate::{
     printer::Printer,
     run::{error::exit, release::release_directory},
@@ -23,7 +23,8 @@ fn release(args: &ReleaseArgs, printer: &Printer) -> anyhow::Result<u8> {
     let discovery = super::plugin::find(&args.plugins)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let variable = |name: &str| env::var(name).ok();
-    let around = surroundings(&variable, printer);
+    let mock = RunMock::default();
+    let around = surroundings(&variable, &mock, printer);
     let released = match runtime.block_on(release_directory(&args.directory, &discovery, &around)) {
         Ok(released) => released,
         Err(error) => {

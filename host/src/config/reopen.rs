@@ -11,13 +11,20 @@ use super::load::RunFile;
 use super::node::Node;
 use super::resolve;
 use super::schema;
+use super::typed;
 use crate::canonical;
 
 impl RunFile {
-    /// The table of the backend number `index`, with everything filled in: what [`reopen`] takes.
-    pub fn backend_table(&self, index: usize) -> Value {
+    /// The table of the backend number `index`, with everything filled in as its plugin's schema wants it: what
+    /// [`reopen`] takes.
+    pub fn backend_table(&self, index: usize, config_schema: &Value) -> Value {
         let table = self.root.get("backend").and_then(|list| list.items().get(index));
-        table.map(Node::to_value).unwrap_or_default()
+        let Some(mut table) = table.cloned() else { return Value::Null };
+        if let Some(config) = table.at_mut(&["config"]) {
+            // What is wrong is told where the table is checked.
+            typed::convert(config, config_schema, "", &mut Vec::new());
+        }
+        table.to_value()
     }
 }
 
@@ -52,7 +59,7 @@ mod tests {
             json!({ "plugin": "huggingface", "id": "hf", "config": { "mode": "endpoint" } });
         let file = reopen(&table, Path::new("resources.jsonl"), Path::new("/runs")).unwrap();
         assert_eq!(file.config.backends[0].id, "hf");
-        assert_eq!(file.backend_table(0), table);
+        assert_eq!(file.backend_table(0, &Value::Null), table);
         let error = reopen(&json!({ "plugin": 1 }), Path::new("resources.jsonl"), Path::new(""));
         assert!(error.unwrap_err().to_string().contains("resources.jsonl"));
     }

@@ -189,6 +189,7 @@ fn manifest(
             .map(|backend| BackendIdentity {
                 id: backend.id.clone(),
                 plugin: backend.manifest.plugin.id.clone(),
+                mock: backend.is_mock(),
                 description: backend.description.clone(),
             })
             .collect(),

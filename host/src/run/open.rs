@@ -2,6 +2,7 @@
 //! fetched, servers asked who they are. Everything that can fail before the first sample fails here.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,6 +18,7 @@ use super::{
     backend_error::BackendError,
     error::RunError,
     executor::ask_backend,
+    mock::{self, Mock},
     plan::Offer,
     release::{BackendNotes, Releasable, release},
     retry::RetryPolicy,
@@ -52,6 +54,8 @@ pub struct Surroundings<'a> {
     pub cache: Option<PathBuf>,
     /// Told while assets are fetched.
     pub progress: Arc<dyn Fn(Progress<'_>) + Send + Sync>,
+    /// Stands for the servers of backends whose `base_url` names it.
+    pub mock: &'a dyn Mock,
     /// Is told the secrets, so that it never prints one.
     pub printer: &'a Printer,
 }
@@ -258,7 +262,7 @@ impl Bringing<'_> {
     /// Loads, opens and introduces a backend.
     async fn up(&mut self, backend: Found<'_>) -> Result<OpenBackend, BackendError> {
         let opened = self.open(backend).await?;
-        introduce(opened, self.ledger, self.run.run.attempt_timeout).await
+        introduce(opened, self.ledger, self.around.printer).await
     }
 
     /// Loads and opens a backend.
@@ -327,9 +331,10 @@ impl Bringing<'_> {
                 max_retries: run.run.max_retries,
                 attempt_timeout: run.run.attempt_timeout,
                 sample_timeout: run.run.sample_timeout,
+                loading_timeout: run.run.loading_timeout,
             },
             model: config.model.clone(),
-            base_url: config.base_url.as_ref().map(ToString::to_string),
+            base_url: config.base_url.clone(),
             description: Description::default(),
             manifest,
             instance,
@@ -354,13 +359,19 @@ fn find_one<'a>(
         return Err(BackendError::Isolation { backend: config.id.clone() });
     }
     let manifest = &candidate.inspection.manifest;
-    let checked = file.check_backend(index, &manifest.plugin, &manifest.config_schema)?;
-    let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
-    let secrets = Secrets::resolve(&checked.slots, &lookup)
-        .map_err(|source| BackendError::Secret { backend: config.id.clone(), source })?;
+    let mock = mock::url(around.mock, config)?;
+    let checked =
+        file.check_backend(index, &manifest.plugin, &manifest.config_schema, mock.as_ref())?;
+    let secrets = if mock.is_some() {
+        Secrets::placeholders(&checked.slots)
+    } else {
+        let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
+        Secrets::resolve(&checked.slots, &lookup)
+            .map_err(|source| BackendError::Secret { backend: config.id.clone(), source })?
+    };
     let holder = Holder {
         id: config.id.clone(),
-        table: file.backend_table(index),
+        table: file.backend_table(index, &manifest.config_schema),
         folder: absolute(&file.folder),
     };
     Ok(Found { config, candidate, checked, secrets, holder })
@@ -415,7 +426,7 @@ fn load(backend: &Found<'_>) -> Result<(Loaded, PluginIdentity), BackendError> {
 async fn introduce(
     mut backend: OpenBackend,
     ledger: &Ledger,
-    attempt_timeout: Duration,
+    printer: &Printer,
 ) -> Result<OpenBackend, BackendError> {
     let not_ready = |error: Error| BackendError::NotReady {
         backend: backend.id.clone(),
@@ -427,20 +438,35 @@ async fn introduce(
             ErrorKind::UnexpectedReply => {
                 "; is base_url that of a server which this plugin is for?"
             }
+            ErrorKind::Loading => "; run.loading_timeout says how long it is waited for",
             _ => "",
         },
         error,
     };
-    let attempts = if backend.retry.max_retries == 0 { 1 } else { 3 };
+    let policy = RetryPolicy {
+        max_retries: backend.retry.max_retries.min(2),
+        sample_timeout: Duration::MAX,
+        ..backend.retry
+    };
+    let told = Cell::new(false);
+    let waits = |error: &Error, _: Duration| {
+        if error.kind == ErrorKind::Loading && !told.replace(true) {
+            let longest = humantime::format_duration(policy.loading_timeout);
+            printer.note(&format!(
+                "backend `{}`: {}; it is waited for, {longest} at most",
+                backend.id, error.message
+            ));
+        }
+    };
     let prepare = Request::Prepare(ledger.held(&backend.id));
-    match ask_backend(&backend.instance, prepare, PREPARE_TIMEOUT, attempts).await {
+    let preparing = RetryPolicy { attempt_timeout: PREPARE_TIMEOUT, ..policy };
+    match ask_backend(&backend.instance, prepare, &preparing, &waits).await {
         Ok(_) => {}
         // A plugin without the SDK need not know of it: it has nothing to prepare.
         Err(error) if error.kind == ErrorKind::Unsupported => {}
         Err(error) => return Err(not_ready(error)),
     }
-    let described =
-        ask_backend(&backend.instance, Request::Describe, attempt_timeout, attempts).await;
+    let described = ask_backend(&backend.instance, Request::Describe, &policy, &waits).await;
     let description = match described {
         Ok(Answer::Description(description)) => description,
         Ok(_) => {

@@ -10,6 +10,7 @@ use super::{
     error::RunError,
     executor::ask_backend,
     open::{self, Surroundings},
+    retry::RetryPolicy,
 };
 use crate::{
     config,
@@ -24,12 +25,20 @@ use crate::{
     },
 };
 
-/// Longest time that a backend gets to tidy up if it holds nothing.
-const TIDY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest time that it gets to free what it holds.
-const FREE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Attempts at that: what is not freed goes on costing.
-const FREE_ATTEMPTS: u32 = 4;
+/// How a backend is asked to tidy up that holds nothing: once, and not for long.
+const TIDY: RetryPolicy = RetryPolicy {
+    max_retries: 0,
+    attempt_timeout: Duration::from_secs(5),
+    sample_timeout: Duration::from_secs(5),
+    loading_timeout: Duration::ZERO,
+};
+/// How it is asked to free what it holds: what is not freed goes on costing.
+const FREE: RetryPolicy = RetryPolicy {
+    max_retries: 3,
+    attempt_timeout: Duration::from_secs(120),
+    sample_timeout: Duration::from_secs(10 * 60),
+    loading_timeout: Duration::ZERO,
+};
 
 /// The ledger as one backend sees it.
 #[derive(Debug)]
@@ -77,9 +86,8 @@ pub async fn release(backends: &[Releasable], ledger: &Ledger, printer: &Printer
 
 async fn release_one(id: &str, instance: &Arc<Instance>, ledger: &Ledger) -> Result<(), Error> {
     let held = ledger.held(id);
-    let (limit, attempts) =
-        if held.is_empty() { (TIDY_TIMEOUT, 1) } else { (FREE_TIMEOUT, FREE_ATTEMPTS) };
-    match ask_backend(instance, Request::Release(held), limit, attempts).await {
+    let policy = if held.is_empty() { &TIDY } else { &FREE };
+    match ask_backend(instance, Request::Release(held), policy, &|_, _| {}).await {
         Ok(_) => Ok(()),
         // A plugin without the SDK need not know of it: it holds nothing.
         Err(error) if error.kind == ErrorKind::Unsupported => Ok(()),
