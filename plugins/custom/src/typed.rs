@@ -101,7 +101,7 @@ impl<'de> Deserialize<'de> for Texts {
         match Value::deserialize(deserializer)? {
             Value::String(text) => Ok(Self(vec![text])),
             list @ Value::Array(_) => {
-                Vec::deserialize(list).map(Self).map_err(|error| D::Error::custom(error))
+                Vec::deserialize(list).map(Self).map_err(D::Error::custom)
             }
             _ => Err(D::Error::custom("expected a text or a list of texts")),
         }
@@ -128,7 +128,7 @@ impl<'de> Deserialize<'de> for RawExtract {
         match Value::deserialize(deserializer)? {
             table @ Value::Object(_) => {
                 let ExtractTable { pointer, each, regex } =
-                    ExtractTable::deserialize(table).map_err(|error| D::Error::custom(error))?;
+                    ExtractTable::deserialize(table).map_err(D::Error::custom)?;
                 Ok(Self { pointer, each, regex })
             }
             short => {
@@ -170,7 +170,7 @@ impl<'de> Deserialize<'de> for RawHeader {
         match Value::deserialize(deserializer)? {
             Value::String(text) => Ok(Self::Text(text)),
             list @ Value::Array(_) => {
-                Vec::deserialize(list).map(Self::Parts).map_err(|error| D::Error::custom(error))
+                Vec::deserialize(list).map(Self::Parts).map_err(D::Error::custom)
             }
             _ => Err(D::Error::custom(
                 "expected a text, or a list of { text = … } and { secret = … }",
@@ -233,7 +233,7 @@ impl<'de> Deserialize<'de> for RawDone {
             Value::String(text) => Ok(Self::Text(text)),
             table => RawCondition::deserialize(table)
                 .map(Self::Condition)
-                .map_err(|error| D::Error::custom(error)),
+                .map_err(D::Error::custom),
         }
     }
 }
