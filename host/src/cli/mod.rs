@@ -2,7 +2,9 @@
 
 mod args;
 mod plugin;
+mod release;
 mod run;
+mod run_mock;
 
 pub use args::Args;
 
@@ -37,6 +39,7 @@ pub fn main() -> u8 {
     });
     match args.command {
         args::Command::Run(command) => run::main(&command, &printer),
+        args::Command::Release(command) => release::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),
     }
 }

@@ -1,0 +1,78 @@
+//! Which wires there are, and their names.
+
+use std::{fmt, str::FromStr};
+
+use super::{exchange::Wire, flavors::tgi::Tgi};
+
+/// A vendor's wire. Its name is the first part of the path at which the mock serves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Flavor {
+    /// Text Generation Inference 3.3.
+    Tgi,
+}
+
+impl Flavor {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Tgi];
+
+    /// As it is typed, and as it stands in a path.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tgi => "tgi",
+        }
+    }
+
+    pub(crate) fn wire(self) -> &'static dyn Wire {
+        match self {
+            Self::Tgi => &Tgi,
+        }
+    }
+}
+
+impl fmt::Display for Flavor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that no flavor has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no flavor of the mock is called `{0}`; expected one of {names}", names = names())]
+pub struct UnknownFlavor(String);
+
+fn names() -> String {
+    Flavor::ALL.map(Flavor::name).join(", ")
+}
+
+impl FromStr for Flavor {
+    type Err = UnknownFlavor;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFlavor> {
+        let known = Self::ALL.into_iter().find(|flavor| flavor.name() == name);
+        known.ok_or_else(|| UnknownFlavor(name.to_owned()))
+    }
+}
+
+/// The flavor that a path names, and the path below it; a path that names none is the root flavor's.
+pub(crate) fn route(path: &str, root: Flavor) -> (Flavor, &str) {
+    let rest = path.strip_prefix('/').unwrap_or(path);
+    let (first, below) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
+    match first.parse() {
+        Ok(flavor) => (flavor, below),
+        Err(_) => (root, path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for flavor in Flavor::ALL {
+            assert_eq!(flavor.to_string().parse(), Ok(flavor));
+        }
+        let error = "vllm".parse::<Flavor>().unwrap_err().to_string();
+        assert!(error.contains("`vllm`") && error.contains("expected one of tgi"), "{error}");
+    }
+}
