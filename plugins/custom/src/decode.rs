@@ -10,9 +10,10 @@ use serde_json::Value;
 use wire::stop;
 
 use crate::{
-    config::{RawLogprobs, RawReply, RawUsage},
+    config::{RawReply, RawUsage},
     extract::{Extract, Found, Pointer, kind_of, wrong},
     failure::Failures,
+    logprobs::{self, Tokens},
 };
 
 /// Where things are in a reply.
@@ -30,16 +31,7 @@ pub struct Shape {
     completion_tokens: Option<Extract>,
     cached_tokens: Option<Extract>,
     reasoning_tokens: Option<Extract>,
-    tokens: Option<Pointer>,
-    token: Option<TokenShape>,
-}
-
-/// Where things are in one token of a list.
-#[derive(Debug)]
-struct TokenShape {
-    token: Pointer,
-    logprob: Pointer,
-    top: Option<Pointer>,
+    tokens: Option<Tokens>,
 }
 
 /// The parts of one choice as they were found.
@@ -109,18 +101,13 @@ impl Shape {
             completion_tokens: count("completion_tokens", completion_tokens)?,
             cached_tokens: count("cached_tokens", cached_tokens)?,
             reasoning_tokens: count("reasoning_tokens", reasoning_tokens)?,
-            tokens: raw
-                .logprobs
-                .as_ref()
-                .map(|raw| Pointer::parse("reply.logprobs.tokens", &raw.tokens))
-                .transpose()?,
-            token: raw.logprobs.as_ref().map(TokenShape::compile).transpose()?,
+            tokens: raw.logprobs.as_ref().map(Tokens::compile).transpose()?,
         })
     }
 
-    /// Whether the configuration says where log-probabilities are.
-    pub fn has_logprobs(&self) -> bool {
-        self.token.is_some()
+    /// Where things are in a list of tokens, if the configuration says.
+    pub fn tokens(&self) -> Option<&Tokens> {
+        self.tokens.as_ref()
     }
 
     /// The choices of a whole reply.
@@ -175,7 +162,7 @@ impl Shape {
                 refusal: text(&self.refusal)?,
                 finish_reason: text(&self.finish_reason)?,
                 logprobs: tokens
-                    .map(|tokens| self.token_logprobs(tokens, choice))
+                    .map(|tokens| tokens.find(tokens.list(), choice))
                     .transpose()?
                     .flatten(),
             };
@@ -230,7 +217,7 @@ impl Shape {
             reasoning =
                 hidden.map(|n| format!("({n} reasoning tokens, text not shown by the server)"));
         }
-        let mut logprobs = parts.logprobs;
+        let mut tokens = parts.logprobs;
         if let Some(refusal) = refusal {
             finish_reason = FinishReason::ContentFilter;
             if answer.is_empty() {
@@ -240,11 +227,11 @@ impl Shape {
             answer.truncate(cut);
             finish_reason = FinishReason::Stop;
             // Behind a pattern the tokens' texts are not the answer's.
-            if let Some(tokens) = logprobs.as_mut().filter(|_| !text.has_pattern()) {
-                keep_before(tokens, cut);
+            if let Some(tokens) = tokens.as_mut().filter(|_| !text.has_pattern()) {
+                logprobs::keep_before(tokens, cut);
             }
         }
-        Ok(Choice { text: answer, reasoning, finish_reason, logprobs })
+        Ok(Choice { text: answer, reasoning, finish_reason, logprobs: tokens })
     }
 
     /// The counts in a reply or an event.
@@ -275,86 +262,6 @@ impl Shape {
         };
         Ok(model.text(value)?.text().filter(|name| !name.is_empty()).map(Cow::into_owned))
     }
-
-    /// The tokens in the list at `tokens`; none if there is no list.
-    ///
-    /// # Errors
-    /// `unexpected_reply` if the list is none, or an item of it is no token.
-    pub fn token_logprobs(
-        &self,
-        tokens: &Pointer,
-        value: &Value,
-    ) -> Result<Option<Vec<TokenLogprob>>> {
-        let (Some(shape), Some(there)) = (&self.token, tokens.present(value)) else {
-            return Ok(None);
-        };
-        let list = there.as_array().ok_or_else(|| {
-            Error::unexpected(format!(
-                "`logprobs`: expected a list at {tokens}, found {}",
-                kind_of(there)
-            ))
-        })?;
-        list.iter().map(|item| shape.token(item)).collect::<Result<_>>().map(Some)
-    }
-}
-
-impl TokenShape {
-    fn compile(raw: &RawLogprobs) -> Result<Self> {
-        Ok(Self {
-            token: Pointer::parse("reply.logprobs.token", &raw.token)?,
-            logprob: Pointer::parse("reply.logprobs.logprob", &raw.logprob)?,
-            top: raw
-                .top
-                .as_deref()
-                .map(|text| Pointer::parse("reply.logprobs.top", text))
-                .transpose()?,
-        })
-    }
-
-    fn token(&self, item: &Value) -> Result<TokenLogprob> {
-        let (token, logprob) = self.pair(item)?;
-        let top = match self.top.as_ref().and_then(|top| Some((top, top.present(item)?))) {
-            None => Vec::new(),
-            Some((_, Value::Array(list))) => {
-                list.iter().map(|other| self.pair(other)).collect::<Result<_>>()?
-            }
-            Some((top, other)) => {
-                return Err(Error::unexpected(format!(
-                    "`reply.logprobs.top`: expected a list at {top}, found {}",
-                    kind_of(other)
-                )));
-            }
-        };
-        Ok(TokenLogprob { token, logprob, top })
-    }
-
-    fn pair(&self, item: &Value) -> Result<(String, Option<f64>)> {
-        let token = self.token.find(item).and_then(Value::as_str);
-        let logprob = match self.logprob.find(item) {
-            Some(Value::Null) => Some(None),
-            Some(number) => number.as_f64().map(Some),
-            None => None,
-        };
-        match (token, logprob) {
-            (Some(token), Some(logprob)) => Ok((token.to_owned(), logprob)),
-            _ => Err(Error::unexpected(format!(
-                "`reply.logprobs`: expected a text at {} and a number at {} of each token",
-                self.token, self.logprob
-            ))),
-        }
-    }
-}
-
-/// Drops the tokens that begin at `cut` or after it.
-fn keep_before(tokens: &mut Vec<TokenLogprob>, cut: usize) {
-    let mut length = 0;
-    let kept = tokens.iter().take_while(|token| {
-        let begins = length;
-        length += token.token.len();
-        begins < cut
-    });
-    let kept = kept.count();
-    tokens.truncate(kept);
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use serde_json::Value;
 use wire::phrases::{is_markup, is_too_long};
 
 use crate::{
+    condition::{Condition, Statuses},
     config::{Kind, RawErrors},
-    extract::{Condition, Pointer, Statuses, wrong},
+    extract::{Pointer, wrong},
     headers::header_name,
 };
 

@@ -7,12 +7,15 @@
 //! Log-likelihood is not offered: it needs the tokens of context and continuation, which servers count in too many
 //! ways to describe by pointers.
 
+pub mod condition;
 pub mod config;
 pub mod decode;
 pub mod encode;
+pub mod events;
 pub mod extract;
 pub mod failure;
 pub mod headers;
+pub mod logprobs;
 pub mod provider;
 pub mod stream;
 pub mod template;
@@ -48,7 +51,7 @@ impl Backend for Custom {
     async fn generate(&self, request: &Generate<'_>, io: &Io) -> Result<Completion> {
         let generation = self.provider.generation(request)?;
         let streams = request.stream && self.provider.stream.is_some();
-        let logprobs = request.logprobs.is_some() && self.provider.reply.has_logprobs();
+        let logprobs = request.logprobs.is_some() && self.provider.reply.tokens().is_some();
         let mut calls = Vec::new();
         for call in generation.calls(streams) {
             let body = generation

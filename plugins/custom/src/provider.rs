@@ -5,10 +5,11 @@
 use plugin_api::{Error, Generate, Host, HttpRequest, Message, Prompt, Reply, Result};
 
 use crate::{
+    condition::{Condition, Statuses},
     config::{Config, Method, RawHealth},
     decode,
     encode::Generation,
-    extract::{Condition, Statuses, wrong},
+    extract::wrong,
     failure::Failures,
     headers::Headers,
     stream,
@@ -130,7 +131,7 @@ impl Provider {
     /// # Errors
     /// As for [`Generation::new`].
     pub fn generation<'a>(&'a self, request: &'a Generate<'_>) -> Result<Generation<'a>> {
-        let has_logprobs = self.reply.has_logprobs();
+        let has_logprobs = self.reply.tokens().is_some();
         let model = self.model.as_deref();
         Generation::new(&self.template, model, self.max_stop, has_logprobs, request)
     }

@@ -4,15 +4,17 @@
 
 use std::borrow::Cow;
 
-use plugin_api::{Choice, Error, ErrorKind, Result, SseParser, TokenLogprob, Usage};
+use plugin_api::{Choice, Error, ErrorKind, Result, TokenLogprob, Usage};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use wire::{phrases::is_markup, stop};
 
 use crate::{
+    condition::Condition,
     config::{Format, RawStream},
     decode::{self, Parts},
-    extract::{Condition, Extract, Found, Pointer, wrong},
+    events::Splitter,
+    extract::{Extract, Found, Pointer, wrong},
     failure::Failures,
     typed::RawDone,
 };
@@ -45,7 +47,7 @@ impl Shape {
             let message = "expected `done`, or `finish_reason`: without them a stream that breaks off looks whole";
             return Err(wrong("stream", message));
         }
-        if raw.logprobs.is_some() && !reply.has_logprobs() {
+        if raw.logprobs.is_some() && reply.tokens().is_none() {
             let message = "needs `reply.logprobs`, which says where things are in a token";
             return Err(wrong("stream.logprobs", message));
         }
@@ -167,10 +169,10 @@ impl<'s> Collector<'s> {
     pub fn end(&mut self) -> Result<Ended> {
         let last = self.splitter.finish();
         // What the stream's end cut off is no event.
-        if let Some(data) = last.filter(|data| self.is_event(data)) {
-            if let Some(ended) = self.event(&data)? {
-                return Ok(ended);
-            }
+        if let Some(data) = last.filter(|data| self.is_event(data))
+            && let Some(ended) = self.event(&data)?
+        {
+            return Ok(ended);
         }
         if self.shape.done.is_none() && self.finish_reason.is_some() {
             return self.complete();
@@ -255,10 +257,11 @@ impl<'s> Collector<'s> {
             let word = finish_reason.text(value)?.text().filter(|word| !word.is_empty());
             self.finish_reason = word.map(Cow::into_owned).or(self.finish_reason.take());
         }
-        if let (Some(tokens), true) = (&shape.tokens, self.logprobs) {
-            if let Some(more) = self.reply.token_logprobs(tokens, value)? {
-                self.tokens.get_or_insert_with(Vec::new).extend(more);
-            }
+        if let (Some(list), Some(tokens), true) =
+            (&shape.tokens, self.reply.tokens(), self.logprobs)
+            && let Some(more) = tokens.find(list, value)?
+        {
+            self.tokens.get_or_insert_with(Vec::new).extend(more);
         }
         let new = self.reply.usage(value)?;
         self.usage = Usage {
@@ -329,82 +332,4 @@ fn append(sum: &mut Option<String>, extract: Option<&Extract>, value: &Value) ->
         sum.get_or_insert_with(String::new).push_str(&piece);
     }
     Ok(())
-}
-
-/// Bytes cut anywhere as the data of events.
-#[derive(Debug)]
-enum Splitter {
-    Sse(SseParser),
-    Lines(Vec<u8>),
-}
-
-impl Splitter {
-    fn new(format: Format) -> Self {
-        match format {
-            Format::Sse => Self::Sse(SseParser::default()),
-            Format::Ndjson => Self::Lines(Vec::new()),
-        }
-    }
-
-    fn push(&mut self, bytes: &[u8]) -> Vec<String> {
-        match self {
-            Self::Sse(parser) => parser.push(bytes).into_iter().map(|event| event.data).collect(),
-            Self::Lines(pending) => {
-                // Only what is new can hold the line's end.
-                let Some(last) = bytes.iter().rposition(|byte| *byte == b'\n') else {
-                    pending.extend_from_slice(bytes);
-                    return Vec::new();
-                };
-                let (whole, rest) = bytes.split_at(last);
-                pending.extend_from_slice(whole);
-                let lines = pending
-                    .split(|byte| *byte == b'\n')
-                    .map(|line| String::from_utf8_lossy(line).into_owned())
-                    .collect();
-                pending.clear();
-                pending.extend(rest.iter().skip(1));
-                lines
-            }
-        }
-    }
-
-    /// Whether this may be the beginning of a stream's first event, or is nothing yet.
-    fn would_begin(&self, head: &[u8]) -> bool {
-        let beginnings: &[&[u8]] = match self {
-            Self::Sse(_) => &[b":", b"data:", b"event:", b"id:", b"retry:"],
-            Self::Lines(_) => &[b"{"],
-        };
-        beginnings
-            .iter()
-            .any(|beginning| head.starts_with(beginning) || beginning.starts_with(head))
-    }
-
-    /// The event that lacks its closing line end, once the stream is over.
-    fn finish(&mut self) -> Option<String> {
-        match self {
-            Self::Sse(parser) => parser.finish().map(|event| event.data),
-            Self::Lines(pending) => {
-                let line = std::mem::take(pending);
-                (!line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned())
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_the_same_wherever_the_bytes_are_cut() {
-        let bytes = "{\"a\":\"é\"}\r\n\n{\"b\":1}\n{\"c\"".as_bytes();
-        for size in 1..=bytes.len() {
-            let mut splitter = Splitter::new(Format::Ndjson);
-            let mut lines: Vec<String> =
-                bytes.chunks(size).flat_map(|chunk| splitter.push(chunk)).collect();
-            assert_eq!(splitter.finish().as_deref(), Some("{\"c\""), "chunks of {size}");
-            lines.retain(|line| !line.trim().is_empty());
-            assert_eq!(lines, ["{\"a\":\"é\"}\r", "{\"b\":1}"], "chunks of {size}");
-        }
-    }
 }

@@ -24,7 +24,7 @@ pub struct RawExtract {
     pub regex: Option<String>,
 }
 
-/// The long form of [`RawExtract`].
+/// Where a text is, and how it is taken out.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ExtractTable {
@@ -100,9 +100,7 @@ impl<'de> Deserialize<'de> for Texts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::String(text) => Ok(Self(vec![text])),
-            list @ Value::Array(_) => {
-                Vec::deserialize(list).map(Self).map_err(D::Error::custom)
-            }
+            list @ Value::Array(_) => Vec::deserialize(list).map(Self).map_err(D::Error::custom),
             _ => Err(D::Error::custom("expected a text or a list of texts")),
         }
     }
@@ -115,10 +113,9 @@ impl JsonSchema for Texts {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "anyOf": [
-                { "type": "string" },
-                { "type": "array", "items": { "type": "string" }, "minItems": 1 },
-            ]
+            "type": ["string", "array"],
+            "items": { "type": "string" },
+            "minItems": 1,
         })
     }
 }
@@ -151,6 +148,7 @@ impl JsonSchema for RawExtract {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let table = generator.subschema_for::<ExtractTable>();
         json_schema!({
+            "type": ["string", "array", "object"],
             "anyOf": [
                 { "type": "string", "description": "A JSON pointer." },
                 {
@@ -218,6 +216,7 @@ impl JsonSchema for RawStatuses {
         let number = json_schema!({ "type": "integer", "minimum": 100, "maximum": 599 });
         let hundred = json_schema!({ "type": "string", "pattern": "^[1-5]xx$" });
         json_schema!({
+            "type": ["integer", "string", "array"],
             "anyOf": [
                 number,
                 hundred,
@@ -231,9 +230,9 @@ impl<'de> Deserialize<'de> for RawDone {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::String(text) => Ok(Self::Text(text)),
-            table => RawCondition::deserialize(table)
-                .map(Self::Condition)
-                .map_err(D::Error::custom),
+            table => {
+                RawCondition::deserialize(table).map(Self::Condition).map_err(D::Error::custom)
+            }
         }
     }
 }
@@ -245,7 +244,10 @@ impl JsonSchema for RawDone {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let condition = generator.subschema_for::<RawCondition>();
-        json_schema!({ "anyOf": [{ "type": "string" }, condition] })
+        json_schema!({
+            "type": ["string", "object"],
+            "anyOf": [{ "type": "string" }, condition],
+        })
     }
 }
 
