@@ -13,7 +13,7 @@ use std::{
 };
 
 /// The workspace.
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a package lies in its workspace")
 }
 

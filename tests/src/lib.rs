@@ -4,6 +4,7 @@
 pub mod built;
 pub mod fake_tgi;
 pub mod left;
+pub mod mock;
 pub mod python;
 pub mod real;
 pub mod sandbox;

@@ -1,11 +1,7 @@
 //! `config/README.md` lists the options of each plugin as its configuration schema has them.
 //! `UPDATE_OPTIONS=1 cargo test -p host-tests --test options` writes the lists anew.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     fmt::Write as _,
@@ -28,7 +24,10 @@ fn the_options_in_the_guide_are_those_of_the_schemas() {
     if std::env::var_os("UPDATE_OPTIONS").is_some() {
         fs::write(&path, fresh).unwrap();
     } else {
-        assert!(text == fresh, "config/README.md is stale: run UPDATE_OPTIONS=1 cargo test -p host-tests --test options");
+        assert!(
+            text == fresh,
+            "config/README.md is stale: run UPDATE_OPTIONS=1 cargo test -p host-tests --test options"
+        );
     }
 }
 
@@ -79,11 +78,10 @@ fn collect<'s>(
     within: &mut Vec<&'s Value>,
     rows: &mut Vec<Row>,
 ) {
-    let empty = Map::new();
     let required: Vec<&str> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let mut properties: Vec<_> =
-        schema["properties"].as_object().unwrap_or(&empty).iter().collect();
+        schema["properties"].as_object().into_iter().flat_map(Map::iter).collect();
     properties.sort_by_key(|(key, _)| key.as_str());
     for (key, property) in properties {
         let name = format!("{prefix}{key}");
