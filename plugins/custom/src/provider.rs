@@ -137,7 +137,8 @@ impl Provider {
     }
 
     /// Renders the body for requests with little and with everything, so that a template that does not render to
-    /// JSON is refused before the first sample. What depends on parameters of the vendor's own cannot be known.
+    /// JSON is refused before the first sample. What depends on parameters of the vendor's own, or on the number of
+    /// messages, cannot be known.
     fn try_body(&self) -> Result<()> {
         const TEXT: &str = "A \"quoted\" text\nof two lines, with a \\ in it";
         let chat = vec![Message::text("system", TEXT), Message::text("user", TEXT)];
@@ -167,6 +168,8 @@ impl Provider {
             ..bare.clone()
         };
         let chat = Generate { prompt: Prompt::Messages(chat), ..full.clone() };
+        let mut without_value = None;
+        let mut rendered = false;
         for (what, request) in [
             ("a text prompt without parameters", bare),
             ("a text prompt with all parameters", full),
@@ -178,14 +181,23 @@ impl Provider {
             };
             for call in generation.calls(request.stream && self.stream.is_some()) {
                 match generation.body(call, "request", 1) {
-                    Err(error) if !error.undefined => {
-                        return Err(wrong(KEY, format_args!("for {what}: {}", error.message)));
+                    Ok(_) => rendered = true,
+                    Err(error) => {
+                        let message = format!("for {what}: {}", error.message);
+                        if !error.undefined {
+                            return Err(wrong(KEY, message));
+                        }
+                        without_value.get_or_insert(message);
                     }
-                    _ => {}
                 }
             }
         }
-        Ok(())
+        match without_value {
+            Some(message) if !rendered && !self.template.mentions("extra") => {
+                Err(wrong(KEY, message))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

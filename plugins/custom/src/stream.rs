@@ -86,7 +86,7 @@ pub struct Collector<'s> {
     stops: &'s [&'s str],
     logprobs: bool,
     splitter: Splitter,
-    /// The beginning of what came, while no event did.
+    /// The beginning of what came, at least until the first event: what a failure shows.
     head: Vec<u8>,
     events: u64,
     text: Found<String>,
@@ -113,7 +113,7 @@ pub struct Ended {
     pub by_server: bool,
 }
 
-/// Longest beginning that is kept of a stream without events.
+/// Longest beginning of a stream that is kept, in bytes.
 const HEAD: usize = 64 << 10;
 
 impl<'s> Collector<'s> {
@@ -295,7 +295,10 @@ impl<'s> Collector<'s> {
             finish_reason: self.finish_reason.take().map(Cow::Owned),
             logprobs: self.tokens.take(),
         };
-        let choice = self.reply.choice(parts, &shape.text, self.usage, self.stops)?;
+        let choice = self
+            .reply
+            .choice(parts, &shape.text, self.usage, self.stops)
+            .map_err(|error| error.with_excerpt(&self.head))?;
         Ok(Ended { choice, usage: self.usage, model: self.model.take(), by_server: true })
     }
 

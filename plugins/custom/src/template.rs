@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, value::Kwargs};
 use plugin_api::Result;
 use serde::de::IgnoredAny;
 
@@ -37,8 +37,8 @@ pub const VARIABLES: [&str; 16] = [
 /// Jinja's own functions that a template may call.
 const FUNCTIONS: [&str; 3] = ["range", "dict", "namespace"];
 
-/// What one rendering may cost: an instruction costs 1, a byte of text 1/64, a byte of JSON that `tojson` writes
-/// 1/4. So a prompt may have some 30 MB, and an endless loop ends in about a second.
+/// What one rendering may cost: an instruction costs 1, a byte of text 1/64 each time that it is handled. So no
+/// prompt is too long for it, and an endless loop ends in about a second.
 const FUEL: u64 = 10_000_000;
 
 /// Longest body, in bytes.
@@ -74,6 +74,7 @@ impl Template {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(FUEL));
+        environment.add_filter("tojson", strict_json);
         environment
             .add_template_owned(KEY, source.to_owned())
             .map_err(|error| wrong(KEY, explain(&error)))?;
@@ -126,6 +127,19 @@ impl Template {
         };
         Err(RenderError { undefined: false, message: problem })
     }
+}
+
+/// `tojson`, which by itself would write null for a name without a value.
+fn strict_json(
+    value: &Value,
+    indent: Option<Value>,
+    options: Kwargs,
+) -> std::result::Result<Value, minijinja::Error> {
+    if value.is_undefined() {
+        let message = "`tojson` is given a name that has no value";
+        return Err(minijinja::Error::new(ErrorKind::UndefinedError, message));
+    }
+    minijinja::filters::tojson(value, indent, options)
 }
 
 /// The first name of a dotted one.
@@ -212,12 +226,14 @@ mod tests {
 
     #[test]
     fn a_name_without_a_value_is_told_apart() {
-        let body = template("[\n{{ extra.min_p }}]");
-        let error = body.render(context! { extra => context! {} }).unwrap_err();
-        assert!(error.undefined);
-        assert!(error.message.starts_with("line 2"), "{}", error.message);
-        let given = context! { extra => context! { min_p => 0.5 } };
-        assert_eq!(body.render(given).unwrap(), "[\n0.5]");
+        for source in ["[\n{{ extra.min_p }}]", "[\n{{ extra.min_p | tojson }}]"] {
+            let body = template(source);
+            let error = body.render(context! { extra => context! {} }).unwrap_err();
+            assert!(error.undefined);
+            assert!(error.message.starts_with("line 2"), "{}", error.message);
+            let given = context! { extra => context! { min_p => 0.5 } };
+            assert_eq!(body.render(given).unwrap(), "[\n0.5]");
+        }
     }
 
     #[test]

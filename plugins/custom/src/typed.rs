@@ -24,17 +24,13 @@ pub struct RawExtract {
     pub regex: Option<String>,
 }
 
-/// Where a text is, and how it is taken out.
-#[derive(Deserialize, JsonSchema)]
+/// The long form of [`RawExtract`].
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExtractTable {
-    /// One pointer, or a list of which the first that finds something wins.
     pointer: Texts,
-    /// What is found is a list, and this points to a text in its items: those that have it are joined. For
-    /// contents made of parts.
     #[serde(default)]
     each: Option<String>,
-    /// A regular expression with exactly one group, which holds the text. Where it does not match there is none.
     #[serde(default)]
     regex: Option<String>,
 }
@@ -145,20 +141,24 @@ impl JsonSchema for RawExtract {
         "Extract".into()
     }
 
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let table = generator.subschema_for::<ExtractTable>();
+    // One type for all three ways, so that a mistake is told once and not for each of them; and no `properties`, so
+    // that a list of all options does not show the long form at every key.
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
+            "description": "One JSON pointer; a list of which the first that finds a text wins; or a table of \
+                `pointer` (one or a list), `each` (what is found is a list, and this points to a text in its items: \
+                those that have it are joined) and `regex` (its one group holds the text; where it does not match \
+                there is none).",
             "type": ["string", "array", "object"],
-            "anyOf": [
-                { "type": "string", "description": "A JSON pointer." },
-                {
-                    "type": "array",
-                    "items": { "type": "string" },
-                    "minItems": 1,
-                    "description": "JSON pointers, of which the first that finds something wins.",
-                },
-                table,
-            ]
+            "items": { "type": "string" },
+            "minItems": 1,
+            "required": ["pointer"],
+            "propertyNames": { "enum": ["pointer", "each", "regex"] },
+            "additionalProperties": {
+                "type": ["string", "array"],
+                "items": { "type": "string" },
+                "minItems": 1,
+            },
         })
     }
 }
@@ -184,9 +184,7 @@ impl JsonSchema for RawHeader {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let part = generator.subschema_for::<RawPart>();
-        json_schema!({
-            "anyOf": [{ "type": "string" }, { "type": "array", "items": part, "minItems": 1 }]
-        })
+        json_schema!({ "type": ["string", "array"], "items": part, "minItems": 1 })
     }
 }
 
@@ -213,15 +211,18 @@ impl JsonSchema for RawStatuses {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let number = json_schema!({ "type": "integer", "minimum": 100, "maximum": 599 });
-        let hundred = json_schema!({ "type": "string", "pattern": "^[1-5]xx$" });
         json_schema!({
             "type": ["integer", "string", "array"],
-            "anyOf": [
-                number,
-                hundred,
-                { "type": "array", "items": { "anyOf": [number, hundred] }, "minItems": 1 },
-            ]
+            "minimum": 100,
+            "maximum": 599,
+            "pattern": "^[1-5]xx$",
+            "minItems": 1,
+            "items": {
+                "type": ["integer", "string"],
+                "minimum": 100,
+                "maximum": 599,
+                "pattern": "^[1-5]xx$",
+            },
         })
     }
 }
@@ -243,11 +244,10 @@ impl JsonSchema for RawDone {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let condition = generator.subschema_for::<RawCondition>();
-        json_schema!({
-            "type": ["string", "object"],
-            "anyOf": [{ "type": "string" }, condition],
-        })
+        let mut schema = RawCondition::json_schema(generator);
+        schema.remove("description");
+        schema.insert("type".to_owned(), serde_json::json!(["string", "object"]));
+        schema
     }
 }
 

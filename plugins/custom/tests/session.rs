@@ -395,6 +395,10 @@ fn a_mistake_in_the_configuration_is_told_by_its_key_when_the_backend_opens() {
         (body("{\"q\": {{ messages[0].content | tojson }}, \"t\": {{ temperature }}}"), "None"),
         (body("[{% if temperature is not none %}1,{% endif %}]"), "with all parameters"),
         (body("{{ promt | tojson }}"), "`promt` is no variable"),
+        (
+            body("{{ messages[0].contnt | tojson }}"),
+            "generate.body: for a text prompt without parameters: line 1",
+        ),
         (reply(json!({ "text": "answer" })), "reply.text: "),
         (reply(json!({ "text": { "pointer": "/a", "regex": "(" } })), "reply.text: "),
         (reply(json!({ "text": "/a", "index": "/i" })), "reply.index: "),
