@@ -62,11 +62,14 @@ fn python() -> Result<PathBuf, String> {
     }
     drop(fs::remove_dir_all(&folder));
     let mut venv = Command::new("python3");
-    run(venv.args(["-m", "venv"]).arg(&folder))
-        .map_err(|error| format!("no Python that can make an environment (python3-venv): {error}"))?;
+    run(venv.args(["-m", "venv"]).arg(&folder)).map_err(|error| {
+        format!("no Python that can make an environment (python3-venv): {error}")
+    })?;
     let mut pip = Command::new(&python);
-    run(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES))
-        .map_err(|error| format!("{wanted} cannot be installed here: {error}"))?;
+    run(pip
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        .args(PACKAGES))
+    .map_err(|error| format!("{wanted} cannot be installed here: {error}"))?;
     fs::write(ready, wanted).unwrap();
     Ok(python)
 }

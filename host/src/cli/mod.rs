@@ -1,10 +1,12 @@
 //! The command line: one file a subcommand. Each parses, calls, and prints through the printer alone.
 
 mod args;
+mod mock;
 mod plugin;
 mod release;
 mod run;
 mod run_mock;
+mod task;
 
 pub use args::Args;
 
@@ -40,7 +42,9 @@ pub fn main() -> u8 {
     match args.command {
         args::Command::Run(command) => run::main(&command, &printer),
         args::Command::Release(command) => release::main(&command, &printer),
+        args::Command::Task(command) => task::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),
+        args::Command::Mock(command) => mock::main(&command, &printer),
     }
 }
 

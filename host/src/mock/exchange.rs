@@ -195,6 +195,11 @@ pub(crate) trait Wire: Send + Sync {
     /// How the vendor says it.
     fn trouble(&self, asked: &Asked<'_>, trouble: &Trouble) -> Answer;
 
+    /// The error under a good status.
+    fn trouble_in_200(&self, asked: &Asked<'_>, trouble: &Trouble) -> Answer {
+        Answer { status: 200, ..self.trouble(asked, trouble) }
+    }
+
     /// An error inside a stream that began well: one frame.
     fn trouble_in_stream(&self, asked: &Asked<'_>, trouble: &Trouble) -> Vec<u8> {
         match self.trouble(asked, trouble).body {

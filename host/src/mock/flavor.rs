@@ -2,29 +2,40 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{exchange::Wire, flavors::tgi::Tgi};
+use super::{
+    exchange::Wire,
+    flavors::{ollama::Ollama, sglang::Sglang, tgi::Tgi},
+};
 
 /// A vendor's wire. Its name is the first part of the path at which the mock serves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flavor {
     /// Text Generation Inference 3.3.
     Tgi,
+    /// SGLang 0.5.
+    Sglang,
+    /// Ollama's native API.
+    Ollama,
 }
 
 impl Flavor {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Tgi];
+    pub const ALL: [Self; 3] = [Self::Tgi, Self::Sglang, Self::Ollama];
 
     /// As it is typed, and as it stands in a path.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tgi => "tgi",
+            Self::Sglang => "sglang",
+            Self::Ollama => "ollama",
         }
     }
 
     pub(crate) fn wire(self) -> &'static dyn Wire {
         match self {
             Self::Tgi => &Tgi,
+            Self::Sglang => &Sglang,
+            Self::Ollama => &Ollama,
         }
     }
 }
@@ -66,6 +77,22 @@ pub(crate) fn route(path: &str, root: Flavor) -> (Flavor, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_names_its_flavor_or_is_the_roots() {
+        let table = [
+            ("/sglang/v1/models", Flavor::Sglang, "/v1/models"),
+            ("/sglang", Flavor::Sglang, "/"),
+            ("/sglang/", Flavor::Sglang, "/"),
+            ("/tgi/generate", Flavor::Tgi, "/generate"),
+            ("/v1/models", Flavor::Ollama, "/v1/models"),
+            ("/sglangs/generate", Flavor::Ollama, "/sglangs/generate"),
+            ("/", Flavor::Ollama, "/"),
+        ];
+        for (path, flavor, below) in table {
+            assert_eq!(route(path, Flavor::Ollama), (flavor, below), "{path}");
+        }
+    }
 
     #[test]
     fn names_are_read_as_they_are_written() {

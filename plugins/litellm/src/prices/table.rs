@@ -74,13 +74,9 @@ impl Prices {
     }
 
     /// How many names have a price.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn names(&self) -> usize {
         self.models.len()
-    }
-
-    /// Whether no name has a price.
-    pub fn is_empty(&self) -> bool {
-        self.models.is_empty()
     }
 
     /// What a request is estimated to cost, in billionths of a US dollar. None, never 0, if the model is unknown or the
