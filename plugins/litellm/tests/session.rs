@@ -296,9 +296,10 @@ fn a_stream_gives_the_same_answer_wherever_its_bytes_are_cut() {
     let golden = golden("openai_streams.json");
     let case = &cases(&golden, "cases")[0];
     let body = case["body"].as_str().unwrap().as_bytes();
+    let backend = openai();
     for cut in 0..=body.len() {
         let request = generate(Prompt::Text("Q"));
-        let pushed = streamed(openai(), request, &[&body[..cut], &body[cut..]]);
+        let pushed = streamed(Arc::clone(&backend), request, &[&body[..cut], &body[cut..]]);
         let completion = completion(&pushed);
         assert_eq!(json!(completion.choices[0].text), case["choices"][0]["text"], "cut at {cut}");
         assert_eq!(json!(deltas(&pushed)), case["delta"], "cut at {cut}");
@@ -312,8 +313,10 @@ fn a_stream_cut_short_is_a_transport_failure() {
     let golden = golden("openai_streams.json");
     let body = cases(&golden, "cases")[0]["body"].as_str().unwrap();
     let ends = body.find("\"finish_reason\": \"length\"").unwrap();
+    let backend = openai();
     for cut in (0..ends).filter(|at| body.is_char_boundary(*at)).step_by(5) {
-        let pushed = streamed(openai(), generate(Prompt::Text("Q")), &[&body.as_bytes()[..cut]]);
+        let pushed =
+            streamed(Arc::clone(&backend), generate(Prompt::Text("Q")), &[&body.as_bytes()[..cut]]);
         assert_eq!(answer(&pushed).unwrap_err().kind, ErrorKind::Transport, "cut at {cut}");
     }
     let mut driver = Driver::new(openai());
