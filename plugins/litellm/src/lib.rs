@@ -247,10 +247,12 @@ impl Litellm {
                     return Ok(completion);
                 }
                 // An event that the end of the stream cut off is no event.
-                break events
-                    .finish()
-                    .and_then(|event| collector.take(&event).ok())
-                    .unwrap_or(false);
+                break match events.finish().map(|event| collector.take(&event)) {
+                    Some(Err(error)) if error.kind != ErrorKind::UnexpectedReply => {
+                        return Err(self.keys.explain(error));
+                    }
+                    complete => matches!(complete, Some(Ok(true))),
+                };
             };
             if !begun && let Some(first) = chunk.iter().find(|byte| !byte.is_ascii_whitespace()) {
                 begun = true;

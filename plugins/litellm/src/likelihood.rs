@@ -87,8 +87,11 @@ struct Lists<'a> {
     #[serde(borrow)]
     tokens: Option<Vec<Str<'a>>>,
     token_logprobs: Option<Vec<Option<f64>>>,
-    top_logprobs: Option<Vec<Option<BTreeMap<String, Option<f64>>>>>,
+    top_logprobs: Option<Vec<Option<Alternatives>>>,
 }
+
+/// By text.
+type Alternatives = BTreeMap<String, Option<f64>>;
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct Entry {

@@ -40,6 +40,14 @@ struct Model {
     id: String,
     owned_by: Option<String>,
     max_model_len: Option<u64>,
+    /// llama.cpp's.
+    meta: Option<Meta>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Meta {
+    n_ctx: Option<u64>,
 }
 
 impl Server {
@@ -49,7 +57,9 @@ impl Server {
         let named = models.data.iter().find(|known| known.id == model).or(models.data.first())?;
         Some(Self {
             owned_by: named.owned_by.clone().unwrap_or_default(),
-            context_tokens: named.max_model_len,
+            context_tokens: named
+                .max_model_len
+                .or_else(|| named.meta.as_ref().and_then(|meta| meta.n_ctx)),
         })
     }
 }
