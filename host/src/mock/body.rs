@@ -19,6 +19,8 @@ pub(crate) struct Frames {
     /// The length that is told beforehand.
     told: Option<u64>,
     breaks: bool,
+    /// Whether everything before the break is on its way.
+    flushed: bool,
     /// Most bytes of a frame.
     most: usize,
 }
@@ -32,6 +34,7 @@ impl Frames {
                 next: Some(body).filter(|body| !body.is_empty()).map(Bytes::from),
                 rest: VecDeque::new(),
                 breaks: false,
+                flushed: false,
                 most: usize::MAX,
             },
             Body::Events(frames) => Self {
@@ -39,6 +42,7 @@ impl Frames {
                 next: None,
                 rest: frames.into_iter().map(Bytes::from).collect(),
                 breaks: false,
+                flushed: false,
                 most: usize::MAX,
             },
         };
@@ -72,7 +76,7 @@ impl HttpBody for Frames {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = &mut *self;
         let next = this.next.take().or_else(|| this.rest.pop_front());
@@ -82,6 +86,12 @@ impl HttpBody for Frames {
                     this.next = Some(frame.split_off(this.most));
                 }
                 Some(Ok(Frame::data(frame)))
+            }
+            None if this.breaks && !this.flushed => {
+                // What came before must reach the client: the connection flushes while it waits.
+                this.flushed = true;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
             }
             None => std::mem::take(&mut this.breaks)
                 .then(|| Err(io::Error::other("the connection breaks on cue"))),

@@ -13,6 +13,10 @@ mod model;
 mod server;
 mod settings;
 mod strict;
+#[cfg(test)]
+mod testkit;
+#[cfg(test)]
+mod tests;
 mod upstream;
 
 pub use flavor::{Flavor, UnknownFlavor};

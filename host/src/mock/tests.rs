@@ -1,0 +1,215 @@
+//! What every flavor shares, over real connections: keys, faults, garbled replies, the upstream server.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use super::{
+    Faults, Flavor, Reply, Server, Settings, Upstream,
+    testkit::{Got, get, post, send, start},
+};
+
+const BODY: &str = r#"{"inputs":"Tell me something.","parameters":{"do_sample":false}}"#;
+
+fn ask(server: &Server, path: &str) -> Option<Got> {
+    send(server, "POST", path, &[("content-type", "application/json")], BODY).ok()
+}
+
+fn faulty(faults: Faults) -> Server {
+    start(Settings { faults, ..Settings::default() })
+}
+
+#[test]
+fn one_flavor_needs_no_prefix() {
+    let server = start(Settings { root: Flavor::Tgi, ..Settings::default() });
+    assert_eq!(get(&server, "/info").json(), get(&server, "/tgi/info").json());
+    assert!(server.url().starts_with("http://127.0.0.1:"));
+}
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let first = start(Settings::default());
+    let second = Server::start(Settings { listen: first.address(), ..Settings::default() });
+    let error = second.map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains(&first.address().to_string()) && error.contains("port 0"), "{error}");
+}
+
+#[test]
+fn a_dropped_server_is_gone() {
+    let server = start(Settings::default());
+    let address = server.address();
+    drop(server);
+    assert!(TcpListener::bind(address).is_ok());
+}
+
+#[test]
+fn some_requests_fail_and_their_repetition_does_not() {
+    let server = faulty(Faults {
+        fail_rate: "0.4".parse().unwrap(),
+        retry_after_s: Some(2),
+        ..Faults::default()
+    });
+    let mut failed = 0;
+    for _ in 0..50 {
+        let mut attempts = 0;
+        loop {
+            let got = ask(&server, "/tgi/generate").unwrap();
+            if got.status == 200 {
+                break;
+            }
+            assert!(matches!(got.status, 424 | 429), "{}", got.status);
+            assert_eq!(got.header("retry-after"), Some("2"));
+            failed += 1;
+            attempts += 1;
+            assert!(attempts < 6);
+        }
+    }
+    assert!((20..50).contains(&failed), "{failed}");
+    assert_eq!(get(&server, "/tgi/info").status, 200);
+}
+
+#[test]
+fn some_connections_close_without_an_answer() {
+    let server = faulty(Faults { drop_rate: "0.5".parse().unwrap(), ..Faults::default() });
+    let answered = (0..40).filter(|_| ask(&server, "/tgi/generate").is_some()).count();
+    assert!((15..25).contains(&answered), "{answered}");
+}
+
+#[test]
+fn some_bodies_end_before_their_time() {
+    let faults = Faults { truncate_stream_rate: "1".parse().unwrap(), ..Faults::default() };
+    let server = faulty(faults);
+    let clean = start(Settings::default());
+    for path in ["/tgi/generate", "/tgi/generate_stream"] {
+        let whole = ask(&clean, path).unwrap();
+        let cut: Vec<Got> = (0..4).filter_map(|_| ask(&server, path)).collect();
+        assert!(cut.iter().all(|got| got.body.len() < whole.body.len()), "{path}");
+        assert!(cut.iter().any(|got| got.complete), "{path}");
+        assert!(cut.iter().any(|got| !got.complete), "{path}");
+    }
+}
+
+#[test]
+fn a_server_loads_for_a_while() {
+    let loading_for = Duration::from_millis(300);
+    let server = faulty(Faults { loading_for, ..Faults::default() });
+    let started = Instant::now();
+    assert_eq!(get(&server, "/tgi/health").status, 503);
+    assert_eq!(ask(&server, "/tgi/generate").unwrap().status, 503);
+    while started.elapsed() < loading_for + Duration::from_millis(20) {
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(ask(&server, "/tgi/generate").unwrap().status, 200);
+}
+
+#[test]
+fn an_answer_takes_its_time() {
+    let latency = Duration::from_millis(60);
+    let server = faulty(Faults { latency, ..Faults::default() });
+    let started = Instant::now();
+    ask(&server, "/tgi/generate").unwrap();
+    assert!(started.elapsed() >= latency);
+}
+
+#[test]
+fn a_garbled_reply_is_no_answer() {
+    for reply in Reply::ALL {
+        let server = start(Settings { reply: Some(reply), ..Settings::default() });
+        let got = ask(&server, "/tgi/generate").unwrap();
+        assert_eq!(got.status, 200, "{reply}");
+        assert!(got.complete, "{reply}");
+        let text = got.text();
+        let fits = match reply {
+            Reply::Html => text.starts_with("<!DOCTYPE html>"),
+            Reply::Empty => text.is_empty(),
+            Reply::Truncated => text.starts_with("{\"gene") && !text.ends_with('}'),
+            Reply::WrongTypes => got.json()["generated_text"] == 7,
+            Reply::ErrorIn200 => got.json()["error"].is_string(),
+            Reply::Huge => text.len() > 10 << 20,
+            Reply::UnknownShape => got.json().get("generated_text").is_none(),
+        };
+        assert!(fits, "{reply}: {}", text.chars().take(80).collect::<String>());
+        assert_eq!(get(&server, "/tgi/info").json()["model_id"], "mock/tgi");
+    }
+}
+
+#[test]
+fn a_body_comes_in_pieces() {
+    let server = start(Settings { stream_chunk_bytes: Some(7), ..Settings::default() });
+    let whole = ask(&start(Settings::default()), "/tgi/generate_stream").unwrap();
+    let got = ask(&server, "/tgi/generate_stream").unwrap();
+    assert_eq!(got.body, whole.body);
+    assert!(got.chunks.len() > whole.chunks.len());
+    assert!(got.chunks.iter().all(|chunk| chunk.len() <= 7));
+}
+
+/// A server that gives these replies, one a connection, and then the requests that it saw.
+fn upstream(replies: Vec<(u16, String)>) -> (String, thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let served = thread::spawn(move || {
+        let mut seen = Vec::new();
+        for (status, body) in replies {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            let mut buffer = [0; 4096];
+            loop {
+                let read = stream.read(&mut buffer).unwrap();
+                request.extend_from_slice(&buffer[..read]);
+                let text = String::from_utf8_lossy(&request).into_owned();
+                let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                if length.is_none_or(|length| body.len() >= length.parse().unwrap()) {
+                    break;
+                }
+            }
+            seen.push(String::from_utf8(request).unwrap());
+            let length = body.len();
+            let reply = format!(
+                "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            );
+            stream.write_all(reply.as_bytes()).unwrap();
+        }
+        seen
+    });
+    (url, served)
+}
+
+#[test]
+fn a_real_server_answers_in_the_models_place() {
+    let models = json!({ "data": [{ "id": "real" }] }).to_string();
+    let said = json!({
+        "choices": [{ "text": "It is so.", "finish_reason": "length" }],
+        "usage": { "prompt_tokens": 11, "completion_tokens": 3 },
+    });
+    let replies = vec![(200, models), (200, said.to_string()), (500, "no room".to_owned())];
+    let (url, served) = upstream(replies);
+    let upstream = Some(Upstream { url, model: None, api_key: Some("k".to_owned()) });
+    let server = start(Settings { upstream, ..Settings::default() });
+    let body = json!({
+        "inputs": "Tell me something.",
+        "parameters": { "do_sample": false, "details": true, "max_new_tokens": 3, "stop": ["\n"] },
+    });
+    let reply = post(&server, "/tgi/generate", &body).json();
+    assert_eq!(reply["generated_text"], "It is so.");
+    assert_eq!(reply["details"]["finish_reason"], "length");
+    assert_eq!(reply["details"]["generated_tokens"], 3);
+    let failed = post(&server, "/tgi/generate", &body);
+    assert_eq!(failed.status, 424);
+    assert!(failed.text().contains("no room"), "{}", failed.text());
+
+    let seen = served.join().unwrap();
+    assert!(seen[0].starts_with("GET /v1/models "), "{}", seen[0]);
+    assert!(seen[1].starts_with("POST /v1/completions "), "{}", seen[1]);
+    assert!(seen[1].contains("authorization: Bearer k"));
+    let sent = seen[1].split_once("\r\n\r\n").unwrap().1;
+    let expected = json!({
+        "model": "real", "prompt": "Tell me something.", "max_tokens": 3, "stop": ["\n"], "temperature": 0.0,
+    });
+    assert_eq!(serde_json::from_str::<serde_json::Value>(sent).unwrap(), expected);
+}
