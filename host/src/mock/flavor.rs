@@ -2,29 +2,49 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{exchange::Wire, flavors::tgi::Tgi};
+use super::{
+    exchange::Wire,
+    flavors::{azure::Azure, moonshot::Moonshot, openai::OpenAi, tgi::Tgi, xai::Xai},
+};
 
 /// A vendor's wire. Its name is the first part of the path at which the mock serves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flavor {
     /// Text Generation Inference 3.3.
     Tgi,
+    /// OpenAI, and vLLM under model names of its own.
+    OpenAi,
+    /// Azure OpenAI.
+    Azure,
+    /// xAI.
+    Xai,
+    /// Moonshot.
+    Moonshot,
 }
 
 impl Flavor {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Tgi];
+    pub const ALL: [Self; 5] =
+        [Self::Tgi, Self::OpenAi, Self::Azure, Self::Xai, Self::Moonshot];
 
     /// As it is typed, and as it stands in a path.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tgi => "tgi",
+            Self::OpenAi => "openai",
+            Self::Azure => "azure",
+            Self::Xai => "xai",
+            Self::Moonshot => "moonshot",
         }
     }
 
     pub(crate) fn wire(self) -> &'static dyn Wire {
         match self {
             Self::Tgi => &Tgi,
+            Self::OpenAi => &OpenAi,
+            Self::Azure => &Azure,
+            Self::Xai => &Xai,
+            Self::Moonshot => &Moonshot,
         }
     }
 }

@@ -29,7 +29,7 @@ use super::{
     exchange::{Answer, Asked, Trouble},
     fault::Fault,
     flavor,
-    model::{self, Ask, Said},
+    model::{self, Ask, Context, Said},
     settings::Settings,
     upstream::{Upstream, UpstreamError},
 };
@@ -219,12 +219,23 @@ impl Mock {
     /// # Errors
     /// The upstream server's.
     pub(crate) async fn say(&self, ask: &Ask<'_>) -> Result<Said, Trouble> {
+        let (context, prompt_tokens) = ask.prompt.read();
+        self.say_from(ask, context, prompt_tokens).await
+    }
+
+    /// Answers a request whose prompt came as tokens: `context` and `prompt_tokens` are theirs.
+    ///
+    /// # Errors
+    /// The upstream server's.
+    pub(crate) async fn say_from(
+        &self,
+        ask: &Ask<'_>,
+        context: Context,
+        prompt_tokens: usize,
+    ) -> Result<Said, Trouble> {
         match &self.upstream {
-            None => Ok(model::say(ask)),
-            Some(upstream) => {
-                let (context, prompt_tokens) = ask.prompt.read();
-                upstream.say(ask, context, prompt_tokens).await
-            }
+            None => Ok(model::say_from(ask, context, prompt_tokens)),
+            Some(upstream) => upstream.say(ask, context, prompt_tokens).await,
         }
     }
 

@@ -49,7 +49,7 @@ pub(crate) async fn speak(mock: &Mock, mut ask: Ask<'_>, thinking: usize) -> Res
         ask.max_tokens = ask.max_tokens.map(|most| most - thinking);
         mock.say(&ask).await?
     } else {
-        Said::of_text(String::new(), End::Length, context, prompt_tokens)
+        Said::of_text(String::new(), "", End::Length, context, prompt_tokens)
     };
     Ok(Spoken { thoughts: Some(thoughts), said })
 }

@@ -81,8 +81,11 @@ async fn answer(
     let thinking = rules::thinking(dialect, model, &request);
     let prompt = Prompt::Chat(turns(std::mem::take(&mut request.messages))?);
     let (context, prompt_tokens) = prompt.read();
-    if prompt_tokens > dialect.context() {
-        return Err(Refusal::context_length(dialect.context(), prompt_tokens, "messages").into());
+    // vLLM alone counts what has still to be said.
+    let wanted = if vllm { request.budget().unwrap_or(0) } else { 0 };
+    let total = prompt_tokens.saturating_add(wanted);
+    if total > dialect.context() {
+        return Err(Refusal::context_length(dialect.context(), total, "messages").into());
     }
     let filter = cue::filter(&prompt).filter(|_| !vllm);
     if filter == Some(Filter::Prompt)
@@ -156,10 +159,11 @@ async fn answer(
     })
 }
 
-/// Least tokens: those asked for, or the whole budget where the model's end does not count.
+/// Least tokens: those asked for; or the whole budget where the model's end does not count, but not without end.
 pub(super) fn least(min: Option<i64>, ignore_eos: Option<bool>, budget: Option<usize>) -> usize {
     match (ignore_eos, budget) {
         (Some(true), Some(budget)) => budget,
+        (Some(true), None) => 256,
         _ => least_usize(min),
     }
 }

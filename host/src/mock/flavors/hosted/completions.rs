@@ -54,7 +54,7 @@ request! {
 
 impl CompletionRequest<'_> {
     fn check(&self, vllm: bool) -> Result<(), Refusal> {
-        self.check_common(vllm)?;
+        self.check_common(vllm, self.max_tokens)?;
         integer("max_tokens", self.max_tokens, 0..=i64::MAX)?;
         integer("logprobs", self.logprobs, 0..=if vllm { 20 } else { 5 })?;
         if vllm && self.best_of.is_some() {

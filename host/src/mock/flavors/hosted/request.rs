@@ -5,7 +5,7 @@
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    Message, Refusal,
+    Dialect, Message, Refusal,
     values::{at_most, decimal, integer, one_of},
 };
 use crate::mock::flavors::text::{Text, TextOr};
@@ -130,8 +130,8 @@ macro_rules! request {
                 .find_map(|(name, present)| present.then_some(name))
             }
 
-            /// Checks what both routes have in common.
-            pub(crate) fn check_common(&self, vllm: bool) -> Result<(), Refusal> {
+            /// Checks what both routes have in common; `most` is the budget.
+            pub(crate) fn check_common(&self, vllm: bool, most: Option<i64>) -> Result<(), Refusal> {
                 decimal("temperature", self.temperature, 0.0..=2.0)?;
                 decimal("top_p", self.top_p, 0.0..=1.0)?;
                 decimal("frequency_penalty", self.frequency_penalty, -2.0..=2.0)?;
@@ -153,7 +153,7 @@ macro_rules! request {
                     decimal("min_p", self.min_p, 0.0..=1.0)?;
                     decimal("repetition_penalty", self.repetition_penalty, f64::MIN_POSITIVE..=2.0)?;
                     integer("top_k", self.top_k, -1..=i64::MAX)?;
-                    integer("min_tokens", self.min_tokens, 0..=i64::MAX)?;
+                    integer("min_tokens", self.min_tokens, 0..=most.unwrap_or(MOST))?;
                     integer("truncate_prompt_tokens", self.truncate_prompt_tokens, -1..=i64::MAX)?;
                     integer("prompt_logprobs", self.prompt_logprobs, -1..=20)?;
                     if self.prompt_logprobs.is_some() && self.stream == Some(true) {
@@ -180,6 +180,9 @@ macro_rules! request {
 }
 
 pub(super) use request;
+
+/// Most tokens that vLLM's server would fit into its context.
+const MOST: i64 = Dialect::Vllm.context() as i64;
 
 /// How to stream.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -303,7 +306,7 @@ impl ChatRequest<'_> {
     /// # Errors
     /// The first that is out of them.
     pub(crate) fn check(&self, vllm: bool) -> Result<(), Refusal> {
-        self.check_common(vllm)?;
+        self.check_common(vllm, self.max_completion_tokens.or(self.max_tokens))?;
         integer("max_completion_tokens", self.max_completion_tokens, 1..=i64::MAX)?;
         integer("max_tokens", self.max_tokens, 1..=i64::MAX)?;
         if self.max_tokens.is_some() && self.max_completion_tokens.is_some() && !vllm {
