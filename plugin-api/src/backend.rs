@@ -11,7 +11,7 @@ use crate::{
     host::Host,
     io::Io,
     join::join_all,
-    message::{Description, Health, Likelihood},
+    message::{Description, Health, Held, Likelihood},
     request::{Generate, Loglikelihood, Message, Rolling},
 };
 
@@ -94,15 +94,18 @@ pub trait Backend: Send + Sync + Sized + 'static {
         std::future::ready(Err(Error::unsupported("health")))
     }
 
-    /// Comes once before the first sample.
-    fn prepare(&self, io: &Io) -> impl Future<Output = Result<()>> + Send {
-        let _ = io;
+    /// Comes once before the first sample, with what an earlier, broken-off run of the same directory still
+    /// holds. What costs until it is freed is noted by [`Io::hold`] before it is made.
+    fn prepare(&self, held: &[Held], io: &Io) -> impl Future<Output = Result<()>> + Send {
+        let _ = (held, io);
         std::future::ready(Ok(()))
     }
 
-    /// Comes once after the last sample.
-    fn release(&self, io: &Io) -> impl Future<Output = Result<()>> + Send {
-        let _ = io;
+    /// Comes once after the last sample, also after a failed or interrupted run, or in a later process that
+    /// cleans up after one that was killed: `held` is all that it may rely on. Each resource that is freed is
+    /// told by [`Io::free`].
+    fn release(&self, held: &[Held], io: &Io) -> impl Future<Output = Result<()>> + Send {
+        let _ = (held, io);
         std::future::ready(Ok(()))
     }
 

@@ -4,12 +4,14 @@
 
 use std::{future::Future, sync::Arc, task::Poll, time::Duration};
 
+use serde_json::Value;
+
 use crate::{
     abi,
     completion::Answer,
     error::Result,
     http::{HttpRequest, Reply},
-    message::{Action, Decimal, Delta, Done, Limits, Start, Wait},
+    message::{Action, Decimal, Delta, Done, Hold, Limits, Start, Wait},
     shared::{OpenCall, Shared},
     stream::Stream,
 };
@@ -59,13 +61,37 @@ impl Io {
     /// Waits. The host owns the clock.
     pub fn wait(&self, time: Duration) -> impl Future<Output = ()> + Send + use<> {
         let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let mut state = self.shared.state();
-        let id = state.open(false);
-        state.push(&Action::Wait(Wait { call: Decimal(id), ms }), Vec::new());
-        drop(state);
-        self.shared.nudge();
-        let call = OpenCall { shared: Arc::clone(&self.shared), id };
+        let wait = self.ask(|call| Action::Wait(Wait { call, ms }), Vec::new());
         // A wait has no failure: whatever ends it, it is over.
+        async move {
+            let _ = wait.complete().await;
+        }
+    }
+
+    /// Notes that the backend is about to hold an outside resource, one that costs until it is freed. Done before
+    /// the resource is made: when this returns, the note is on the disk, and a run that is killed after it can
+    /// still be cleaned up from it. A name that is held already gets the new note.
+    ///
+    /// # Errors
+    /// The note cannot be stored; then the resource must not be made.
+    pub fn hold(
+        &self,
+        name: &str,
+        note: &Value,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
+        let mut body = abi::buffer();
+        // A value that is JSON already can be written as JSON.
+        let _ = serde_json::to_writer(&mut body, note);
+        let call = self.ask(|call| Action::Hold(Hold { call, name: name.into() }), body);
+        async move { call.complete().await }
+    }
+
+    /// Notes that an outside resource is held no more.
+    ///
+    /// # Errors
+    /// The note cannot be stored; the resource will be freed once more.
+    pub fn free(&self, name: &str) -> impl Future<Output = Result<()>> + Send + use<> {
+        let call = self.ask(|call| Action::Free(Hold { call, name: name.into() }), Vec::new());
         async move { call.complete().await }
     }
 
@@ -137,6 +163,16 @@ impl Io {
     pub(crate) fn push_raw(&self, head: Vec<u8>, body: Vec<u8>) {
         self.shared.state().outbox.push((head, body));
         self.shared.nudge();
+    }
+
+    /// Pushes an action that the host answers by one event without a body.
+    fn ask<'a>(&self, action: impl FnOnce(Decimal) -> Action<'a>, body: Vec<u8>) -> OpenCall {
+        let mut state = self.shared.state();
+        let id = state.open(false);
+        state.push(&action(Decimal(id)), body);
+        drop(state);
+        self.shared.nudge();
+        OpenCall { shared: Arc::clone(&self.shared), id }
     }
 
     fn start(&self, request: HttpRequest<'_>, stream: bool) -> OpenCall {

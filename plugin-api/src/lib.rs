@@ -42,7 +42,7 @@ pub use http::{HttpRequest, Reply};
 pub use io::Io;
 pub use join::join_all;
 pub use message::{
-    Changed, Description, FinishReason, Health, Likelihood, Limits, TokenLogprob, Usage,
+    Changed, Description, FinishReason, Health, Held, Likelihood, Limits, TokenLogprob, Usage,
 };
 pub use request::{Generate, Loglikelihood, Message, Part, Prompt, Request, Rolling};
 pub use session::{Session, Stepped};

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::message::{
-    BadSpan, Decimal, EmbedHead, GenerateHead, LoglikelihoodHead, MessageHead, PartHead,
-    PromptHead, RenderHead, RequestHead, RollingHead, Span, Str, TokenizeHead,
+    BadSpan, Decimal, EmbedHead, GenerateHead, Held, HeldHead, LoglikelihoodHead, MessageHead,
+    PartHead, PromptHead, RenderHead, RequestHead, RollingHead, Span, Str, TokenizeHead,
 };
 
 type Resolved<T> = std::result::Result<T, BadSpan>;
@@ -26,9 +26,9 @@ pub enum Request<'a> {
     /// Is the server ready?
     Health,
     /// Comes once before the first sample.
-    Prepare,
+    Prepare(Vec<Held>),
     /// Comes once after the last.
-    Release,
+    Release(Vec<Held>),
     /// What is behind the backend?
     Describe,
     /// Token ids of a text.
@@ -167,8 +167,8 @@ impl<'a> Request<'a> {
                 Self::Rolling(Rolling { text: head.text.text(body)? })
             }
             RequestHead::Health {} => Self::Health,
-            RequestHead::Prepare {} => Self::Prepare,
-            RequestHead::Release {} => Self::Release,
+            RequestHead::Prepare(head) => Self::Prepare(head.held),
+            RequestHead::Release(head) => Self::Release(head.held),
             RequestHead::Describe {} => Self::Describe,
             RequestHead::Tokenize(head) => Self::Tokenize(head.text.text(body)?),
             RequestHead::Render(head) => Self::Render(messages(head.messages, body)?),
@@ -201,8 +201,8 @@ impl<'a> Request<'a> {
                 text: Span::put(body, rolling.text.as_bytes()),
             }),
             Self::Health => RequestHead::Health {},
-            Self::Prepare => RequestHead::Prepare {},
-            Self::Release => RequestHead::Release {},
+            Self::Prepare(held) => RequestHead::Prepare(HeldHead { held: held.clone() }),
+            Self::Release(held) => RequestHead::Release(HeldHead { held: held.clone() }),
             Self::Describe => RequestHead::Describe {},
             Self::Tokenize(text) => {
                 RequestHead::Tokenize(TokenizeHead { text: Span::put(body, text.as_bytes()) })

@@ -109,7 +109,9 @@ impl<B: Backend> Session<B> {
             }
             Event::Reply(reply) => self.shared.on_reply(&reply, body),
             Event::Chunk(call) => self.shared.on_chunk(call, body),
-            Event::End(call) | Event::Elapsed(call) => self.shared.on_complete(call),
+            Event::End(call) | Event::Elapsed(call) | Event::Stored(call) => {
+                self.shared.on_complete(call)
+            }
             Event::TransportError(error) => self.shared.on_transport_error(error),
             Event::Woken {} => self.parked = false,
             Event::Resumed {} => {}
@@ -218,8 +220,8 @@ async fn serve_one<B: Backend>(backend: &B, io: &Io, request: Request<'_>) {
             .await
             .map(|one| Answer::Likelihoods(vec![one])),
         Request::Health => backend.health(io).await.map(Answer::Health),
-        Request::Prepare => backend.prepare(io).await.map(|()| Answer::Nothing),
-        Request::Release => backend.release(io).await.map(|()| Answer::Nothing),
+        Request::Prepare(held) => backend.prepare(&held, io).await.map(|()| Answer::Nothing),
+        Request::Release(held) => backend.release(&held, io).await.map(|()| Answer::Nothing),
         Request::Describe => backend.describe(io).await.map(Answer::Description),
         Request::Tokenize(text) => backend.tokenize(text, io).await.map(Answer::Tokens),
         Request::Render(messages) => backend.render(&messages, io).await.map(Answer::Rendered),

@@ -249,8 +249,13 @@ impl OpenCall {
         .await
     }
 
-    pub(crate) async fn complete(&self) {
-        self.until(|call| (!matches!(call.outcome, Outcome::Open)).then_some(())).await;
+    pub(crate) async fn complete(&self) -> Result<()> {
+        self.until(|call| match &call.outcome {
+            Outcome::Open => None,
+            Outcome::Complete => Some(Ok(())),
+            Outcome::Failed(error) => Some(Err(error.clone())),
+        })
+        .await
     }
 
     pub(crate) async fn chunk(&self) -> Result<Option<Vec<u8>>> {

@@ -13,12 +13,12 @@ use std::{
 };
 
 /// The workspace.
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a package lies in its workspace")
 }
 
 /// The folder that cargo builds the workspace into.
-fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root().join("target"), |target| root().join(target))
 }
@@ -41,7 +41,7 @@ pub fn installed() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         // The default members, so that nothing is built that `cargo build` has not built already.
-        cargo(&["-p", "host", "-p", "tgi", "-p", "local"], &target());
+        cargo(&[], &target());
         target().join("debug")
     })
 }

@@ -1,8 +1,11 @@
 //! What the end-to-end tests share: the built binary and its plugins, a folder to run it in, what it left
-//! behind, and fake servers that are stricter than the real ones.
+//! behind, fake servers that are stricter than the real ones, and real things where they are to be had.
 
 pub mod built;
 pub mod fake_tgi;
 pub mod left;
+pub mod mock;
+pub mod python;
+pub mod real;
 pub mod sandbox;
 pub mod scripted;

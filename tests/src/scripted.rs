@@ -106,3 +106,12 @@ fn serve(
     seen.lock().unwrap().push(asked.clone());
     reader.into_inner().write_all(&answer(&asked))
 }
+
+/// The whole reply of a server at `host` (`127.0.0.1:80`) to a GET.
+pub fn get(host: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    reply
+}

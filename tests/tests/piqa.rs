@@ -14,11 +14,12 @@ use std::{
     process::Command,
 };
 
+use host_tests::real;
 use serde_json::Value;
 
 #[test]
 fn piqa_through_the_binary_is_llama_cpps_and_the_same_every_time() {
-    let (Some(model), Some(data)) = (model(), data()) else { return };
+    let (Some(model), Some(data)) = (real::model(), real::piqa()) else { return };
     let all = std::env::var_os("HOST_TEST_FULL").is_some();
     let references = references();
     let count = if all { references.len() } else { 50 };
@@ -144,37 +145,6 @@ fn build() -> PathBuf {
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-/// `HOST_TEST_MODEL`, else where `host` keeps what it fetches.
-fn model() -> Option<PathBuf> {
-    let variable =
-        |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let path = variable("HOST_TEST_MODEL").or_else(|| {
-        let folder = variable("HOST_CACHE_DIR")
-            .or_else(|| {
-                let cache = variable("XDG_CACHE_HOME").filter(|path| path.is_absolute())?;
-                Some(cache.join("host/assets"))
-            })
-            .or_else(|| Some(variable("HOME")?.join(".cache/host/assets")))?;
-        Some(folder.join("SmolLM2-135M-Instruct.Q4_1.gguf"))
-    })?;
-    found(path, "run the demo once, which fetches it, or set HOST_TEST_MODEL")
-}
-
-/// `HOST_TEST_PIQA`, else beside the checkout; its labels lie in the same folder.
-fn data() -> Option<PathBuf> {
-    let beside = root().join("../shared/data/piqa/valid.jsonl");
-    let path = std::env::var_os("HOST_TEST_PIQA").map_or(beside, PathBuf::from);
-    found(path, "put PIQA's validation split there, or set HOST_TEST_PIQA to it")
-}
-
-fn found(path: PathBuf, otherwise: &str) -> Option<PathBuf> {
-    if path.exists() {
-        return path.canonicalize().ok();
-    }
-    println!("skipped: no file {}; {otherwise}", path.display());
-    None
 }
 
 /// llama.cpp's log-likelihoods, in the order of the data set.

@@ -1,8 +1,12 @@
 //! What may be typed.
 
+mod mock;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+
+pub use mock::MockArgs;
 
 /// Evaluates language models through vendor backends that are plugins.
 ///
@@ -27,9 +31,13 @@ pub struct Args {
 pub enum Command {
     /// Run one or more run files.
     Run(RunArgs),
+    /// Free what the backends of a run still hold outside, after it was killed: a rented machine, say.
+    Release(ReleaseArgs),
     /// Look at plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Serve every vendor's wire from a model that is made up, with faults on cue.
+    Mock(MockArgs),
 }
 
 /// Where plugins are looked for.
@@ -50,6 +58,9 @@ pub struct RunArgs {
     /// repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
+    /// Take this profile of the run file, `[profiles.NAME]`, in place of the one that it names.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
     /// Most samples of each task.
     #[arg(long, value_name = "N")]
     pub max_samples: Option<u64>,
@@ -62,6 +73,17 @@ pub struct RunArgs {
     /// Do not run if any plugin file is refused.
     #[arg(long)]
     pub strict: bool,
+}
+
+/// `host release`.
+#[derive(Debug, clap::Args)]
+pub struct ReleaseArgs {
+    /// The run's directory.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Where plugins are looked for.
+    #[command(flatten)]
+    pub plugins: PluginDirs,
 }
 
 /// `host plugin`.

@@ -1,8 +1,11 @@
 //! The command line: one file a subcommand. Each parses, calls, and prints through the printer alone.
 
 mod args;
+mod mock;
 mod plugin;
+mod release;
 mod run;
+mod run_mock;
 
 pub use args::Args;
 
@@ -37,7 +40,9 @@ pub fn main() -> u8 {
     });
     match args.command {
         args::Command::Run(command) => run::main(&command, &printer),
+        args::Command::Release(command) => release::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),
+        args::Command::Mock(command) => mock::main(&command, &printer),
     }
 }
 

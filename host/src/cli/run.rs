@@ -7,7 +7,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::{args::RunArgs, print_error};
+use super::{args::RunArgs, print_error, run_mock::RunMock};
 use crate::{
     asset,
     config::{self, Overrides, RunFile},
@@ -39,8 +39,12 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
         return fail(printer, &error, exit::PLUGIN);
     }
     // A mistake in the last file should not cost a run of the first.
-    let overrides =
-        Overrides { sets: args.sets.clone(), max_samples: args.max_samples, out: args.out.clone() };
+    let overrides = Overrides {
+        sets: args.sets.clone(),
+        max_samples: args.max_samples,
+        out: args.out.clone(),
+        profile: args.profile.clone(),
+    };
     let load = |path: &PathBuf| config::load(path, &overrides, &|name| env::var(name).ok());
     let files = match args.files.iter().map(load).collect::<Result<Vec<_>, _>>() {
         Ok(files) => files,
@@ -101,6 +105,20 @@ async fn drive(file: &RunFile, discovery: &Discovery, printer: &Printer) -> Resu
         Mode::Json => Box::new(Lines(printer.clone())),
         _ => Box::new(Progress::new(printer.clone())),
     };
+    let variable = |name: &str| env::var(name).ok();
+    let mock = RunMock::default();
+    let around = surroundings(&variable, &mock, printer);
+    let result = engine::run(file, discovery, &around, vec![reporter], stop).await;
+    interrupt.abort();
+    result.map_err(|error| Failed { exit_code: error.exit_code(), error: error.into() })
+}
+
+/// What the process gives to opening backends.
+pub(super) fn surroundings<'a>(
+    variable: &'a dyn Fn(&str) -> Option<String>,
+    mock: &'a RunMock,
+    printer: &'a Printer,
+) -> Surroundings<'a> {
     let shown = printer.clone();
     let progress = move |now: asset::Progress<'_>| {
         let mib = |bytes: u64| bytes / (1 << 20);
@@ -112,20 +130,18 @@ async fn drive(file: &RunFile, discovery: &Discovery, printer: &Printer) -> Resu
             }
         }
     };
-    let around = Surroundings {
-        variable: &|name| env::var(name).ok(),
+    Surroundings {
+        variable,
         home: env::var_os("HOME").map(PathBuf::from),
         cache: asset::cache_dir(&|name| env::var_os(name)),
         progress: Arc::new(progress),
+        mock,
         printer,
-    };
-    let result = engine::run(file, discovery, &around, vec![reporter], stop).await;
-    interrupt.abort();
-    result.map_err(|error| Failed { exit_code: error.exit_code(), error: error.into() })
+    }
 }
 
 /// Waits for Ctrl-C, or for a signal that a scheduler or a closed terminal sends. False if none can be heard.
-async fn asked_to_stop() -> bool {
+pub(super) async fn asked_to_stop() -> bool {
     let (Ok(mut terminate), Ok(mut hang_up)) =
         (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
     else {

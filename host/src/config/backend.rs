@@ -3,12 +3,15 @@
 
 use plugin_api::manifest::{Declared, SecretSlot};
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::check::{self, join};
 use super::error::{ConfigError, Problem};
 use super::load::RunFile;
 use super::node::{Content, Node};
+use super::resolved::BaseUrl;
 use super::schema;
+use super::typed;
 use crate::secret::{Grants, Origin};
 
 /// What a configured backend is opened with.
@@ -24,7 +27,8 @@ pub struct CheckedBackend {
 
 impl RunFile {
     /// Checks the backend number `index` of [`super::RunConfig::backends`] against its plugin's
-    /// declaration and the JSON Schema of its configuration (`null`: the plugin takes any).
+    /// declaration and the JSON Schema of its configuration (`null`: the plugin takes any). `mock` is where
+    /// the mock that its `base_url` stands for is in this run, if it stands for one.
     ///
     /// # Errors
     /// Everything in the backend's table that does not fit.
@@ -33,6 +37,7 @@ impl RunFile {
         index: usize,
         declared: &Declared,
         config_schema: &Value,
+        mock: Option<&Url>,
     ) -> Result<CheckedBackend, ConfigError> {
         let (Some(backend), Some(node)) = (
             self.config.backends.get(index),
@@ -56,13 +61,22 @@ impl RunFile {
             }
             declared.secrets.push(slot.clone());
         }
+        let node = match mock {
+            Some(url) => &at_mock(node, url),
+            None => node,
+        };
         let config = plugin_config(node, &name, &declared, config_schema, &mut problems);
-        let base = backend.base_url.as_ref().and_then(|url| Origin::of(url).ok());
-        let grants =
-            Grants::new(&declared, base, &backend.origins, &backend.secrets).map_err(|error| {
-                let place = node.get("secrets").map_or(&node.place, |secrets| &secrets.place);
-                problems.push(Problem::new(place, name.clone(), error.to_string()));
-            });
+        let grants = match (mock.and_then(|url| Origin::of(url).ok()), &backend.base_url) {
+            (Some(mock), _) => Grants::of_mock(&declared, mock, &backend.secrets),
+            (None, Some(BaseUrl::Server(url))) => {
+                Grants::new(&declared, Origin::of(url).ok(), &backend.origins, &backend.secrets)
+            }
+            (None, _) => Grants::new(&declared, None, &backend.origins, &backend.secrets),
+        };
+        let grants = grants.map_err(|error| {
+            let place = node.get("secrets").map_or(&node.place, |secrets| &secrets.place);
+            problems.push(Problem::new(place, name.clone(), error.to_string()));
+        });
         match grants {
             Ok(grants) if problems.is_empty() => {
                 let config = match config.to_value() {
@@ -74,6 +88,15 @@ impl RunFile {
             _ => Err(ConfigError::Invalid(problems)),
         }
     }
+}
+
+/// The backend's table as it would be if the mock were an ordinary server.
+fn at_mock(node: &Node, url: &Url) -> Node {
+    let mut node = node.clone();
+    if let Some(base_url) = node.at_mut(&["base_url"]) {
+        *base_url = Node::string(url.as_str(), &base_url.place);
+    }
+    node
 }
 
 /// The `config` table with `model` and `base_url` of the backend put in where the schema has them.
@@ -131,8 +154,12 @@ fn plugin_config(
     if !schema.is_null() {
         let mut closed = schema.clone();
         schema::close(&mut closed);
-        match check::check(&config, &closed, &format!("{name}.config")) {
-            Ok(found) => problems.extend(found),
+        let (key, known) = (format!("{name}.config"), problems.len());
+        typed::convert(&mut config, &closed, &key, problems);
+        match check::check(&config, &closed, &key) {
+            // What cannot become what the schema wants is told already.
+            Ok(found) if problems.len() == known => problems.extend(found),
+            Ok(_) => {}
             Err(reason) => problems.push(Problem::new(
                 &node.place,
                 name,

@@ -1,21 +1,25 @@
 //! `${NAME}`, `${NAME:-default}`, `${NAME:?message}` and `$$` in the strings of a run file. A lone `$`
-//! stays as it is, and the result is always a string, so that a value never changes its type.
+//! stays as it is. The result is a string that knows whether it was one reference and nothing else: only such
+//! a one may become a number or a boolean, where the schema takes no string ([`super::typed`]).
 //!
 //! Of a task only the paths are expanded: a prompt, an option or a pattern with a `$` in it must be
 //! the same on every machine, or scores would depend on it.
+
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::check::join;
 use super::error::Problem;
 use super::node::{Content, Node};
+use super::profile;
 use super::task::PATH_KEYS;
 
 /// The value of an environment variable, if it is set.
 pub type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// Expands a run file: every string outside of its tasks, and the paths of its tasks. `problems` gets
-/// one entry a reference that cannot be expanded.
+/// Expands a run file: every string outside of its tasks and profiles, and the paths of its tasks. `problems`
+/// gets one entry a reference that cannot be expanded.
 pub(crate) fn expand(root: &mut Node, variables: &Variables<'_>, problems: &mut Vec<Problem>) {
     for (name, entry) in root.as_table_mut().into_iter().flatten() {
         match &mut entry.content {
@@ -25,6 +29,7 @@ pub(crate) fn expand(root: &mut Node, variables: &Variables<'_>, problems: &mut 
                     expand_task(task, &join("task", &id), variables, problems);
                 }
             }
+            _ if profile::KEYS.contains(&name.as_str()) => {}
             _ => walk(entry, name.clone(), variables, problems),
         }
     }
@@ -44,11 +49,24 @@ pub(crate) fn expand_task(
     }
 }
 
+/// Expands one value and all below it; `key` is its name in problems.
+pub(crate) fn expand_value(
+    node: &mut Node,
+    key: &str,
+    variables: &Variables<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    walk(node, key.to_owned(), variables, problems);
+}
+
 fn walk(node: &mut Node, key: String, variables: &Variables<'_>, problems: &mut Vec<Problem>) {
     match &mut node.content {
         Content::Scalar(Value::String(text)) if text.contains('$') => {
             match substitute(text, variables) {
-                Ok(expanded) => *text = expanded,
+                Ok(expanded) => {
+                    node.variable = whole_reference(text).map(Arc::from);
+                    *text = expanded;
+                }
                 Err(message) => problems.push(Problem::new(&node.place, key, message)),
             }
         }
@@ -65,6 +83,13 @@ fn walk(node: &mut Node, key: String, variables: &Variables<'_>, problems: &mut 
             }
         }
     }
+}
+
+/// The variable of a text that is one reference from end to end.
+fn whole_reference(text: &str) -> Option<&str> {
+    let (reference, rest) = text.strip_prefix("${")?.split_once('}')?;
+    let name = reference.split_once(':').map_or(reference, |(name, _)| name);
+    rest.is_empty().then_some(name)
 }
 
 /// As in a shell, `:-` and `:?` also count an empty variable as unset.

@@ -1,6 +1,7 @@
-//! One run file from its path to what it means: read, expand, merge task files, override, check, resolve.
+//! One run file from its path to what it means: read, take the profile, expand, merge task
+//! files, override, check, resolve.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -9,10 +10,12 @@ use super::env::{self, Variables};
 use super::error::{ConfigError, Problem};
 use super::node::{self, Node};
 use super::overrides::{self, Set};
+use super::profile;
 use super::resolve;
 use super::resolved::RunConfig;
 use super::schema;
 use super::task;
+use super::typed;
 use crate::canonical;
 
 /// What the command line changes in every run file.
@@ -24,6 +27,8 @@ pub struct Overrides {
     pub max_samples: Option<u64>,
     /// `--out DIR`.
     pub out: Option<String>,
+    /// `--profile NAME`.
+    pub profile: Option<String>,
 }
 
 /// A loaded run file.
@@ -34,6 +39,8 @@ pub struct RunFile {
     /// BLAKE3 of the canonical JSON of `config` without `out`, in lower-case hex: where results are
     /// written changes none of them.
     pub config_blake3: String,
+    /// The folder of the file, which its paths are relative to.
+    pub folder: PathBuf,
     /// As typed, with places, for errors that come later.
     pub(super) root: Node,
 }
@@ -50,24 +57,35 @@ pub fn load(
     let mut root = node::read(path)?;
     let run_dir = path.parent().unwrap_or(Path::new(""));
     let mut problems = Vec::new();
+    let (first, sets): (Vec<_>, Vec<_>) =
+        parse_sets(changes, &mut problems).into_iter().partition(Set::is_of_profiles);
+    apply(&first, &mut root, &mut problems);
+    // What a profile replaces need not expand: the variables of the other profiles may well be unset.
+    let (of_tasks, settings): (Vec<_>, Vec<_>) =
+        profile::chosen(&mut root, variables, &mut problems)
+            .into_iter()
+            .partition(|set| set.is_of_task() && !set.names_task_file());
+    ConfigError::unless_empty(std::mem::take(&mut problems))?;
+    apply(&settings, &mut root, &mut problems);
     env::expand(&mut root, variables, &mut problems);
 
-    let (before, after): (Vec<_>, Vec<_>) =
-        parse_sets(changes, &mut problems).into_iter().partition(Set::names_task_file);
-    problems.extend(before.iter().filter_map(|set| set.apply(&mut root).err()));
+    let (before, after): (Vec<_>, Vec<_>) = sets.into_iter().partition(Set::names_task_file);
+    apply(&before, &mut root, &mut problems);
     overrides::anchor_paths(&mut root);
     // A path that could not be expanded would be told once more, as a file that is not there.
     ConfigError::unless_empty(std::mem::take(&mut problems))?;
     let base_dirs = task::merge_files(&mut root, run_dir, variables, &mut problems)?;
-    problems.extend(after.iter().filter_map(|set| set.apply(&mut root).err()));
+    apply(&of_tasks, &mut root, &mut problems);
+    apply(&after, &mut root, &mut problems);
     overrides::anchor_paths(&mut root);
+    let schema = schema::checked_schema();
+    typed::convert(&mut root, &schema, "", &mut problems);
     ConfigError::unless_empty(problems)?;
 
     let invalid_schema = |reason: String| {
         vec![Problem::new(&root.place, "", format!("the schema of run files is broken: {reason}"))]
     };
-    let problems =
-        check::check(&root, &schema::checked_schema(), "").unwrap_or_else(invalid_schema);
+    let problems = check::check(&root, &schema, "").unwrap_or_else(invalid_schema);
     ConfigError::unless_empty(problems)?;
 
     let stem =
@@ -77,7 +95,12 @@ pub fn load(
     if let Some(map) = value.as_object_mut() {
         map.remove("out");
     }
-    Ok(RunFile { config, config_blake3: canonical::digest(&value), root })
+    let config_blake3 = canonical::digest(&value);
+    Ok(RunFile { config, config_blake3, folder: run_dir.to_owned(), root })
+}
+
+fn apply(sets: &[Set], root: &mut Node, problems: &mut Vec<Problem>) {
+    problems.extend(sets.iter().filter_map(|set| set.apply(root).err()));
 }
 
 fn parse_sets(overrides: &Overrides, problems: &mut Vec<Problem>) -> Vec<Set> {
@@ -99,6 +122,9 @@ fn parse_sets(overrides: &Overrides, problems: &mut Vec<Problem>) -> Vec<Set> {
             .as_ref()
             .map(|out| Set::flag(&format!("--out {out}"), "out", out.as_str().into())),
     );
+    sets.extend(overrides.profile.as_ref().map(|profile| {
+        Set::flag(&format!("--profile {profile}"), "profile", profile.as_str().into())
+    }));
     sets
 }
 

@@ -8,17 +8,23 @@ mod error;
 mod load;
 mod node;
 mod overrides;
+mod profile;
 mod raw;
+mod reopen;
 mod resolve;
 mod resolved;
 mod schema;
 mod suggest;
 mod task;
+mod typed;
 
 pub use backend::CheckedBackend;
 pub use env::Variables;
 pub use error::{ConfigError, Place, Problem};
 pub use load::{Overrides, RunFile, load};
 pub use raw::{Isolation, Store};
-pub use resolved::{BackendConfig, Engine, GroupConfig, MaxUnscored, RunConfig, TaskConfig};
+pub use reopen::reopen;
+pub use resolved::{
+    BackendConfig, BaseUrl, Engine, GroupConfig, MaxUnscored, RunConfig, TaskConfig,
+};
 pub use suggest::nearest;

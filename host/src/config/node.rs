@@ -15,6 +15,8 @@ use super::error::{ConfigError, Place, Problem};
 pub(crate) struct Node {
     pub(crate) content: Content,
     pub(crate) place: Place,
+    /// The environment variable that the whole of a text stood for.
+    pub(crate) variable: Option<Arc<str>>,
 }
 
 #[derive(Clone, Debug)]
@@ -28,12 +30,34 @@ pub(crate) enum Content {
 pub(crate) type Table = BTreeMap<String, Node>;
 
 impl Node {
+    pub(crate) fn new(content: Content, place: &Place) -> Self {
+        Self { content, place: place.clone(), variable: None }
+    }
+
     pub(crate) fn string(text: impl Into<String>, place: &Place) -> Self {
-        Self { content: Content::Scalar(Value::String(text.into())), place: place.clone() }
+        Self::new(Content::Scalar(Value::String(text.into())), place)
     }
 
     pub(crate) fn table(place: &Place) -> Self {
-        Self { content: Content::Table(Table::new()), place: place.clone() }
+        Self::new(Content::Table(Table::new()), place)
+    }
+
+    /// A JSON value as a tree that was written in one place. Nulls, which a run file cannot hold, are left out.
+    pub(crate) fn from_value(value: &Value, place: &Place) -> Self {
+        let content = match value {
+            Value::Array(items) => {
+                Content::Array(items.iter().map(|item| Self::from_value(item, place)).collect())
+            }
+            Value::Object(object) => Content::Table(
+                object
+                    .iter()
+                    .filter(|(_, item)| !item.is_null())
+                    .map(|(key, item)| (key.clone(), Self::from_value(item, place)))
+                    .collect(),
+            ),
+            scalar => Content::Scalar(scalar.clone()),
+        };
+        Self::new(content, place)
     }
 
     pub(crate) fn as_table(&self) -> Option<&Table> {
@@ -95,7 +119,7 @@ impl Node {
                     }
                 }
             }
-            (_, content) => *self = Node { content, place: over.place },
+            (_, content) => *self = Node { content, ..over },
         }
     }
 
@@ -158,7 +182,7 @@ pub(crate) fn from_toml(
     place: &dyn Fn(usize) -> Place,
     problems: &mut Vec<Problem>,
 ) -> Node {
-    let scalar = |value: Value| Node { content: Content::Scalar(value), place: here.clone() };
+    let scalar = |value: Value| Node::new(Content::Scalar(value), here);
     match value {
         DeValue::String(text) => scalar(Value::String(text.clone().into_owned())),
         DeValue::Boolean(value) => scalar(Value::Bool(*value)),
@@ -189,7 +213,7 @@ pub(crate) fn from_toml(
             let items = items
                 .iter()
                 .map(|item| from_toml(item.get_ref(), &place(item.span().start), place, problems));
-            Node { content: Content::Array(items.collect()), place: here.clone() }
+            Node::new(Content::Array(items.collect()), here)
         }
         DeValue::Table(table) => from_table(table, here, place, problems),
     }
@@ -205,7 +229,7 @@ fn from_table(
         let node = from_toml(value.get_ref(), &place(key.span().start), place, problems);
         (key.get_ref().clone().into_owned(), node)
     });
-    Node { content: Content::Table(entries.collect()), place: here.clone() }
+    Node::new(Content::Table(entries.collect()), here)
 }
 
 struct Lines<'a> {

@@ -5,6 +5,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Place, Problem};
 use super::node::{self, Content, Node, Table};
+use super::profile;
 use super::task::PATH_KEYS;
 
 /// One parsed `--set`.
@@ -46,7 +47,31 @@ impl Set {
     /// A set that the command line has a flag of its own for.
     pub(crate) fn flag(flag: &str, key: &str, value: Value) -> Self {
         let place = Place::Argument(flag.into());
-        Self { path: vec![key.into()], value: Node { content: Content::Scalar(value), place } }
+        Self { path: vec![key.into()], value: Node::new(Content::Scalar(value), &place) }
+    }
+
+    /// A set that a file holds.
+    pub(crate) fn new(path: Vec<String>, value: Node) -> Self {
+        Self { path, value }
+    }
+
+    /// What is set.
+    pub(crate) fn path(&self) -> &[String] {
+        &self.path
+    }
+
+    pub(crate) fn value_mut(&mut self) -> &mut Node {
+        &mut self.value
+    }
+
+    /// Whether it says which profile there is or which one is taken, and so must be applied before one is.
+    pub(crate) fn is_of_profiles(&self) -> bool {
+        self.path.first().is_some_and(|first| profile::KEYS.contains(&first.as_str()))
+    }
+
+    /// Whether it changes a task, which is not whole before its file is read.
+    pub(crate) fn is_of_task(&self) -> bool {
+        self.path.first().is_some_and(|first| first == "task")
     }
 
     /// Whether it names the file of a task, and so must be applied before task files are read.

@@ -16,6 +16,9 @@ pub(crate) struct RawRun {
     pub name: Option<String>,
     /// Parent folder of run directories, relative to the current directory; `runs` by default.
     pub out: Option<PathBuf>,
+    /// The profile that is taken, one of `[profiles.NAME]`; `--profile NAME` overrides it. None by default, and
+    /// none if it is empty.
+    pub profile: Option<String>,
     /// Most samples of each task; all by default.
     #[schemars(range(min = 1))]
     pub max_samples: Option<u64>,
@@ -47,6 +50,9 @@ pub(crate) struct RawEngine {
     pub connect_timeout: Option<String>,
     /// Longest time over all attempts of a sample; `"15m"` by default.
     pub sample_timeout: Option<String>,
+    /// Longest wait for a server that is loading its model, from a sample's first such answer; `"10m"` by default.
+    /// Meanwhile no retry is used up and `sample_timeout` stands still. `"0s"` makes it a failure like any other.
+    pub loading_timeout: Option<String>,
     /// Unscored samples that do not make the run fail: a count (`5`) or a share (`0.01`); 0 by default.
     #[schemars(range(min = 0))]
     pub max_unscored: Option<Number>,
@@ -86,6 +92,8 @@ pub(crate) struct RawBackend {
     /// The model, as results name it. A plugin whose configuration has `model` is told it.
     pub model: Option<String>,
     /// Where the server is. A plugin whose configuration has `base_url` is told it; requests may go to its origin.
+    /// `"mock:tgi"` is a mock in this host, started for the run, that speaks the wire of that name: its answers
+    /// are made up, and no secret goes to it.
     pub base_url: Option<String>,
     /// Further origins that requests may go to: `https://host[:port]`.
     #[serde(default)]

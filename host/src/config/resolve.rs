@@ -15,7 +15,9 @@ use super::error::{ConfigError, Problem};
 use super::nearest;
 use super::node::Node;
 use super::raw::{RawAsset, RawBackend, RawEngine, RawRun, RawSlot, RawSource};
-use super::resolved::{BackendConfig, Engine, GroupConfig, MaxUnscored, RunConfig, TaskConfig};
+use super::resolved::{
+    BackendConfig, BaseUrl, Engine, GroupConfig, MOCK, MaxUnscored, RunConfig, TaskConfig,
+};
 use super::task::{self, RUN_KEYS};
 use crate::asset::{Asset, Sha256, Source};
 use crate::score::metric::Metric;
@@ -49,6 +51,7 @@ impl Resolver<'_> {
         let mut value = self.root.to_value();
         if let Some(map) = value.as_object_mut() {
             map.remove("task");
+            map.remove("profiles");
         }
         let mut raw: RawRun = self.read(value, &[])?;
         let engine = self.engine(&raw.run);
@@ -76,6 +79,7 @@ impl Resolver<'_> {
         self.groups(&groups, &ids);
         Some(RunConfig {
             name: raw.name.unwrap_or_else(|| stem.to_owned()),
+            profile: raw.profile,
             out: raw.out.unwrap_or_else(|| "runs".into()),
             max_samples: raw.max_samples,
             run: engine,
@@ -91,7 +95,7 @@ impl Resolver<'_> {
             .map(humantime::parse_duration)
         {
             None => default,
-            Some(Ok(duration)) if !duration.is_zero() => duration,
+            Some(Ok(duration)) if !duration.is_zero() || key == "loading_timeout" => duration,
             Some(_) => {
                 self.wrong::<()>(&["run", key], "expected a duration longer than nothing, such as \"120s\", \"2m\" or \"500ms\"");
                 default
@@ -105,6 +109,8 @@ impl Resolver<'_> {
             duration("connect_timeout", &raw.connect_timeout, Duration::from_secs(10)),
             duration("sample_timeout", &raw.sample_timeout, Duration::from_secs(15 * 60)),
         );
+        let loading_timeout =
+            duration("loading_timeout", &raw.loading_timeout, Duration::from_secs(10 * 60));
         let max_unscored = match &raw.max_unscored {
             None => MaxUnscored::Count(0),
             Some(number) => match (number.as_u64(), number.as_f64()) {
@@ -126,6 +132,7 @@ impl Resolver<'_> {
             idle_timeout,
             connect_timeout,
             sample_timeout,
+            loading_timeout,
             max_unscored,
             store: raw.store,
         }
@@ -134,15 +141,9 @@ impl Resolver<'_> {
     fn backend(&mut self, index: usize, raw: RawBackend, concurrency: u32) -> BackendConfig {
         let position = index.to_string();
         let at = ["backend", position.as_str()];
-        let base_url = raw.base_url.and_then(|text| match Url::parse(&text) {
-            Ok(url) => match Origin::of(&url) {
-                Ok(_) => Some(url),
-                Err(error) => self.wrong(&[&at[..], &["base_url"]].concat(), &error.to_string()),
-            },
-            Err(error) => self.wrong(
-                &[&at[..], &["base_url"]].concat(),
-                &format!("expected a URL such as http://127.0.0.1:8080: {error}"),
-            ),
+        let base_url = raw.base_url.and_then(|text| match base_url(&text) {
+            Ok(base_url) => Some(base_url),
+            Err(message) => self.wrong(&[&at[..], &["base_url"]].concat(), &message),
         });
         let origins = (0..).zip(&raw.origins).filter_map(|(number, text): (usize, _)| {
             match text.parse::<OriginPattern>() {
@@ -339,6 +340,22 @@ impl Resolver<'_> {
         self.problems.push(Problem::new(&place, key, message));
         None
     }
+}
+
+/// A server's URL, or the name of a wire that the mock speaks; which ones there are is not known here.
+fn base_url(text: &str) -> Result<BaseUrl, String> {
+    if let Some(flavor) = text.strip_prefix(MOCK) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        return if !flavor.is_empty() && flavor.chars().all(plain) {
+            Ok(BaseUrl::Mock(flavor.to_owned()))
+        } else {
+            Err("expected the name of a wire after `mock:`, as in \"mock:tgi\"".to_owned())
+        };
+    }
+    let url = Url::parse(text)
+        .map_err(|error| format!("expected a URL such as http://127.0.0.1:8080: {error}"))?;
+    Origin::of(&url).map_err(|error| error.to_string())?;
+    Ok(BaseUrl::Server(url))
 }
 
 /// Gives a task the run's seed wherever it draws and has none of its own.

@@ -1,6 +1,7 @@
 //! A run as it is meant: defaults filled in, texts parsed, names known to exist. Only these types travel.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,11 +15,16 @@ use crate::asset::Asset;
 use crate::secret::OriginPattern;
 use crate::task::raw::RawTask;
 
+/// What stands before the name of a mock's wire in a `base_url`.
+pub(crate) const MOCK: &str = "mock:";
+
 /// A run file as meant. Serialises to what [`super::RunFile::config_blake3`] names: nothing in it depends on the folder it lies in.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunConfig {
     /// Name of the run.
     pub name: String,
+    /// The profile that was taken, if any; what it set is in place.
+    pub profile: Option<String>,
     /// Parent folder of run directories, relative to the current directory.
     pub out: PathBuf,
     /// Most samples of each task.
@@ -49,9 +55,12 @@ pub struct Engine {
     /// Longest time to connect.
     #[serde(rename = "connect_timeout_ms", serialize_with = "milliseconds")]
     pub connect_timeout: Duration,
-    /// Longest time over all attempts of a sample.
+    /// Longest time over all attempts of a sample, but for what a loading server takes.
     #[serde(rename = "sample_timeout_ms", serialize_with = "milliseconds")]
     pub sample_timeout: Duration,
+    /// Longest time that a sample waits for a loading server; zero if it is not waited for.
+    #[serde(rename = "loading_timeout_ms", serialize_with = "milliseconds")]
+    pub loading_timeout: Duration,
     /// How many unscored samples do not make the run fail.
     pub max_unscored: MaxUnscored,
     /// What a finished sample stores.
@@ -77,8 +86,8 @@ pub struct BackendConfig {
     pub plugin: String,
     /// The model as results name it.
     pub model: Option<String>,
-    /// Where the server is; its origin is one that the host uses.
-    pub base_url: Option<Url>,
+    /// Where the server is.
+    pub base_url: Option<BaseUrl>,
     /// Further origins that requests may go to.
     pub origins: Vec<OriginPattern>,
     /// Slots that may be sent to the origin of `base_url`.
@@ -97,6 +106,15 @@ pub struct BackendConfig {
     pub slots: Vec<SecretSlot>,
     /// Files that the plugin is given by path.
     pub assets: BTreeMap<String, Asset>,
+}
+
+/// Where a backend's server is. As text it is what the run file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BaseUrl {
+    /// At this URL, whose origin is one that the host uses.
+    Server(Url),
+    /// In this host, for this run: a mock that speaks the wire of this name (`mock:tgi`).
+    Mock(String),
 }
 
 /// A task and the backends that it runs on.
@@ -124,6 +142,31 @@ pub struct GroupConfig {
     pub tasks: Vec<String>,
     /// The metric that is averaged; all that the tasks share if none. It exists.
     pub metric: Option<String>,
+}
+
+impl BaseUrl {
+    /// What the wire of a mock is called; none for a server of its own.
+    pub fn mock(&self) -> Option<&str> {
+        match self {
+            Self::Server(_) => None,
+            Self::Mock(flavor) => Some(flavor),
+        }
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(url) => url.fmt(f),
+            Self::Mock(flavor) => write!(f, "{MOCK}{flavor}"),
+        }
+    }
+}
+
+impl Serialize for BaseUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl MaxUnscored {

@@ -30,6 +30,16 @@ pub(crate) fn checked_schema() -> Value {
     );
     let tasks = json!({"type": "array", "items": task, "description": "The tasks that are run."});
     add_property(&mut root, "task", tasks);
+    // A property of the schema alone: what a profile sets is in place by the time that the file is read.
+    add_property(
+        &mut root,
+        "profiles",
+        json!({
+            "type": "object",
+            "additionalProperties": {"type": "object"},
+            "description": "Settings for one occasion and another, by name: in each the keys of a run file, as `--set` would change them (`backend.small.base_url = \"…\"`).",
+        }),
+    );
     root.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
     root.insert("title".into(), "run file".into());
     root.insert("$defs".into(), Value::Object(generator.take_definitions(true)));

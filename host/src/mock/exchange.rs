@@ -174,6 +174,17 @@ pub(crate) enum Trouble {
     },
 }
 
+/// What becomes of a request while the model is loading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhileLoading {
+    /// It is refused: [`Trouble::Loading`].
+    Refuse,
+    /// It is answered when the model is there.
+    Wait,
+    /// It is answered as ever: it needs no model.
+    Answer,
+}
+
 /// The answer, when the model has spoken.
 pub(crate) type Answering<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
@@ -189,11 +200,21 @@ pub(crate) trait Wire: Send + Sync {
         true
     }
 
+    /// What becomes of a request while the model is loading.
+    fn while_loading(&self, _asked: &Asked<'_>) -> WhileLoading {
+        WhileLoading::Refuse
+    }
+
     /// Whether the route asks the model for text, so that `--reply` garbles it and a body may break off.
     fn generates(&self, asked: &Asked<'_>) -> bool;
 
     /// How the vendor says it.
     fn trouble(&self, asked: &Asked<'_>, trouble: &Trouble) -> Answer;
+
+    /// The error under a good status.
+    fn trouble_in_200(&self, asked: &Asked<'_>, trouble: &Trouble) -> Answer {
+        Answer { status: 200, ..self.trouble(asked, trouble) }
+    }
 
     /// An error inside a stream that began well: one frame.
     fn trouble_in_stream(&self, asked: &Asked<'_>, trouble: &Trouble) -> Vec<u8> {

@@ -4,7 +4,10 @@ use std::{fmt, str::FromStr};
 
 use super::{
     exchange::Wire,
-    flavors::{azure::Azure, moonshot::Moonshot, openai::OpenAi, tgi::Tgi, xai::Xai},
+    flavors::{
+        anthropic::Anthropic, azure::Azure, gemini::Gemini, huggingface::HuggingFace,
+        moonshot::Moonshot, ollama::Ollama, openai::OpenAi, sglang::Sglang, tgi::Tgi, xai::Xai,
+    },
 };
 
 /// A vendor's wire. Its name is the first part of the path at which the mock serves it.
@@ -12,6 +15,10 @@ use super::{
 pub enum Flavor {
     /// Text Generation Inference 3.3.
     Tgi,
+    /// SGLang 0.5.
+    Sglang,
+    /// Ollama's native API.
+    Ollama,
     /// OpenAI, and vLLM under model names of its own.
     OpenAi,
     /// Azure OpenAI.
@@ -20,31 +27,57 @@ pub enum Flavor {
     Xai,
     /// Moonshot.
     Moonshot,
+    /// Anthropic's Messages.
+    Anthropic,
+    /// Google's Gemini.
+    Gemini,
+    /// Hugging Face's router, classic models and Inference Endpoints.
+    HuggingFace,
 }
 
 impl Flavor {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Tgi, Self::OpenAi, Self::Azure, Self::Xai, Self::Moonshot];
+    pub const ALL: [Self; 10] = [
+        Self::Tgi,
+        Self::Sglang,
+        Self::OpenAi,
+        Self::Azure,
+        Self::Anthropic,
+        Self::Gemini,
+        Self::Xai,
+        Self::Moonshot,
+        Self::HuggingFace,
+        Self::Ollama,
+    ];
 
     /// As it is typed, and as it stands in a path.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tgi => "tgi",
+            Self::Sglang => "sglang",
+            Self::Ollama => "ollama",
             Self::OpenAi => "openai",
             Self::Azure => "azure",
             Self::Xai => "xai",
             Self::Moonshot => "moonshot",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+            Self::HuggingFace => "huggingface",
         }
     }
 
     pub(crate) fn wire(self) -> &'static dyn Wire {
         match self {
             Self::Tgi => &Tgi,
+            Self::Sglang => &Sglang,
+            Self::Ollama => &Ollama,
             Self::OpenAi => &OpenAi,
             Self::Azure => &Azure,
             Self::Xai => &Xai,
             Self::Moonshot => &Moonshot,
+            Self::Anthropic => &Anthropic,
+            Self::Gemini => &Gemini,
+            Self::HuggingFace => &HuggingFace,
         }
     }
 }
@@ -86,6 +119,22 @@ pub(crate) fn route(path: &str, root: Flavor) -> (Flavor, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_names_its_flavor_or_is_the_roots() {
+        let table = [
+            ("/sglang/v1/models", Flavor::Sglang, "/v1/models"),
+            ("/sglang", Flavor::Sglang, "/"),
+            ("/sglang/", Flavor::Sglang, "/"),
+            ("/tgi/generate", Flavor::Tgi, "/generate"),
+            ("/v1/models", Flavor::Ollama, "/v1/models"),
+            ("/sglangs/generate", Flavor::Ollama, "/sglangs/generate"),
+            ("/", Flavor::Ollama, "/"),
+        ];
+        for (path, flavor, below) in table {
+            assert_eq!(route(path, Flavor::Ollama), (flavor, below), "{path}");
+        }
+    }
 
     #[test]
     fn names_are_read_as_they_are_written() {

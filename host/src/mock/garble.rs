@@ -63,9 +63,7 @@ impl Reply {
             Self::Truncated => Answer { body: halved(answer.body), ..answer },
             Self::WrongTypes => Answer { body: each_json(answer.body, mistype), ..answer },
             Self::ErrorIn200 => match answer.body {
-                Body::Whole(_) => {
-                    Answer { status: 200, ..wire.trouble(asked, &Trouble::Overloaded) }
-                }
+                Body::Whole(_) => wire.trouble_in_200(asked, &Trouble::Overloaded),
                 Body::Events(mut frames) => {
                     frames.truncate(frames.len() / 2);
                     frames.push(wire.trouble_in_stream(asked, &Trouble::Overloaded));

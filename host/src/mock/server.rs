@@ -26,10 +26,11 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 
 use super::{
     body::Frames,
-    exchange::{Answer, Asked, Trouble},
+    exchange::{Answer, Asked, Trouble, WhileLoading},
     fault::Fault,
     flavor,
-    model::{self, Ask, Context, Said},
+    flavors::huggingface::Endpoints,
+    model::{self, Ask, Said},
     settings::Settings,
     upstream::{Upstream, UpstreamError},
 };
@@ -40,6 +41,8 @@ pub(crate) struct Mock {
     /// As it was started.
     pub(crate) settings: Settings,
     started: Instant,
+    /// Hugging Face's endpoints, the only thing that a request changes.
+    pub(crate) endpoints: Endpoints,
     /// Requests with a body so far.
     asked: AtomicU64,
     upstream: Option<Upstream>,
@@ -93,6 +96,7 @@ impl Server {
         let mock = Arc::new(Mock {
             settings,
             started: Instant::now(),
+            endpoints: Endpoints::default(),
             asked: AtomicU64::new(0),
             upstream,
         });
@@ -181,7 +185,13 @@ async fn serve(mock: Arc<Mock>, request: Request<Incoming>) -> Result<Response<F
     }
     let left = faults.loading_for.saturating_sub(mock.started.elapsed());
     if !left.is_zero() {
-        return Ok(respond(&mock, wire.trouble(&asked, &Trouble::Loading { left }), None));
+        match wire.while_loading(&asked) {
+            WhileLoading::Answer => {}
+            WhileLoading::Wait => tokio::time::sleep(left).await,
+            WhileLoading::Refuse => {
+                return Ok(respond(&mock, wire.trouble(&asked, &Trouble::Loading { left }), None));
+            }
+        }
     }
     match number.and_then(|number| faults.before(number)) {
         None => {}
@@ -219,23 +229,12 @@ impl Mock {
     /// # Errors
     /// The upstream server's.
     pub(crate) async fn say(&self, ask: &Ask<'_>) -> Result<Said, Trouble> {
-        let (context, prompt_tokens) = ask.prompt.read();
-        self.say_from(ask, context, prompt_tokens).await
-    }
-
-    /// Answers a request whose prompt came as tokens: `context` and `prompt_tokens` are theirs.
-    ///
-    /// # Errors
-    /// The upstream server's.
-    pub(crate) async fn say_from(
-        &self,
-        ask: &Ask<'_>,
-        context: Context,
-        prompt_tokens: usize,
-    ) -> Result<Said, Trouble> {
         match &self.upstream {
-            None => Ok(model::say_from(ask, context, prompt_tokens)),
-            Some(upstream) => upstream.say(ask, context, prompt_tokens).await,
+            None => Ok(model::say(ask)),
+            Some(upstream) => {
+                let (context, prompt_tokens) = ask.prompt.read();
+                upstream.say(ask, context, prompt_tokens).await
+            }
         }
     }
 

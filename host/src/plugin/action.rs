@@ -18,6 +18,22 @@ pub enum Pushed {
         /// Milliseconds.
         ms: u64,
     },
+    /// Note that an outside resource is about to be held.
+    Hold {
+        /// The plugin's number for it.
+        call: u64,
+        /// The resource.
+        name: String,
+        /// What frees it in another process.
+        note: serde_json::Value,
+    },
+    /// Note that an outside resource is held no more.
+    Free {
+        /// The plugin's number for it.
+        call: u64,
+        /// The resource.
+        name: String,
+    },
     /// Forget a call or wait.
     Cancel(u64),
     /// More text of an item came. Its `done` brings the whole text, so only the time is of use.
@@ -98,6 +114,11 @@ impl Pushed {
                 reply_headers: http.reply_headers.into_iter().map(Str::into_owned).collect(),
             }),
             Action::Wait(wait) => Self::Wait { call: wait.call.0, ms: wait.ms },
+            Action::Hold(hold) => match serde_json::from_slice(body.as_slice()) {
+                Ok(note) => Self::Hold { call: hold.call.0, name: hold.name.into_owned(), note },
+                Err(error) => Self::Breach(format!("the note of a hold is not JSON: {error}")),
+            },
+            Action::Free(hold) => Self::Free { call: hold.call.0, name: hold.name.into_owned() },
             Action::Cancel(cancel) => Self::Cancel(cancel.call.0),
             Action::Delta(_) => match std::str::from_utf8(body.as_slice()) {
                 Ok(_) => Self::Delta,
@@ -149,6 +170,7 @@ mod tests {
             ("not json", &b""[..]),
             (r#"{"dance":{}}"#, b""),
             (r#"{"delta":{"item":0}}"#, b"\xff"),
+            (r#"{"hold":{"call":"1","name":"a"}}"#, b"no json"),
             (r#"{"done":{"item":0,"answer":{"rendered":[0,9]}}}"#, b"short"),
         ] {
             assert!(matches!(read(head, body), Pushed::Breach(_)), "{head}");

@@ -30,6 +30,22 @@ pub struct Instance {
     access: Access,
     /// Calls in flight, however many a session makes at once.
     places: Arc<Semaphore>,
+    notes: Arc<dyn Notes>,
+}
+
+/// Where a backend's outside resources are written down. Both block until the disk has it.
+pub trait Notes: std::fmt::Debug + Send + Sync {
+    /// A resource is about to be made.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    fn hold(&self, name: &str, note: Value) -> Result<(), String>;
+
+    /// A resource is freed.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    fn free(&self, name: &str) -> Result<(), String>;
 }
 
 impl std::fmt::Debug for Instance {
@@ -39,7 +55,7 @@ impl std::fmt::Debug for Instance {
 }
 
 /// What `open` passes to the plugin.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Setup {
     /// The backend's configuration.
     pub config: Value,
@@ -47,6 +63,8 @@ pub struct Setup {
     pub env: BTreeMap<String, String>,
     /// Paths of the assets.
     pub assets: BTreeMap<String, String>,
+    /// Where its outside resources are written down.
+    pub notes: Arc<dyn Notes>,
 }
 
 impl Instance {
@@ -82,6 +100,7 @@ impl Instance {
             transport,
             access,
             places: Arc::new(Semaphore::new(concurrency)),
+            notes: setup.notes,
         }))
     }
 
@@ -91,6 +110,10 @@ impl Instance {
     /// The plugin's own words.
     pub(super) fn begin(&self, token: u64) -> Result<Session, Error> {
         self.backend.begin(token)
+    }
+
+    pub(super) fn notes(&self) -> &Arc<dyn Notes> {
+        &self.notes
     }
 
     pub(super) fn pool(&self) -> Option<&Pool> {

@@ -19,7 +19,7 @@ use plugin_api::{
 
 use super::{
     action::{HttpCall, Pushed, protocol},
-    instance::Instance,
+    instance::{Instance, Notes},
     load::{self, Status},
     wake::Registration,
 };
@@ -57,6 +57,7 @@ enum Happened {
     Whole(u64, u16, Vec<(String, String)>, Result<bytes::Bytes, transport::TransportError>),
     Chunk(u64, Result<Option<bytes::Bytes>, transport::TransportError>, Body),
     Elapsed(u64),
+    Stored(u64, Result<(), String>),
 }
 
 type Waiting = FuturesUnordered<Abortable<BoxFuture<'static, Happened>>>;
@@ -175,6 +176,14 @@ impl<'i> Drive<'i> {
                     self.step(&Event::Elapsed(call_ref(call)), &[]).await;
                 }
             }
+            Happened::Stored(call, Ok(())) => {
+                if self.close(call) {
+                    self.step(&Event::Stored(call_ref(call)), &[]).await;
+                }
+            }
+            Happened::Stored(call, Err(message)) => {
+                self.failed(call, ErrorKind::Other, &message).await;
+            }
             Happened::Reply(call, Err(error), _) => self.broke(call, &error).await,
             Happened::Reply(call, Ok(response), stream) => {
                 self.replied(call, response, stream).await
@@ -226,11 +235,15 @@ impl<'i> Drive<'i> {
     }
 
     async fn broke(&mut self, call: u64, error: &transport::TransportError) {
+        self.failed(call, error.kind, &error.message).await;
+    }
+
+    async fn failed(&mut self, call: u64, kind: ErrorKind, message: &str) {
         if self.close(call) {
             let event = plugin_api::message::TransportError {
                 call: Decimal(call),
-                kind: error.kind,
-                message: Str::from(&*error.message),
+                kind,
+                message: Str::from(message),
             };
             self.step(&Event::TransportError(event), &[]).await;
         }
@@ -298,6 +311,10 @@ impl<'i> Drive<'i> {
                 };
                 self.open_call(call, Box::pin(wait));
             }
+            Pushed::Hold { call, name, note } => {
+                self.note(call, move |notes| notes.hold(&name, note));
+            }
+            Pushed::Free { call, name } => self.note(call, move |notes| notes.free(&name)),
             Pushed::Cancel(call) => {
                 if let Some(index) = self.open.iter().position(|(open, _)| *open == call) {
                     self.open.swap_remove(index).1.abort();
@@ -321,6 +338,20 @@ impl<'i> Drive<'i> {
         let (instance, call, stream) = (Arc::clone(self.instance), http.call, http.stream);
         let send = async move { Happened::Reply(call, instance.send(http).await, stream) };
         self.open_call(call, Box::pin(send));
+    }
+
+    /// Writes something down on a thread of its own, since disks block, and tells the plugin when it is done.
+    fn note(
+        &mut self,
+        call: u64,
+        write: impl FnOnce(&dyn Notes) -> Result<(), String> + Send + 'static,
+    ) {
+        let notes = Arc::clone(self.instance.notes());
+        let stored = async move {
+            let stored = tokio::task::spawn_blocking(move || write(&*notes)).await;
+            Happened::Stored(call, stored.unwrap_or_else(|error| Err(error.to_string())))
+        };
+        self.open_call(call, Box::pin(stored));
     }
 
     fn open_call(&mut self, call: u64, future: BoxFuture<'static, Happened>) {

@@ -4,8 +4,11 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, pre
 
 use crate::{
     score::metric::Metric,
-    store::summary::{MetricEntry, Summary},
+    store::summary::{MetricEntry, Summary, TaskResult},
 };
+
+/// Stands where there is no value.
+const NONE: &str = "–";
 
 /// The table of a summary, with a line for each thing that a number alone would hide.
 pub fn render(summary: &Summary) -> String {
@@ -18,7 +21,11 @@ pub fn render(summary: &Summary) -> String {
     let mut header =
         vec!["task".to_owned(), "backend".to_owned(), "scored".to_owned(), "unscored".to_owned()];
     header.extend(metrics.iter().map(|name| format!("{name} ± stderr")));
-    header.extend(["samples/s".to_owned(), "tokens".to_owned()]);
+    header.extend(["p50", "samples/s", "tokens"].map(str::to_owned));
+    let priced = summary.results.iter().any(|result| result.cost.is_some());
+    if priced {
+        header.push("cost (est.)".to_owned());
+    }
     table.set_header(header);
     for result in &summary.results {
         let mut row = vec![
@@ -28,12 +35,16 @@ pub fn render(summary: &Summary) -> String {
             right(result.samples.unscored.to_string()),
         ];
         row.extend(
-            metrics
-                .iter()
-                .map(|name| right(result.metrics.get(*name).map_or_else(|| "–".to_owned(), entry))),
+            metrics.iter().map(|name| {
+                right(result.metrics.get(*name).map_or_else(|| NONE.to_owned(), entry))
+            }),
         );
+        row.push(right(latency(result)));
         row.push(right(format!("{:.1}", result.samples_per_second)));
         row.push(right((result.tokens.prompt + result.tokens.completion).to_string()));
+        if priced {
+            row.push(right(cost(result)));
+        }
         table.add_row(row);
     }
     let mut text = format!("{table}\n");
@@ -57,6 +68,27 @@ fn right(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
+/// The median latency of scored samples.
+fn latency(result: &TaskResult) -> String {
+    match result.latency_ms.p50 {
+        _ if result.samples.scored == 0 => NONE.to_owned(),
+        ms if ms < 10.0 => format!("{ms:.1} ms"),
+        ms if ms < 1000.0 => format!("{ms:.0} ms"),
+        ms => format!("{:.1} s", ms / 1e3),
+    }
+}
+
+/// What the samples cost. Of some of them the price may be unknown: then it is at least that much.
+fn cost(result: &TaskResult) -> String {
+    let Some(cost) = &result.cost else { return NONE.to_owned() };
+    let least = if cost.priced_samples < result.samples.total { "≥ " } else { "" };
+    match cost.usd {
+        usd if usd > 0.0 && usd < 1e-4 => format!("{least}${usd:.7}"),
+        usd if usd < 1.0 => format!("{least}${usd:.4}"),
+        usd => format!("{least}${usd:.2}"),
+    }
+}
+
 fn entry(entry: &MetricEntry) -> String {
     match entry.stderr {
         Some(stderr) => format!("{:.4} ± {stderr:.4}", entry.value),
@@ -66,6 +98,16 @@ fn entry(entry: &MetricEntry) -> String {
 
 fn remarks(summary: &Summary) -> Vec<String> {
     let mut lines = Vec::new();
+    let mut mocked: Vec<&str> =
+        summary.results.iter().filter(|r| r.mock).map(|r| r.backend.as_str()).collect();
+    mocked.sort_unstable();
+    mocked.dedup();
+    if !mocked.is_empty() {
+        lines.push(format!(
+            "answered by the host's own mock and by no model, so these are no scores: {}",
+            mocked.join(", ")
+        ));
+    }
     for result in &summary.results {
         let name = format!("{} @ {}", result.task, result.backend);
         let counts = |counts: &std::collections::BTreeMap<String, u64>| {
@@ -113,4 +155,66 @@ fn remarks(summary: &Summary) -> Vec<String> {
         ));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::summary::{Cost, Counts, Latency};
+
+    fn result(backend: &str, p50: f64, cost: Option<(f64, u64)>) -> TaskResult {
+        let mut result: TaskResult = serde_json::from_value(serde_json::json!({
+            "task": "t", "backend": backend, "model": null, "unscored_reasons": {}, "metrics": {},
+            "samples": {"total": 0, "scored": 0, "unscored": 0}, "tokens": {"prompt": 3, "completion": 4},
+            "latency_ms": {"p50": 0.0, "p90": 0.0, "p99": 0.0}, "samples_per_second": 1.0, "retries": 0,
+        }))
+        .unwrap();
+        result.samples = Counts { total: 10, scored: 9, unscored: 1, skipped: 0 };
+        result.latency_ms = Latency { p50, ..Latency::default() };
+        result.cost = cost.map(|(usd, priced_samples)| Cost {
+            usd,
+            estimate: true,
+            priced_samples,
+            prices: Some("prices 1".into()),
+        });
+        result
+    }
+
+    #[test]
+    fn cost_and_latency_are_readable_at_any_size() {
+        let table = [
+            (result("a", 0.25, Some((0.0, 10))), ["0.2 ms", "$0.0000"]),
+            (result("a", 812.4, Some((0.000_012_3, 10))), ["812 ms", "$0.0000123"]),
+            (result("a", 1840.0, Some((0.0123, 9))), ["1.8 s", "≥ $0.0123"]),
+            (result("a", 61_000.0, Some((12.345, 10))), ["61.0 s", "$12.35"]),
+            (result("a", 5.0, None), ["5.0 ms", "–"]),
+        ];
+        for (result, expected) in table {
+            assert_eq!([latency(&result), cost(&result)], expected);
+        }
+        let unscored = TaskResult { samples: Counts::default(), ..result("a", 5.0, None) };
+        assert_eq!(latency(&unscored), "–");
+    }
+
+    #[test]
+    fn a_column_is_there_only_if_a_result_has_something_in_it() {
+        let summary = |results: Vec<TaskResult>| Summary {
+            format: 1,
+            run: serde_json::from_value(serde_json::json!({
+                "id": "r", "name": "r", "started": "", "finished": "", "state": "complete",
+                "host_version": "", "config_blake3": "",
+            }))
+            .unwrap(),
+            results,
+            groups: Vec::new(),
+        };
+        let priced =
+            render(&summary(vec![result("a", 1.0, None), result("b", 1.0, Some((1.0, 10)))]));
+        assert!(priced.contains("cost (est.)") && priced.contains("$1.00"), "{priced}");
+        let mocked = [("a", true), ("b", false), ("a", true)]
+            .map(|(backend, mock)| TaskResult { mock, ..result(backend, 1.0, None) });
+        let mocked = render(&summary(mocked.into()));
+        assert!(!mocked.contains("cost"), "{mocked}");
+        assert!(mocked.contains("by no model, so these are no scores: a\n"), "{mocked}");
+    }
 }

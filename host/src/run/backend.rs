@@ -5,6 +5,7 @@ use std::sync::Arc;
 use plugin_api::{manifest::Manifest, message::Description};
 
 use super::retry::RetryPolicy;
+use crate::config::BaseUrl;
 use crate::plugin::instance::{Instance, threads};
 
 /// A backend that is open.
@@ -25,12 +26,17 @@ pub struct OpenBackend {
     /// The model, as the run file names it.
     pub model: Option<String>,
     /// Where its server is, as the run file says.
-    pub base_url: Option<String>,
+    pub base_url: Option<BaseUrl>,
     /// What it says of itself.
     pub description: Description,
 }
 
 impl OpenBackend {
+    /// Whether the mock answers in place of a model.
+    pub fn is_mock(&self) -> bool {
+        self.base_url.as_ref().is_some_and(|base_url| base_url.mock().is_some())
+    }
+
     /// The model as results name it.
     pub fn model(&self) -> Option<String> {
         self.model.clone().or_else(|| self.description.model.clone())

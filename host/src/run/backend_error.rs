@@ -86,6 +86,24 @@ pub enum BackendError {
     /// HTTP cannot be set up.
     #[error("HTTP cannot be set up: {0}")]
     Transport(#[from] TransportError),
+    /// The mock does not speak this wire.
+    #[error("backend `{backend}`: the mock does not speak `{flavor}`; {hint}")]
+    UnknownFlavor {
+        /// Id of the backend.
+        backend: String,
+        /// What stands after `mock:`.
+        flavor: String,
+        /// What it speaks.
+        hint: String,
+    },
+    /// The mock does not start.
+    #[error("backend `{backend}`: the mock does not start: {reason}")]
+    Mock {
+        /// Id of the backend.
+        backend: String,
+        /// Why.
+        reason: String,
+    },
     /// A part of the host failed.
     #[error("a part of the host failed: {0}")]
     Broken(String),

@@ -1,8 +1,7 @@
 //! One run from its file to its results: opens, plans, asks, records, sums up.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
-use plugin_api::Request;
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -11,11 +10,11 @@ use super::{
     dispatch::{Ended, dispatch},
     error::{RunError, exit},
     event::{Event, Reporter},
-    executor::ask_backend,
     feed,
-    open::{self, Found, Surroundings},
+    open::{self, Found, Opened, Surroundings},
     plan::{Unit, plan, units},
     recorder::{self, Note, RecordError, Recorded, Sinks},
+    release::release,
     tally::Tally,
 };
 use crate::{
@@ -26,15 +25,13 @@ use crate::{
     secret::Redactor,
     store::{
         RunDir,
+        ledger::Ledger,
         manifest::{self, BackendIdentity, DataIdentity, PluginIdentity, RunManifest, file_blake3},
-        run_dir,
+        run_dir::{self, PlannedDir},
         summary::{self, GroupResult, MetricEntry, RunIdentity, State, Summary, TaskResult},
     },
     task::resolve::Task,
 };
-
-/// Longest time that a backend gets to tidy up.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Finished samples that wait for the recorder at most.
 const NOTES_AHEAD: usize = 1024;
@@ -60,7 +57,7 @@ pub async fn run(
     file: &RunFile,
     discovery: &Discovery,
     around: &Surroundings<'_>,
-    mut reporters: Vec<Box<dyn Reporter>>,
+    reporters: Vec<Box<dyn Reporter>>,
     stop: watch::Sender<bool>,
 ) -> Result<Finish, RunError> {
     let config = &file.config;
@@ -68,16 +65,42 @@ pub async fn run(
     let data = data_files(&tasks)?;
     let found = open::find(file, discovery, around)?;
     let pairs = plan(tasks, &found.iter().map(Found::offer).collect::<Vec<_>>())?;
-    let opened = tokio::select! {
-        opened = open::open(config, found, around) => opened?,
-        () = stopped(&stop) => return Err(RunError::Stopped),
-    };
-    let units = units(pairs, &opened.backends);
-
     let now = jiff::Zoned::now();
-    let directory = RunDir::create(&config.out, &config.name, &now).map_err(RunError::Directory)?;
     let started = now.timestamp().to_string();
-    let manifest = manifest(file, &directory, &started, opened.plugins, &opened.backends, data);
+    let directory = Arc::new(PlannedDir::new(&config.out, &config.name, now));
+    let redactor = open::redactor(&found);
+    let ledger = Arc::new(Ledger::new(Arc::clone(&directory), Arc::clone(&redactor)));
+    let mut opened = open::open(config, found, &ledger, redactor, around, &stop).await?;
+    let planned = Planned { units: units(pairs, &opened.backends), data, started };
+    let finish = match directory.make() {
+        Ok(directory) => carry_out(file, &directory, planned, &mut opened, reporters, stop).await,
+        Err(error) => Err(RunError::Directory(error)),
+    };
+    // Whether the run went well or not.
+    release(&opened.instances, &ledger, around.printer).await;
+    finish
+}
+
+/// A run that can begin.
+struct Planned {
+    units: Vec<Arc<Unit>>,
+    data: Vec<DataIdentity>,
+    /// RFC 3339.
+    started: String,
+}
+
+/// Asks everything and leaves the results in the directory.
+async fn carry_out(
+    file: &RunFile,
+    directory: &RunDir,
+    planned: Planned,
+    opened: &mut Opened,
+    mut reporters: Vec<Box<dyn Reporter>>,
+    stop: watch::Sender<bool>,
+) -> Result<Finish, RunError> {
+    let Planned { units, data, started } = planned;
+    let plugins = std::mem::take(&mut opened.plugins);
+    let manifest = manifest(file, directory, &started, plugins, &opened.backends, data);
     directory.write_json(run_dir::MANIFEST, &manifest, &opened.redactor)?;
     let journal = directory.lines(run_dir::JOURNAL)?;
     let events = directory.lines(run_dir::EVENTS)?;
@@ -93,7 +116,7 @@ pub async fn run(
     let sinks = Sinks {
         journal,
         reporters,
-        store: config.run.store,
+        store: file.config.run.store,
         redactor: Arc::clone(&opened.redactor),
     };
     let recorder = recorder::start(&units, sinks, taken, stop.clone())
@@ -107,25 +130,8 @@ pub async fn run(
         .ok_or_else(|| {
             RunError::Internal("the recorder failed; what the journal holds is kept".to_owned())
         })?;
-    let finish =
-        finish(file, &directory, started, recorded, ended, opened.unopened, &opened.redactor);
-    release(&opened.backends).await;
-    finish
-}
-
-/// Tells the backends that this was all. Everything is stored by now, so none is waited for long.
-async fn release(backends: &[Arc<OpenBackend>]) {
-    let each = backends
-        .iter()
-        .map(|backend| ask_backend(&backend.instance, Request::Release, RELEASE_TIMEOUT, 1));
-    // A backend that cannot tidy up has answered its samples all the same.
-    futures_util::future::join_all(each).await;
-}
-
-/// Waits for the stop.
-async fn stopped(stop: &watch::Sender<bool>) {
-    // The sender lives as long as this, so the wait cannot fail.
-    let _ = stop.subscribe().wait_for(|stop| *stop).await;
+    let unopened = std::mem::take(&mut opened.unopened);
+    finish(file, directory, started, recorded, ended, unopened, &opened.redactor)
 }
 
 /// The tasks as meant, and the backends that each is for.
@@ -183,6 +189,7 @@ fn manifest(
             .map(|backend| BackendIdentity {
                 id: backend.id.clone(),
                 plugin: backend.manifest.plugin.id.clone(),
+                mock: backend.is_mock(),
                 description: backend.description.clone(),
             })
             .collect(),

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use super::{backend_error::BackendError, feed::FeedError, plan::PlanError, recorder::RecordError};
-use crate::{store::StoreError, task::error::TaskError};
+use crate::{
+    store::{StoreError, ledger::LedgerError},
+    task::error::TaskError,
+};
 
 /// Why a run did not begin, or ended too early.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +40,20 @@ pub enum RunError {
     /// What was asked could not be recorded.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// What backends hold cannot be told.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// There is no such run directory.
+    #[error("{}: there is no run directory; `host release` takes one that a run has left", .0.display())]
+    NoDirectory(PathBuf),
+    /// A backend holds resources still.
+    #[error("backend `{backend}`: not everything is freed: {reason}")]
+    Unreleased {
+        /// Id of the backend.
+        backend: String,
+        /// What happened.
+        reason: String,
+    },
     /// The user did not wait for the backends.
     #[error("stopped before the first sample was asked")]
     Stopped,
@@ -68,6 +85,8 @@ impl RunError {
             Self::Backend(error) if !error.is_configuration() => exit::PLUGIN,
             Self::Backend(_) | Self::Task(_) | Self::Plan(_) | Self::Feed(_) => exit::USAGE,
             Self::Data { .. } | Self::Directory(_) => exit::USAGE,
+            Self::Ledger(_) | Self::NoDirectory(_) => exit::USAGE,
+            Self::Unreleased { .. } => exit::PLUGIN,
             Self::Stopped => exit::STOPPED,
             Self::Store(_) | Self::Record(_) | Self::Internal(_) => exit::INTERNAL,
         }

@@ -15,6 +15,7 @@ use super::{
     grade::{Graded, grade, refused},
     recorder::Note,
     request::requests,
+    retry::{Failed, Failures, RetryPolicy},
 };
 use crate::{
     plugin::session::{Job, drive},
@@ -39,7 +40,7 @@ pub struct Finished {
 /// Asks a sample until it is answered, or no attempt is left.
 pub async fn execute(work: Work, notes: &mpsc::Sender<Note>) -> Finished {
     let started = Instant::now();
-    let mut asked = Asked { attempts: 0, timing: Timing::default() };
+    let mut asked = Asked { attempts: 0, timing: Timing::default(), failures: Failures::default() };
     let result = ask_all(&work, started, &mut asked, notes).await;
     let (task, rendered) = (&work.unit.task, &work.prepared.rendered);
     let result = match result {
@@ -54,6 +55,7 @@ pub async fn execute(work: Work, notes: &mpsc::Sender<Note>) -> Finished {
 struct Asked {
     attempts: u32,
     timing: Timing,
+    failures: Failures,
 }
 
 async fn ask_all(
@@ -85,23 +87,23 @@ async fn ask(
     let backend = &work.unit.backend;
     let id = &work.prepared.sample.id.0;
     let request_id = format!("{}/{}/{}", work.unit.name.task, id, work.repeat);
+    asked.failures.next_request();
     let mut attempt = 0;
     loop {
         attempt += 1;
         asked.attempts += 1;
-        let left = backend.retry.sample_timeout.saturating_sub(started.elapsed());
+        let left = backend.retry.left(&asked.failures, started.elapsed());
         let begun = Instant::now();
         let (result, retry_after) =
             try_once(backend, request, &request_id, attempt, left, asked).await;
-        asked.timing.attempt = milliseconds(begun.elapsed());
+        let took = begun.elapsed();
+        asked.timing.attempt = milliseconds(took);
         let error = match result {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        let left = backend.retry.sample_timeout.saturating_sub(started.elapsed());
-        let Some(wait) =
-            backend.retry.wait(attempt, error.kind, retry_after, left, fastrand::f64())
-        else {
+        let failed = Failed { kind: error.kind, retry_after, at: started.elapsed(), took };
+        let Some(wait) = backend.retry.next(&mut asked.failures, &failed, fastrand::f64()) else {
             return Err(error);
         };
         let retry = Event::Retry {
@@ -153,40 +155,49 @@ async fn try_once(
     }
 }
 
-/// Asks a backend something that is not about a sample, `attempts` times at most.
+/// Asks a backend something that is not about a sample, as patiently as `policy` says. `waits` is told of each
+/// failure that is not the last, and of the wait after it.
 ///
 /// # Errors
 /// The last attempt's failure.
 pub async fn ask_backend(
     instance: &std::sync::Arc<crate::plugin::instance::Instance>,
     request: Request<'_>,
-    limit: Duration,
-    attempts: u32,
+    policy: &RetryPolicy,
+    waits: &dyn Fn(&Error, Duration),
 ) -> Result<Answer, Error> {
+    let limit = policy.attempt_timeout;
+    let started = Instant::now();
+    let mut failures = Failures::default();
     let mut attempt = 0;
     loop {
         attempt += 1;
+        let begun = Instant::now();
         let job = Job {
             request_id: "host",
             attempt,
             deadline: limit,
             requests: std::slice::from_ref(&request),
         };
-        let error = match timeout(limit, drive(instance, job)).await {
+        let (error, asked_to_wait) = match timeout(limit, drive(instance, job)).await {
             Ok(outcome) => match outcome.items.into_iter().next() {
                 Some(Ok(answer)) => return Ok(answer),
-                Some(Err(error)) => error,
-                None => Error::new(ErrorKind::Protocol, "no answer"),
+                Some(Err(error)) => (error, outcome.retry_after),
+                None => (Error::new(ErrorKind::Protocol, "no answer"), None),
             },
-            Err(_) => Error::new(
-                ErrorKind::Timeout,
-                format!("no answer within {}", humantime::format_duration(limit)),
-            ),
+            Err(_) => {
+                let message = format!("no answer within {}", humantime::format_duration(limit));
+                (Error::new(ErrorKind::Timeout, message), None)
+            }
         };
-        if attempt >= attempts || !super::retry::is_retriable(error.kind) {
+        let retry_after = error.retry_after_ms.map(Duration::from_millis).or(asked_to_wait);
+        let (at, took) = (started.elapsed(), begun.elapsed());
+        let failed = Failed { kind: error.kind, retry_after, at, took };
+        let Some(wait) = policy.next(&mut failures, &failed, fastrand::f64()) else {
             return Err(error);
-        }
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        };
+        waits(&error, wait);
+        tokio::time::sleep(wait).await;
     }
 }
 

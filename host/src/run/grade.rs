@@ -166,7 +166,7 @@ fn likelihood_usage<'a>(likelihoods: impl Iterator<Item = &'a Likelihood>) -> To
     let prompt = likelihoods
         .map(|likelihood| likelihood.prompt_tokens.unwrap_or_else(|| u64::from(likelihood.tokens)))
         .sum();
-    Tokens { prompt, completion: 0 }
+    Tokens { prompt, ..Tokens::default() }
 }
 
 fn generated(task: &Task, form: &Generate, completion: Completion) -> Result<Graded, Error> {

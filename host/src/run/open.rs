@@ -2,6 +2,7 @@
 //! fetched, servers asked who they are. Everything that can fail before the first sample fails here.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
@@ -10,12 +11,16 @@ use std::{
 
 use plugin_api::{Answer, Error, ErrorKind, Request, capability::Capability, message::Description};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::{
     backend::{OpenBackend, concurrency},
     backend_error::BackendError,
+    error::RunError,
     executor::ask_backend,
+    mock::{self, Mock},
     plan::Offer,
+    release::{BackendNotes, Releasable, release},
     retry::RetryPolicy,
 };
 use crate::{
@@ -28,9 +33,16 @@ use crate::{
     },
     printer::Printer,
     secret::{Lookup, Redactor, Secrets},
-    store::manifest::PluginIdentity,
+    store::{
+        ledger::{Holder, Ledger},
+        manifest::PluginIdentity,
+    },
     transport::{Access, Settings, Transport},
 };
+
+/// Longest time that a backend may take to prepare: to load a model, or to have a machine started. A plugin that
+/// waits for something has a shorter bound of its own.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// What the outside gives to opening.
 pub struct Surroundings<'a> {
@@ -42,6 +54,8 @@ pub struct Surroundings<'a> {
     pub cache: Option<PathBuf>,
     /// Told while assets are fetched.
     pub progress: Arc<dyn Fn(Progress<'_>) + Send + Sync>,
+    /// Stands for the servers of backends whose `base_url` names it.
+    pub mock: &'a dyn Mock,
     /// Is told the secrets, so that it never prints one.
     pub printer: &'a Printer,
 }
@@ -53,6 +67,8 @@ pub struct Opened {
     pub backends: Vec<Arc<OpenBackend>>,
     /// The plugins used, each once.
     pub plugins: Vec<PluginIdentity>,
+    /// All that are open, by id, to be released at the end.
+    pub instances: Vec<Releasable>,
     /// Why further backends are not open: the fault of their plugin or server, which is not the others'.
     pub unopened: Vec<BackendError>,
     /// Hides every secret of every backend.
@@ -65,6 +81,8 @@ pub struct Found<'a> {
     candidate: &'a Candidate,
     checked: CheckedBackend,
     secrets: Secrets,
+    /// How the backend is found again in another process.
+    holder: Holder,
 }
 
 impl Found<'_> {
@@ -97,39 +115,115 @@ pub fn find<'a>(
     Ok(found)
 }
 
-/// Opens backends.
+/// What hides the secrets of these backends.
+pub fn redactor(found: &[Found<'_>]) -> Arc<Redactor> {
+    Arc::new(Redactor::new(found.iter().flat_map(|backend| backend.secrets.iter())))
+}
+
+/// Opens backends. Whatever the way out, a backend that is not part of the result holds nothing any more that
+/// could be freed.
 ///
 /// # Errors
-/// What is wrong in the run file. If none opens, why the first one does not.
+/// What is wrong in the run file. If none opens, why the first one does not. [`RunError::Stopped`] once `stop`
+/// turns true.
 pub async fn open(
     run: &RunConfig,
     found: Vec<Found<'_>>,
+    ledger: &Arc<Ledger>,
+    redactor: Arc<Redactor>,
     around: &Surroundings<'_>,
-) -> Result<Opened, BackendError> {
-    let redactor = Arc::new(Redactor::new(found.iter().flat_map(|backend| backend.secrets.iter())));
-    let transport = Transport::new(Settings {
-        connect_timeout: run.run.connect_timeout,
-        attempt_timeout: run.run.attempt_timeout,
-        idle_timeout: run.run.idle_timeout,
-        ..Settings::default()
-    })?;
-    let mut libraries = Libraries::default();
+    stop: &watch::Sender<bool>,
+) -> Result<Opened, RunError> {
+    let mut bringing = Bringing {
+        run,
+        transport: transport(run)?,
+        redactor: &redactor,
+        ledger,
+        around,
+        libraries: Libraries::default(),
+        instances: Vec::new(),
+    };
     let mut backends = Vec::new();
     let mut unopened = Vec::new();
     for backend in found {
-        match bring_up(backend, &mut libraries, run, transport.clone(), &redactor, around).await {
+        let before = bringing.instances.len();
+        let brought = tokio::select! {
+            brought = bringing.up(backend) => brought.map_err(RunError::from),
+            () = stopped(stop) => Err(RunError::Stopped),
+        };
+        match brought {
             Ok(backend) => backends.push(Arc::new(backend)),
-            Err(error) if error.is_configuration() => return Err(error),
-            Err(error) => unopened.push(error),
+            Err(RunError::Backend(error)) if !error.is_configuration() => {
+                release(&bringing.instances[before..], ledger, around.printer).await;
+                unopened.push(error);
+            }
+            Err(error) => {
+                release(&bringing.instances, ledger, around.printer).await;
+                return Err(error);
+            }
         }
     }
+    let Bringing { libraries, instances, .. } = bringing;
     if backends.is_empty() && !unopened.is_empty() {
-        return Err(unopened.swap_remove(0));
+        return Err(unopened.swap_remove(0).into());
     }
     for error in &unopened {
         around.printer.warn(&format!("{error}; the others go on without it"));
     }
-    Ok(Opened { backends, plugins: libraries.plugins, unopened, redactor })
+    Ok(Opened { backends, plugins: libraries.plugins, instances, unopened, redactor })
+}
+
+/// Waits for the stop.
+async fn stopped(stop: &watch::Sender<bool>) {
+    // The sender lives as long as this, so the wait cannot fail.
+    let _ = stop.subscribe().wait_for(|stop| *stop).await;
+}
+
+/// Opens the one backend of a run file without asking its server anything: what remains to be done is to release
+/// it.
+///
+/// # Errors
+/// As for [`open`].
+pub async fn alone(
+    file: &RunFile,
+    ledger: &Arc<Ledger>,
+    discovery: &Discovery,
+    around: &Surroundings<'_>,
+) -> Result<Arc<Instance>, RunError> {
+    let found = file
+        .config
+        .backends
+        .iter()
+        .enumerate()
+        .map(|(index, config)| find_one(file, index, config, discovery, around))
+        .collect::<Result<Vec<_>, _>>()?;
+    for backend in &found {
+        around.printer.hide(backend.secrets.iter());
+    }
+    let redactor = redactor(&found);
+    let mut bringing = Bringing {
+        run: &file.config,
+        transport: transport(&file.config)?,
+        redactor: &redactor,
+        ledger,
+        around,
+        libraries: Libraries::default(),
+        instances: Vec::new(),
+    };
+    for backend in found {
+        bringing.open(backend).await?;
+    }
+    let instance = bringing.instances.pop().map(|(_, instance)| instance);
+    instance.ok_or_else(|| RunError::Internal("no backend to release".to_owned()))
+}
+
+fn transport(run: &RunConfig) -> Result<Transport, BackendError> {
+    Ok(Transport::new(Settings {
+        connect_timeout: run.run.connect_timeout,
+        attempt_timeout: run.run.attempt_timeout,
+        idle_timeout: run.run.idle_timeout,
+        ..Settings::default()
+    })?)
 }
 
 /// The plugins that are loaded, each once.
@@ -152,25 +246,100 @@ impl Libraries {
     }
 }
 
-/// Loads, opens and introduces a backend.
-async fn bring_up(
-    backend: Found<'_>,
-    libraries: &mut Libraries,
-    run: &RunConfig,
+/// What it takes to bring backends up, and those that are open so far.
+struct Bringing<'a> {
+    run: &'a RunConfig,
     transport: Transport,
-    redactor: &Arc<Redactor>,
-    around: &Surroundings<'_>,
-) -> Result<OpenBackend, BackendError> {
-    let (library, first) = libraries.get(&backend)?;
-    if first && backend.candidate.provenance == Provenance::Directory {
-        around.printer.warn(&format!(
-            "plugin `{}` ({}) did not come with this host and runs in-process, with the host's own rights",
-            backend.candidate.id(),
-            backend.candidate.path.display()
-        ));
+    redactor: &'a Arc<Redactor>,
+    ledger: &'a Arc<Ledger>,
+    around: &'a Surroundings<'a>,
+    libraries: Libraries,
+    /// Open, though not all of them ready.
+    instances: Vec<Releasable>,
+}
+
+impl Bringing<'_> {
+    /// Loads, opens and introduces a backend.
+    async fn up(&mut self, backend: Found<'_>) -> Result<OpenBackend, BackendError> {
+        let opened = self.open(backend).await?;
+        introduce(opened, self.ledger, self.around.printer).await
     }
-    let opened = open_one(backend, library, run, transport, redactor, around).await?;
-    introduce(opened, run.run.attempt_timeout).await
+
+    /// Loads and opens a backend.
+    async fn open(&mut self, backend: Found<'_>) -> Result<OpenBackend, BackendError> {
+        let (library, first) = self.libraries.get(&backend)?;
+        if first && backend.candidate.provenance == Provenance::Directory {
+            self.around.printer.warn(&format!(
+                "plugin `{}` ({}) did not come with this host and runs in-process, with the host's own rights",
+                backend.candidate.id(),
+                backend.candidate.path.display()
+            ));
+        }
+        let opened = self.open_one(backend, library).await?;
+        self.instances.push((opened.id.clone(), Arc::clone(&opened.instance)));
+        Ok(opened)
+    }
+
+    async fn open_one(
+        &self,
+        backend: Found<'_>,
+        library: Loaded,
+    ) -> Result<OpenBackend, BackendError> {
+        let Found { config, candidate, checked, secrets, holder } = backend;
+        let (run, around, transport) = (self.run, self.around, self.transport.clone());
+        let manifest = candidate.inspection.manifest.clone();
+        let declared = &manifest.plugin;
+        let env = declared
+            .env
+            .iter()
+            .filter_map(|name| Some((name.clone(), (around.variable)(name)?)))
+            .collect();
+        let mut assets = BTreeMap::new();
+        for (name, wanted) in &config.assets {
+            let (asset, cache, progress) =
+                (wanted.clone(), around.cache.clone(), Arc::clone(&around.progress));
+            let fetch = move || asset::fetch(&asset, cache.as_deref(), &mut |now| progress(now));
+            let path = elsewhere(fetch)
+                .await?
+                .map_err(|source| BackendError::Asset { backend: config.id.clone(), source })?;
+            assets.insert(name.clone(), absolute(&path).display().to_string());
+        }
+        let access = Access {
+            grants: checked.grants,
+            secrets,
+            redactor: Arc::clone(self.redactor),
+            reply_headers: declared.reply_headers.clone(),
+        };
+        let notes = Arc::new(BackendNotes { ledger: Arc::clone(self.ledger), holder });
+        let setup = Setup { config: Value::Object(checked.config), env, assets, notes };
+        let calls = config.concurrency.max(1) as usize;
+        let (name, limits) = (config.id.clone(), declared.limits);
+        let instance = elsewhere(move || {
+            Instance::open(library, &name, setup, limits, transport, access, calls)
+        })
+        .await?
+        .map_err(|source| BackendError::Open {
+            backend: config.id.clone(),
+            plugin: config.plugin.clone(),
+            source,
+        })?;
+        Ok(OpenBackend {
+            id: config.id.clone(),
+            stream: config.stream && declared.capabilities.contains(&Capability::Stream),
+            concurrency: concurrency(config.concurrency, &manifest),
+            retry: RetryPolicy {
+                max_retries: run.run.max_retries,
+                attempt_timeout: run.run.attempt_timeout,
+                sample_timeout: run.run.sample_timeout,
+                loading_timeout: run.run.loading_timeout,
+            },
+            model: config.model.clone(),
+            base_url: config.base_url.clone(),
+            description: Description::default(),
+            manifest,
+            instance,
+        })
+    }
 }
 
 /// Finds a backend's plugin and checks what the run file says against its manifest.
@@ -190,11 +359,22 @@ fn find_one<'a>(
         return Err(BackendError::Isolation { backend: config.id.clone() });
     }
     let manifest = &candidate.inspection.manifest;
-    let checked = file.check_backend(index, &manifest.plugin, &manifest.config_schema)?;
-    let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
-    let secrets = Secrets::resolve(&checked.slots, &lookup)
-        .map_err(|source| BackendError::Secret { backend: config.id.clone(), source })?;
-    Ok(Found { config, candidate, checked, secrets })
+    let mock = mock::url(around.mock, config)?;
+    let checked =
+        file.check_backend(index, &manifest.plugin, &manifest.config_schema, mock.as_ref())?;
+    let secrets = if mock.is_some() {
+        Secrets::placeholders(&checked.slots)
+    } else {
+        let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
+        Secrets::resolve(&checked.slots, &lookup)
+            .map_err(|source| BackendError::Secret { backend: config.id.clone(), source })?
+    };
+    let holder = Holder {
+        id: config.id.clone(),
+        table: file.backend_table(index, &manifest.config_schema),
+        folder: absolute(&file.folder),
+    };
+    Ok(Found { config, candidate, checked, secrets, holder })
 }
 
 fn unknown_plugin(config: &BackendConfig, discovery: &Discovery) -> BackendError {
@@ -241,71 +421,12 @@ fn load(backend: &Found<'_>) -> Result<(Loaded, PluginIdentity), BackendError> {
     Ok((library, identity))
 }
 
-async fn open_one(
-    backend: Found<'_>,
-    library: Loaded,
-    run: &RunConfig,
-    transport: Transport,
-    redactor: &Arc<Redactor>,
-    around: &Surroundings<'_>,
-) -> Result<OpenBackend, BackendError> {
-    let Found { config, candidate, checked, secrets } = backend;
-    let manifest = candidate.inspection.manifest.clone();
-    let declared = &manifest.plugin;
-    let env = declared
-        .env
-        .iter()
-        .filter_map(|name| Some((name.clone(), (around.variable)(name)?)))
-        .collect();
-    let mut assets = BTreeMap::new();
-    for (name, wanted) in &config.assets {
-        let (asset, cache, progress) =
-            (wanted.clone(), around.cache.clone(), Arc::clone(&around.progress));
-        let fetch = move || asset::fetch(&asset, cache.as_deref(), &mut |now| progress(now));
-        let path = elsewhere(fetch)
-            .await?
-            .map_err(|source| BackendError::Asset { backend: config.id.clone(), source })?;
-        assets.insert(name.clone(), absolute(&path).display().to_string());
-    }
-    let access = Access {
-        grants: checked.grants,
-        secrets,
-        redactor: Arc::clone(redactor),
-        reply_headers: declared.reply_headers.clone(),
-    };
-    let setup = Setup { config: Value::Object(checked.config), env, assets };
-    let calls = config.concurrency.max(1) as usize;
-    let (name, limits) = (config.id.clone(), declared.limits);
-    let instance =
-        elsewhere(move || Instance::open(library, &name, setup, limits, transport, access, calls))
-            .await?
-            .map_err(|source| BackendError::Open {
-                backend: config.id.clone(),
-                plugin: config.plugin.clone(),
-                source,
-            })?;
-    Ok(OpenBackend {
-        id: config.id.clone(),
-        stream: config.stream && declared.capabilities.contains(&Capability::Stream),
-        concurrency: concurrency(config.concurrency, &manifest),
-        retry: RetryPolicy {
-            max_retries: run.run.max_retries,
-            attempt_timeout: run.run.attempt_timeout,
-            sample_timeout: run.run.sample_timeout,
-        },
-        model: config.model.clone(),
-        base_url: config.base_url.as_ref().map(ToString::to_string),
-        description: Description::default(),
-        manifest,
-        instance,
-    })
-}
-
 /// Lets the backend prepare and asks it who it is: a server that is down, or is another one than the plugin
 /// is for, is found out before the first sample.
 async fn introduce(
     mut backend: OpenBackend,
-    attempt_timeout: Duration,
+    ledger: &Ledger,
+    printer: &Printer,
 ) -> Result<OpenBackend, BackendError> {
     let not_ready = |error: Error| BackendError::NotReady {
         backend: backend.id.clone(),
@@ -317,20 +438,35 @@ async fn introduce(
             ErrorKind::UnexpectedReply => {
                 "; is base_url that of a server which this plugin is for?"
             }
+            ErrorKind::Loading => "; run.loading_timeout says how long it is waited for",
             _ => "",
         },
         error,
     };
-    let attempts = if backend.retry.max_retries == 0 { 1 } else { 3 };
-    // A plugin may load a model here, so this takes as long as an attempt at a sample may.
-    match ask_backend(&backend.instance, Request::Prepare, attempt_timeout, attempts).await {
+    let policy = RetryPolicy {
+        max_retries: backend.retry.max_retries.min(2),
+        sample_timeout: Duration::MAX,
+        ..backend.retry
+    };
+    let told = Cell::new(false);
+    let waits = |error: &Error, _: Duration| {
+        if error.kind == ErrorKind::Loading && !told.replace(true) {
+            let longest = humantime::format_duration(policy.loading_timeout);
+            printer.note(&format!(
+                "backend `{}`: {}; it is waited for, {longest} at most",
+                backend.id, error.message
+            ));
+        }
+    };
+    let prepare = Request::Prepare(ledger.held(&backend.id));
+    let preparing = RetryPolicy { attempt_timeout: PREPARE_TIMEOUT, ..policy };
+    match ask_backend(&backend.instance, prepare, &preparing, &waits).await {
         Ok(_) => {}
         // A plugin without the SDK need not know of it: it has nothing to prepare.
         Err(error) if error.kind == ErrorKind::Unsupported => {}
         Err(error) => return Err(not_ready(error)),
     }
-    let described =
-        ask_backend(&backend.instance, Request::Describe, attempt_timeout, attempts).await;
+    let described = ask_backend(&backend.instance, Request::Describe, &policy, &waits).await;
     let description = match described {
         Ok(Answer::Description(description)) => description,
         Ok(_) => {

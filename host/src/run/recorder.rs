@@ -233,7 +233,7 @@ fn record(finished: Finished, store: Store) -> SampleRecord {
         error,
         usage,
         timing_ms: timing,
-        replica: work.unit.backend.base_url.clone(),
+        replica: work.unit.backend.base_url.as_ref().map(ToString::to_string),
         attempts,
         changed,
     }

@@ -10,8 +10,8 @@ use crate::{
     score::aggregate::{Aggregate, MetricValue},
     stats::exact::ExactError,
     store::{
-        record::{Response, SampleRecord, Status},
-        summary::{Counts, Latency, MetricEntry, TaskResult, TokenCounts},
+        record::{Response, SampleRecord, Status, add_known},
+        summary::{Cost, Counts, Latency, MetricEntry, TaskResult, TokenCounts},
     },
 };
 
@@ -24,6 +24,9 @@ pub struct Tally {
     /// Microseconds, to three digits.
     latency: Option<Histogram<u64>>,
     finished: u64,
+    /// Billionths of a US dollar, and the samples that they are known of.
+    cost_usd_nanos: u64,
+    priced: u64,
     first: Option<Instant>,
     last: Option<Instant>,
 }
@@ -35,6 +38,7 @@ impl Tally {
             task: unit.name.task.clone(),
             backend: unit.name.backend.clone(),
             model: unit.backend.model(),
+            mock: unit.backend.is_mock(),
             fallback: unit.task.is_fallback,
             samples: Counts::default(),
             unscored_reasons: BTreeMap::new(),
@@ -43,6 +47,7 @@ impl Tally {
             boundary_merged: 0,
             metrics: BTreeMap::new(),
             tokens: TokenCounts::default(),
+            cost: None,
             latency_ms: Latency::default(),
             samples_per_second: 0.0,
             retries: 0,
@@ -53,6 +58,8 @@ impl Tally {
             // One hour at most; longer ones are counted as that.
             latency: Histogram::new_with_max(3_600_000_000, 3).ok(),
             finished: 0,
+            cost_usd_nanos: 0,
+            priced: 0,
             first: None,
             last: None,
             unit,
@@ -72,8 +79,15 @@ impl Tally {
         for changed in &record.changed {
             *self.result.changed_parameters.entry(changed.parameter.clone()).or_default() += 1;
         }
-        self.result.tokens.prompt += record.usage.prompt;
-        self.result.tokens.completion += record.usage.completion;
+        let tokens = &mut self.result.tokens;
+        tokens.prompt = tokens.prompt.saturating_add(record.usage.prompt);
+        tokens.completion = tokens.completion.saturating_add(record.usage.completion);
+        add_known(&mut tokens.cached, record.usage.cached);
+        add_known(&mut tokens.reasoning, record.usage.reasoning);
+        if let Some(nanos) = record.usage.cost_usd_nanos {
+            self.cost_usd_nanos = self.cost_usd_nanos.saturating_add(nanos);
+            self.priced += 1;
+        }
         match &record.response {
             Some(Response::Completion { choices, .. }) => {
                 for incident in choices.iter().filter_map(|choice| choice.incident) {
@@ -137,6 +151,19 @@ impl Tally {
         self.aggregate.summary(&self.unit.task.metrics)
     }
 
+    /// What the samples cost, if that is known of any.
+    fn cost(&self) -> Option<Cost> {
+        #[allow(clippy::cast_precision_loss, reason = "an estimate needs no more digits")]
+        let usd = self.cost_usd_nanos as f64 / 1e9;
+        let prices = self.unit.backend.description.prices.clone();
+        (self.priced > 0).then_some(Cost {
+            usd,
+            estimate: true,
+            priced_samples: self.priced,
+            prices,
+        })
+    }
+
     /// The results so far.
     ///
     /// # Errors
@@ -146,6 +173,7 @@ impl Tally {
         result.samples.total = self.finished;
         result.samples.unscored = result.unscored_reasons.values().sum();
         result.samples.scored = self.finished - result.samples.unscored;
+        result.cost = self.cost();
         for value in self.metrics()? {
             let entry = MetricEntry {
                 value: value.value,

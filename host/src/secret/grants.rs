@@ -96,29 +96,27 @@ impl Grants {
         extra: &[OriginPattern],
         granted: &[String],
     ) -> Result<Self, GrantsError> {
-        let parse = |texts: &[String]| {
-            texts
-                .iter()
-                .map(|text| text.parse::<OriginPattern>())
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|source| GrantsError::Manifest { plugin: declared.id.clone(), source })
-        };
-        let mut reachable = parse(&declared.origins)?;
+        let mut reachable = patterns(declared, &declared.origins)?;
         reachable.extend_from_slice(extra);
         reachable.extend(base.clone().map(OriginPattern::from));
-        let slots = declared
-            .secrets
-            .iter()
-            .map(|slot| Ok((slot.slot.clone(), parse(&slot.origins)?)))
-            .collect::<Result<BTreeMap<_, _>, GrantsError>>()?;
-        if let Some(unknown) = granted.iter().find(|slot| !slots.contains_key(*slot)) {
-            return Err(GrantsError::UnknownSlot {
-                plugin: declared.id.clone(),
-                slot: unknown.clone(),
-                known: slots.into_keys().collect(),
-            });
-        }
+        let slots = slots(declared, granted)?;
         Ok(Self { reachable, base, slots, granted: granted.iter().cloned().collect() })
+    }
+
+    /// What a backend may reach whose server is the host's own mock: the mock alone. Every slot may go there,
+    /// since what stands in it is no secret ([`super::Secrets::placeholders`]).
+    ///
+    /// # Errors
+    /// As [`Grants::new`], so that a run file is right or wrong whichever server it names.
+    pub fn of_mock(
+        declared: &Declared,
+        mock: Origin,
+        granted: &[String],
+    ) -> Result<Self, GrantsError> {
+        let slots: BTreeMap<_, _> =
+            slots(declared, granted)?.into_keys().map(|slot| (slot, Vec::new())).collect();
+        let granted = slots.keys().cloned().collect();
+        Ok(Self { reachable: vec![mock.clone().into()], base: Some(mock), slots, granted })
     }
 
     /// Whether a request to `url` may be made at all.
@@ -154,6 +152,35 @@ impl Grants {
         } else {
             Err(Refusal::Unlisted(origin))
         }
+    }
+}
+
+/// Origins as the manifest writes them.
+fn patterns(declared: &Declared, texts: &[String]) -> Result<Vec<OriginPattern>, GrantsError> {
+    texts
+        .iter()
+        .map(|text| text.parse::<OriginPattern>())
+        .collect::<Result<_, _>>()
+        .map_err(|source| GrantsError::Manifest { plugin: declared.id.clone(), source })
+}
+
+/// Slots with their own origins; each that is granted is among them.
+fn slots(
+    declared: &Declared,
+    granted: &[String],
+) -> Result<BTreeMap<String, Vec<OriginPattern>>, GrantsError> {
+    let slots = declared
+        .secrets
+        .iter()
+        .map(|slot| Ok((slot.slot.clone(), patterns(declared, &slot.origins)?)))
+        .collect::<Result<BTreeMap<_, _>, GrantsError>>()?;
+    match granted.iter().find(|slot| !slots.contains_key(*slot)) {
+        None => Ok(slots),
+        Some(unknown) => Err(GrantsError::UnknownSlot {
+            plugin: declared.id.clone(),
+            slot: unknown.clone(),
+            known: slots.into_keys().collect(),
+        }),
     }
 }
 
@@ -235,11 +262,32 @@ mod tests {
     }
 
     #[test]
+    fn a_mock_is_all_that_its_backend_reaches() {
+        let mock = Origin::of(&"http://127.0.0.1:9/acme".parse().unwrap()).unwrap();
+        let grants = Grants::of_mock(&declared(), mock, &["api_key".into()]).unwrap();
+        let table = [
+            ("http://127.0.0.1:9/acme/v1", true),
+            ("http://127.0.0.1:10/acme/v1", false),
+            ("https://api.acme.com/v1", false),
+        ];
+        for (url, expected) in table {
+            let url = url.parse().unwrap();
+            assert_eq!(grants.request(&url).is_ok(), expected, "{url}");
+            assert_eq!(grants.secret("api_key", &url).is_ok(), expected, "{url}");
+        }
+    }
+
+    #[test]
     fn granting_an_unknown_slot_is_told() {
-        let error = Grants::new(&declared(), None, &[], &["apikey".into()]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "`secrets` names the slot `apikey`, which plugin `acme` does not declare (it has: api_key)"
-        );
+        let mock = Origin::of(&"http://127.0.0.1:9".parse().unwrap()).unwrap();
+        for error in [
+            Grants::new(&declared(), None, &[], &["apikey".into()]).unwrap_err(),
+            Grants::of_mock(&declared(), mock, &["apikey".into()]).unwrap_err(),
+        ] {
+            assert_eq!(
+                error.to_string(),
+                "`secrets` names the slot `apikey`, which plugin `acme` does not declare (it has: api_key)"
+            );
+        }
     }
 }

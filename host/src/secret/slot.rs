@@ -19,7 +19,14 @@ pub struct Lookup<'a> {
 
 /// The secrets of one backend that were found, by slot.
 #[derive(Clone, Debug, Default)]
-pub struct Secrets(BTreeMap<String, Secret>);
+pub struct Secrets {
+    by_slot: BTreeMap<String, Secret>,
+    /// Whether they are placeholders, which nobody has to hide.
+    placeholders: bool,
+}
+
+/// What a mock is sent in a secret's place.
+const PLACEHOLDER: &str = "mock";
 
 /// Why a slot has no usable value. Never carries the value.
 #[derive(Debug, Error)]
@@ -77,22 +84,31 @@ impl Secrets {
                 }
             }
         }
-        Ok(Self(found))
+        Ok(Self { by_slot: found, placeholders: false })
+    }
+
+    /// A placeholder in every slot, for a server that is the host's own mock. Nothing is looked up: a plugin
+    /// fills in its headers as it would for the vendor, and no secret is there that could go astray.
+    pub fn placeholders(slots: &[SecretSlot]) -> Self {
+        let filled =
+            slots.iter().map(|slot| (slot.slot.clone(), Secret::new(PLACEHOLDER.to_owned())));
+        Self { by_slot: filled.collect(), placeholders: true }
     }
 
     /// The secret of a slot, if it is present.
     pub fn get(&self, slot: &str) -> Option<&Secret> {
-        self.0.get(slot)
+        self.by_slot.get(slot)
     }
 
     /// Names of the slots that are present, in order: what `open` is told.
     pub fn present(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.by_slot.keys().map(String::as_str)
     }
 
-    /// Slots with their values, for the redactor.
+    /// Slots whose values must be hidden, with these, for the redactor.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Secret)> {
-        self.0.iter().map(|(slot, secret)| (slot.as_str(), secret))
+        let hidden = (!self.placeholders).then_some(&self.by_slot);
+        hidden.into_iter().flatten().map(|(slot, secret)| (slot.as_str(), secret))
     }
 }
 
@@ -166,6 +182,15 @@ mod tests {
             optional,
             origins: vec![],
         }
+    }
+
+    #[test]
+    fn a_placeholder_fills_every_slot_and_is_not_hidden() {
+        let slots = [slot(&["A"], &[], false)];
+        let secrets = Secrets::placeholders(&slots);
+        assert_eq!(secrets.present().collect::<Vec<_>>(), ["key"]);
+        assert_eq!(secrets.get("key").unwrap().expose(), "mock");
+        assert_eq!(secrets.iter().count(), 0);
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Journal {
 }
 
 /// Replaces the closing brace by the checksum's member, brace and newline.
-fn seal(line: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn seal(line: &mut Vec<u8>) -> io::Result<()> {
     if line.pop() != Some(b'}') {
         return Err(io::Error::other("a journal line must be a JSON object"));
     }
@@ -70,18 +70,18 @@ fn seal(line: &mut Vec<u8>) -> io::Result<()> {
     writeln!(line, ",\"crc32c\":\"{checksum:08x}\"}}")
 }
 
+/// Whether a line, without its newline, ends in a right checksum: how a reader tells that it is complete.
+pub(super) fn is_whole(line: &[u8]) -> bool {
+    let Some(at) = line.len().checked_sub(r#","crc32c":"xxxxxxxx"}"#.len()) else {
+        return false;
+    };
+    let (sealed, seal) = line.split_at(at);
+    seal == format!(",\"crc32c\":\"{:08x}\"}}", crc32c::crc32c(sealed)).as_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Whether a line, without its newline, ends in a right checksum: how a reader tells.
-    fn is_whole(line: &[u8]) -> bool {
-        let Some(at) = line.len().checked_sub(r#","crc32c":"xxxxxxxx"}"#.len()) else {
-            return false;
-        };
-        let (sealed, seal) = line.split_at(at);
-        seal == format!(",\"crc32c\":\"{:08x}\"}}", crc32c::crc32c(sealed)).as_bytes()
-    }
 
     #[test]
     fn a_line_that_lost_any_byte_is_told() {

@@ -62,6 +62,9 @@ pub struct BackendIdentity {
     pub id: String,
     /// Id of its plugin.
     pub plugin: String,
+    /// Whether the host's mock answered for it: no model was asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mock: bool,
     /// What the plugin could tell of model and engine.
     pub description: Description,
 }

@@ -1,6 +1,7 @@
 //! The run directory: the only thing that a run leaves behind, and all that reports read.
 
 pub mod journal;
+pub mod ledger;
 pub mod manifest;
 pub mod record;
 pub mod run_dir;

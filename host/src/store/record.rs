@@ -172,15 +172,34 @@ impl From<&Error> for Failure {
 pub struct Tokens {
     /// Of prompts.
     pub prompt: u64,
-    /// Generated.
+    /// Generated, reasoning included.
     pub completion: u64,
+    /// Of prompts, from a cache; absent if the backend does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached: Option<u64>,
+    /// Generated as reasoning; absent if the backend does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<u64>,
+    /// What they cost, as the backend estimates it, in billionths of a US dollar; absent if it knows no price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd_nanos: Option<u64>,
 }
 
 impl Tokens {
     /// Adds what one request used.
     pub fn add(&mut self, usage: &Usage) {
-        self.prompt += usage.prompt_tokens.unwrap_or(0);
-        self.completion += usage.completion_tokens.unwrap_or(0);
+        self.prompt = self.prompt.saturating_add(usage.prompt_tokens.unwrap_or(0));
+        self.completion = self.completion.saturating_add(usage.completion_tokens.unwrap_or(0));
+        add_known(&mut self.cached, usage.cached_tokens);
+        add_known(&mut self.reasoning, usage.reasoning_tokens);
+        add_known(&mut self.cost_usd_nanos, usage.cost_usd_nanos);
+    }
+}
+
+/// Adds a count that may be unknown; a sum is known as soon as one of its parts is.
+pub fn add_known(sum: &mut Option<u64>, part: Option<u64>) {
+    if let Some(part) = part {
+        *sum = Some(sum.unwrap_or(0).saturating_add(part));
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use serde::Serialize;
@@ -16,6 +17,8 @@ pub const MANIFEST: &str = "manifest.json";
 pub const JOURNAL: &str = "journal.jsonl";
 /// Name of the file with a line for whatever else happened.
 pub const EVENTS: &str = "events.jsonl";
+/// Name of the file with what backends hold outside, if they ever held anything.
+pub const RESOURCES: &str = "resources.jsonl";
 /// Name of the file with the results.
 pub const SUMMARY: &str = "summary.json";
 
@@ -36,6 +39,47 @@ pub struct StoreError {
 pub struct RunDir {
     path: PathBuf,
     id: String,
+}
+
+/// A run's folder that is made when it is first needed: a run that cannot begin leaves none behind.
+#[derive(Debug)]
+pub struct PlannedDir {
+    parent: PathBuf,
+    name: String,
+    now: jiff::Zoned,
+    made: Mutex<Option<RunDir>>,
+}
+
+impl PlannedDir {
+    /// A folder that [`RunDir::create`] will make.
+    pub fn new(parent: &Path, name: &str, now: jiff::Zoned) -> Self {
+        Self { parent: parent.to_owned(), name: name.to_owned(), now, made: Mutex::default() }
+    }
+
+    /// A folder that is there already.
+    pub fn made(path: &Path) -> Self {
+        let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let made = RunDir { path: path.to_owned(), id: id.clone() };
+        Self {
+            parent: path.parent().unwrap_or(path).to_owned(),
+            name: id,
+            now: jiff::Zoned::now(),
+            made: Mutex::new(Some(made)),
+        }
+    }
+
+    /// The folder, made now if it is not there yet.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make(&self) -> Result<RunDir, StoreError> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(directory) = &*made {
+            return Ok(directory.clone());
+        }
+        let directory = RunDir::create(&self.parent, &self.name, &self.now)?;
+        Ok(made.insert(directory).clone())
+    }
 }
 
 impl RunDir {

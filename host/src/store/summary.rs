@@ -61,6 +61,9 @@ pub struct TaskResult {
     pub backend: String,
     /// The model: as the run file says, else as the backend describes itself.
     pub model: Option<String>,
+    /// Whether the host's mock answered for the backend: no model was asked, so its metrics measure nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mock: bool,
     /// Whether the task was asked in its generative form because the backend has no log-likelihood.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fallback: bool,
@@ -81,6 +84,9 @@ pub struct TaskResult {
     pub metrics: BTreeMap<String, MetricEntry>,
     /// Tokens used.
     pub tokens: TokenCounts,
+    /// What they cost; absent if the backend knows no price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
     /// Latency of samples that are scored.
     pub latency_ms: Latency,
     /// Finished samples a second, from the first start to the last end.
@@ -123,8 +129,28 @@ pub struct MetricEntry {
 pub struct TokenCounts {
     /// Of prompts.
     pub prompt: u64,
-    /// Generated.
+    /// Generated, reasoning included.
     pub completion: u64,
+    /// Of prompts, from a cache, as far as the backend says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached: Option<u64>,
+    /// Generated as reasoning, as far as the backend says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<u64>,
+}
+
+/// What the answers cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// US dollars.
+    pub usd: f64,
+    /// Always true: the vendor's bill is the truth, this is tokens times listed prices.
+    pub estimate: bool,
+    /// Samples whose cost is known and in `usd`.
+    pub priced_samples: u64,
+    /// Name of the price table, as the backend gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prices: Option<String>,
 }
 
 /// Percentiles in milliseconds.

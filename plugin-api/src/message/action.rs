@@ -16,6 +16,12 @@ pub enum Action<'a> {
     Http(Http<'a>),
     /// Tell me when this time is over.
     Wait(Wait),
+    /// Write down that I am about to hold this outside resource, then tell me; body: a note as JSON.
+    #[serde(borrow)]
+    Hold(Hold<'a>),
+    /// Write down that I hold this resource no more, then tell me.
+    #[serde(borrow)]
+    Free(Hold<'a>),
     /// I no longer want the answer to this call or wait.
     Cancel(Cancel),
     /// More text of an item; body: the text.
@@ -125,6 +131,16 @@ pub struct Wait {
     pub call: Decimal,
     /// Milliseconds.
     pub ms: u64,
+}
+
+/// Head of [`Action::Hold`] and [`Action::Free`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hold<'a> {
+    /// A number unique in the session.
+    pub call: Decimal,
+    /// The resource, by a name of the plugin's own; unique in its backend.
+    #[serde(borrow)]
+    pub name: Str<'a>,
 }
 
 /// Head of [`Action::Cancel`].

@@ -146,6 +146,9 @@ pub struct Usage {
     /// Generated tokens that were reasoning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_tokens: Option<u64>,
+    /// What the request cost, in billionths of a US dollar: an estimate from a price table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_usd_nanos: Option<u64>,
 }
 
 /// A parameter that was dropped or changed, because the server or model would not take it.
@@ -208,4 +211,7 @@ pub struct Description {
     /// What is put before a context: `bos`, `none`, or a vendor's own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bos: Option<String>,
+    /// The price table that costs are estimated from, by name and date.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prices: Option<String>,
 }

@@ -27,6 +27,8 @@ pub enum Event<'a> {
     TransportError(TransportError<'a>),
     /// A wait is over.
     Elapsed(CallRef),
+    /// What `hold` or `free` asked for is on the disk.
+    Stored(CallRef),
     /// An outside thread called `wake`.
     Woken {},
     /// The turn that `again` asked for.
@@ -74,7 +76,8 @@ pub struct CallRef {
 pub struct TransportError<'a> {
     /// The call that failed.
     pub call: Decimal,
-    /// `transport`, `timeout`, `forbidden_origin`, `unexpected_reply` or `invalid_request`.
+    /// `transport`, `timeout`, `forbidden_origin`, `unexpected_reply` or `invalid_request`; `other` for a
+    /// `hold` or `free` that cannot be stored.
     pub kind: ErrorKind,
     /// What happened.
     #[serde(borrow, default)]

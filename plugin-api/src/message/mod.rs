@@ -10,15 +10,17 @@ mod event;
 mod request;
 mod text;
 
-pub use action::{Action, Cancel, Delta, Done, Fail, HeaderPart, HeaderValue, Http, Limits, Wait};
+pub use action::{
+    Action, Cancel, Delta, Done, Fail, HeaderPart, HeaderValue, Hold, Http, Limits, Wait,
+};
 pub use answer::{
     AnswerHead, Changed, ChoiceHead, CompletionHead, Description, FinishReason, Health, Likelihood,
     TokenLogprob, Usage,
 };
 pub use event::{CallRef, Event, OpenHead, ReplyHead, Start, TransportError};
 pub use request::{
-    EmbedHead, GenerateHead, LoglikelihoodHead, MessageHead, PartHead, PromptHead, RenderHead,
-    RequestHead, RollingHead, TokenizeHead,
+    EmbedHead, GenerateHead, Held, HeldHead, LoglikelihoodHead, MessageHead, PartHead, PromptHead,
+    RenderHead, RequestHead, RollingHead, TokenizeHead,
 };
 pub use text::{BadSpan, Decimal, Span, Str};
 

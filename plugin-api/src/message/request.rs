@@ -20,9 +20,9 @@ pub enum RequestHead<'a> {
     /// Is the server ready?
     Health {},
     /// Called once before the first sample of a run.
-    Prepare {},
+    Prepare(HeldHead),
     /// Called once after the last.
-    Release {},
+    Release(HeldHead),
     /// What is behind the backend?
     Describe {},
     /// Token ids of a text.
@@ -105,6 +105,24 @@ pub struct RenderHead<'a> {
     /// The conversation.
     #[serde(borrow)]
     pub messages: Vec<MessageHead<'a>>,
+}
+
+/// `prepare` and `release`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct HeldHead {
+    /// Outside resources that were noted by `hold` and not freed since, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<Held>,
+}
+
+/// An outside resource that a backend holds: something that costs until it is freed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Its name, by which `free` names it.
+    pub name: String,
+    /// What the plugin noted: enough to free it in another process.
+    #[serde(default)]
+    pub note: Value,
 }
 
 /// `embed`.

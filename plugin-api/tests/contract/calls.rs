@@ -168,3 +168,43 @@ fn the_test_kit_drives_the_same_session() {
     assert_eq!(pushed[0].body, b"ab");
     let _ = Subject::open;
 }
+
+#[test]
+fn a_resource_is_noted_before_the_plugin_goes_on() {
+    let opened = opened();
+    let mut session = opened.begin();
+    let step = session.generate(&["hold:machine"]);
+    assert_eq!(step.briefs(), [r#"hold 1: machine {"delete":"machine"}"#]);
+    let step = session.event(json!({ "stored": { "call": "1" } }), b"");
+    assert_eq!(step.briefs(), ["free 2: machine"]);
+    let step = session.event(json!({ "stored": { "call": "2" } }), b"");
+    assert_eq!(step.briefs(), ["done 0: freed"]);
+}
+
+#[test]
+fn a_note_that_cannot_be_stored_is_a_failure_of_its_own() {
+    let opened = opened();
+    let mut session = opened.begin();
+    session.generate(&["hold:machine"]);
+    let event =
+        json!({ "transport_error": { "call": "1", "kind": "other", "message": "disk full" } });
+    let step = session.event(event, b"");
+    assert_eq!(
+        (step.briefs(), step.failure()),
+        (vec!["fail 0: other".to_owned()], "disk full".to_owned())
+    );
+}
+
+#[test]
+fn release_is_told_what_is_still_held() {
+    let opened = opened();
+    let mut session = opened.begin();
+    let held = json!([{ "name": "a", "note": { "id": 1 } }]);
+    let step = session.event(
+        json!({ "start": { "request_id": "r", "attempt": 1, "requests": [{ "release": { "held": held } }] } }),
+        b"",
+    );
+    assert_eq!(step.briefs(), [r#"delta {"id":1}"#, "free 1: a"]);
+    let step = session.event(json!({ "stored": { "call": "1" } }), b"");
+    assert_eq!(step.briefs(), ["done 0: "]);
+}

@@ -155,6 +155,8 @@ impl Pushed {
         match self.action() {
             Action::Http(http) => format!("http {}", http.call.0),
             Action::Wait(wait) => format!("wait {}", wait.call.0),
+            Action::Hold(hold) => format!("hold {}: {} {}", hold.call.0, &*hold.name, self.text()),
+            Action::Free(hold) => format!("free {}: {}", hold.call.0, &*hold.name),
             Action::Cancel(cancel) => format!("cancel {}", cancel.call.0),
             Action::Delta(_) => format!("delta {}", self.text()),
             Action::Limits(_) => "limits".to_owned(),

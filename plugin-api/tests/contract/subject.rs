@@ -122,6 +122,11 @@ impl Backend for Subject {
                 io.wait(Duration::from_millis(50)).await;
                 "waited".to_owned()
             }
+            "hold" => {
+                io.hold(detail, &json!({ "delete": detail })).await?;
+                io.free(detail).await?;
+                "freed".to_owned()
+            }
             "race" => race(io).await?,
             "again" => {
                 for turn in 0..detail.parse().unwrap_or(3) {
@@ -184,6 +189,14 @@ impl Backend for Subject {
             ..Likelihood::default()
         };
         Ok(request.continuations.iter().map(of).collect())
+    }
+
+    async fn release(&self, held: &[Held], io: &Io) -> Result<()> {
+        for resource in held {
+            io.delta(&resource.note.to_string());
+            io.free(&resource.name).await?;
+        }
+        Ok(())
     }
 
     async fn health(&self, _: &Io) -> Result<Health> {

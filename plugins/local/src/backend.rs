@@ -167,6 +167,7 @@ impl Backend for Local {
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             context_tokens: Some(self.engine.context_length_tokens() as u64),
             bos: Some(if adds_bos { "bos" } else { "none" }.to_owned()),
+            ..Description::default()
         })
     }
 

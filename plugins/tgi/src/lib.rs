@@ -161,6 +161,7 @@ impl Backend for Tgi {
             version: info.version.map(|version| version.0.into_owned()),
             context_tokens: info.max_total_tokens,
             bos: leading.map(|ids| if ids.is_empty() { "none" } else { "bos" }.to_owned()),
+            ..Description::default()
         })
     }
 

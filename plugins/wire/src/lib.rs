@@ -3,5 +3,6 @@
 //! Not a plugin itself, and no plugin's configuration is known here. A wire format that only one plugin speaks
 //! lives with that plugin.
 
+pub mod openai;
 pub mod phrases;
 pub mod stop;

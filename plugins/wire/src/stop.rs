@@ -4,21 +4,24 @@
 //! Pure; knows nothing of wire formats.
 
 /// Where the first stop text begins at or after `from`, in bytes.
-pub fn find(text: &str, from: usize, stops: &[&str]) -> Option<usize> {
+pub fn find<S: AsRef<str>>(text: &str, from: usize, stops: &[S]) -> Option<usize> {
     let rest = text.get(from..)?;
-    stops.iter().filter_map(|stop| rest.find(stop)).min().map(|at| from + at)
+    stops.iter().filter_map(|stop| rest.find(stop.as_ref())).min().map(|at| from + at)
 }
 
 /// Length of the part of `text` that no later text can turn into the beginning of a stop text, in bytes.
 /// Everything before `from` is known to be safe.
-pub fn safe_len(text: &str, from: usize, stops: &[&str]) -> usize {
-    let longest = stops.iter().map(|stop| stop.len()).max().unwrap_or(0);
+pub fn safe_len<S: AsRef<str>>(text: &str, from: usize, stops: &[S]) -> usize {
+    let longest = stops.iter().map(|stop| stop.as_ref().len()).max().unwrap_or(0);
     let start = from.max((text.len() + 1).saturating_sub(longest));
     text.char_indices()
         .rev()
         .map(|(at, _)| at)
         .take_while(|at| *at >= start)
-        .filter(|at| text.get(*at..).is_some_and(|tail| stops.iter().any(|s| s.starts_with(tail))))
+        .filter(|at| {
+            let begins = |tail| stops.iter().any(|stop| stop.as_ref().starts_with(tail));
+            text.get(*at..).is_some_and(begins)
+        })
         .last()
         .unwrap_or(text.len())
 }

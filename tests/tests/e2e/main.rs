@@ -10,16 +10,20 @@
 mod authors;
 mod bad_input;
 mod discovery;
+mod garbled;
 mod generating;
 mod likelihood;
 mod memory;
 mod misbehaving;
 mod output;
 mod recorded;
+mod resources;
+mod run_files;
 mod secrets;
 mod servers;
 mod stopping;
 mod together;
+mod vendors;
 
 use host_tests::{
     fake_tgi::FakeTgi,

@@ -5,8 +5,6 @@
 
 mod reply;
 mod request;
-#[cfg(test)]
-mod tests;
 
 use serde_json::{Value, json};
 
@@ -256,6 +254,8 @@ impl Wire for Anthropic {
     }
 
     fn answer<'a>(&'a self, asked: Asked<'a>, mock: &'a Mock) -> Answering<'a> {
-        Box::pin(async move { route(&asked, mock).await.unwrap_or_else(|refusal| refusal.answer()) })
+        Box::pin(
+            async move { route(&asked, mock).await.unwrap_or_else(|refusal| refusal.answer()) },
+        )
     }
 }

@@ -90,7 +90,9 @@ impl Wire for Azure {
     fn answer<'a>(&'a self, asked: Asked<'a>, mock: &'a Mock) -> Answering<'a> {
         Box::pin(async move {
             let answer = answer(asked, mock).await;
-            answer.with("apim-request-id", "00000000-0000-0000-0000-000000000000").with("x-ms-region", "Mock")
+            answer
+                .with("apim-request-id", "00000000-0000-0000-0000-000000000000")
+                .with("x-ms-region", "Mock")
         })
     }
 }

@@ -7,8 +7,6 @@
 
 mod reply;
 mod request;
-#[cfg(test)]
-mod tests;
 
 use serde_json::{Value, json};
 
@@ -182,12 +180,7 @@ enum Form {
     List,
 }
 
-async fn generate(
-    name: &str,
-    body: &[u8],
-    form: Form,
-    mock: &Mock,
-) -> Result<Answer, Refusal> {
+async fn generate(name: &str, body: &[u8], form: Form, mock: &Mock) -> Result<Answer, Refusal> {
     let mut request: Generate<'_> = strict::read(body)?;
     request.check(name)?;
     let prompt: Prompt<'_> = request.prompt()?;
@@ -210,7 +203,8 @@ async fn generate(
         ..Ask::new(prompt)
     };
     let mut spoken = Vec::with_capacity(1);
-    let count = if filter == Some(Filter::Prompt) { 0 } else { config.candidate_count.unwrap_or(1) };
+    let count =
+        if filter == Some(Filter::Prompt) { 0 } else { config.candidate_count.unwrap_or(1) };
     for choice in 0..u64::try_from(count).unwrap_or(1) {
         match speak(mock, Ask { choice, ..ask.clone() }, thinking).await {
             Ok(said) => spoken.push(said),
@@ -269,11 +263,8 @@ fn models() -> Answer {
 }
 
 fn trouble_answer(trouble: &Trouble) -> Answer {
-    let refusal = |code, status, message: &str| Refusal {
-        code,
-        status,
-        ..Refusal::invalid(message)
-    };
+    let refusal =
+        |code, status, message: &str| Refusal { code, status, ..Refusal::invalid(message) };
     let refusal = match trouble {
         Trouble::BadKey => Refusal {
             details: Some(json!([{
@@ -328,6 +319,8 @@ impl Wire for Gemini {
     }
 
     fn answer<'a>(&'a self, asked: Asked<'a>, mock: &'a Mock) -> Answering<'a> {
-        Box::pin(async move { route(&asked, mock).await.unwrap_or_else(|refusal| refusal.answer()) })
+        Box::pin(
+            async move { route(&asked, mock).await.unwrap_or_else(|refusal| refusal.answer()) },
+        )
     }
 }

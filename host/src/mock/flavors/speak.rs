@@ -31,7 +31,11 @@ impl Spoken {
 ///
 /// # Errors
 /// Those of the server that answers in the model's place.
-pub(crate) async fn speak(mock: &Mock, mut ask: Ask<'_>, thinking: usize) -> Result<Spoken, Trouble> {
+pub(crate) async fn speak(
+    mock: &Mock,
+    mut ask: Ask<'_>,
+    thinking: usize,
+) -> Result<Spoken, Trouble> {
     if thinking == 0 {
         return Ok(Spoken { thoughts: None, said: mock.say(&ask).await? });
     }
@@ -40,11 +44,8 @@ pub(crate) async fn speak(mock: &Mock, mut ask: Ask<'_>, thinking: usize) -> Res
     // Words that follow from the prompt, as many as are wanted; what they say is of no account.
     let seed = Prompt::Text(format!("{:x}", context.number()).into());
     let thought = thinking.min(budget);
-    let thoughts = model::say(&Ask {
-        min_tokens: thought,
-        max_tokens: Some(thought),
-        ..Ask::new(seed)
-    });
+    let thoughts =
+        model::say(&Ask { min_tokens: thought, max_tokens: Some(thought), ..Ask::new(seed) });
     let said = if budget > thinking {
         ask.max_tokens = ask.max_tokens.map(|most| most - thinking);
         mock.say(&ask).await?

@@ -96,7 +96,10 @@ impl<'a> TextOr<'a, Text<'a>> {
 
 /// Texts as one, borrowed if there is only one.
 pub(crate) fn joined<'a>(texts: impl Iterator<Item = Cow<'a, str>>) -> Cow<'a, str> {
-    texts.fold(Cow::Borrowed(""), |so_far, text| if so_far.is_empty() { text } else { so_far + text })
+    texts.fold(
+        Cow::Borrowed(""),
+        |so_far, text| if so_far.is_empty() { text } else { so_far + text },
+    )
 }
 
 #[cfg(test)]

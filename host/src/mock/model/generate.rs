@@ -217,11 +217,27 @@ impl Said {
             tokens.push(Token { id: piece.id, start: piece.start, end: piece.end(), context });
             context.push(piece.id);
         }
-        if end == End::Eos {
+        // An answer without any token would have no end to tell.
+        if end == End::Eos || tokens.is_empty() {
             tokens.push(Token { id: EOS, start: text.len(), end: text.len(), context });
         }
         let completion_tokens = tokens.len();
         Self { text, answer_len, tokens, end, prompt_tokens, completion_tokens }
+    }
+
+    /// Ends the answer at the first of these tokens, which is then its last and no part of its text.
+    pub(crate) fn end_at(&mut self, ids: &[u32]) {
+        let Some(at) = self.tokens.iter().position(|token| ids.contains(&token.id)) else {
+            return;
+        };
+        self.tokens.truncate(at + 1);
+        if let Some(last) = self.tokens.last_mut() {
+            last.end = last.start;
+            self.text.truncate(last.end);
+        }
+        self.answer_len = self.answer_len.min(self.text.len());
+        self.completion_tokens = self.tokens.len();
+        self.end = End::Eos;
     }
 
     /// The answer with the stop text that ended it.
@@ -248,11 +264,6 @@ impl Said {
 /// Answers a request.
 pub(crate) fn say(ask: &Ask<'_>) -> Said {
     let (context, prompt_tokens) = ask.prompt.read();
-    say_from(ask, context, prompt_tokens)
-}
-
-/// Answers a request whose prompt has been read.
-pub(crate) fn say_from(ask: &Ask<'_>, context: Context, prompt_tokens: usize) -> Said {
     let mut text = answer::answer(&ask.prompt.question(), ask.chance());
     let most = ask.max_tokens.unwrap_or(usize::MAX);
     // A token has at most four bytes, so this many are enough.

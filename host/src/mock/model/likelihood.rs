@@ -70,7 +70,8 @@ impl Context {
         if id == self.top() { self.top_logprob() } else { self.other_logprob(id) }
     }
 
-    const fn other_logprob(self, id: u32) -> f64 {
+    /// Natural logarithm of the probability of a token that is not the likeliest: from -9 to -1.
+    pub(crate) const fn other_logprob(self, id: u32) -> f64 {
         -1.0 - (mix(self.0 ^ ((id as u64) << 17 | 1)) % 1025) as f64 / 128.0
     }
 

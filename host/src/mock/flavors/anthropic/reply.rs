@@ -114,8 +114,7 @@ impl<'a> Answered<'a> {
 
     fn content(&self) -> Vec<Block<'a>> {
         let thoughts = self.spoken.thoughts.as_ref().map(Said::text);
-        let thoughts =
-            thoughts.map(|thinking| Block::Thinking { thinking, signature: SIGNATURE });
+        let thoughts = thoughts.map(|thinking| Block::Thinking { thinking, signature: SIGNATURE });
         let text = self.spoken.said.text();
         // An empty text is no block: an empty answer has no content.
         let text = (!text.is_empty()).then_some(Block::Text { text, citations: None });
@@ -177,7 +176,11 @@ impl<'a> Answered<'a> {
         }
         let said = &self.spoken.said;
         if !said.text().is_empty() {
-            start_block(&mut frames, index, &json!({ "type": "text", "text": "", "citations": null }));
+            start_block(
+                &mut frames,
+                index,
+                &json!({ "type": "text", "text": "", "citations": null }),
+            );
             frames.push(b"event: ping\ndata: {\"type\": \"ping\"}\n\n".to_vec());
             let pieces = said.tokens.iter().map(|token| said.answer_piece(token));
             for text in pieces.filter(|text| !text.is_empty()) {

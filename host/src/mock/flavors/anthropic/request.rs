@@ -237,7 +237,9 @@ impl<'a> Messages<'a> {
         let refuse = |message: &str| Err(Refusal::invalid(message));
         match thinking.display.as_deref() {
             None | Some("summarized" | "omitted") => {}
-            Some(_) => return refuse("thinking.display: Input should be 'summarized' or 'omitted'"),
+            Some(_) => {
+                return refuse("thinking.display: Input should be 'summarized' or 'omitted'");
+            }
         }
         match (&*thinking.kind, thinking.budget_tokens) {
             ("enabled", _) if self.is_newer() => {
@@ -385,7 +387,9 @@ fn text<'a>(
 ) -> Result<Cow<'a, str>, Refusal> {
     let blocks = match content {
         TextOr::Text(text) if text.is_empty() && path != "system" => {
-            return Err(Refusal::invalid(format!("{path}: all messages must have non-empty content")));
+            return Err(Refusal::invalid(format!(
+                "{path}: all messages must have non-empty content"
+            )));
         }
         TextOr::Text(text) => return Ok(text.0),
         TextOr::List(blocks) => blocks,

@@ -103,6 +103,11 @@ impl<T> OneOrMany<T> {
         }
     }
 
+    /// Whether it is a list.
+    pub(in crate::mock::flavors) const fn is_list(&self) -> bool {
+        matches!(self, Self::Many(_))
+    }
+
     /// The value for item `at` of a batch: its own, or everyone's.
     pub(in crate::mock::flavors) fn of(&self, at: usize) -> Option<&T> {
         match self {

@@ -4,10 +4,7 @@ use serde::Serialize;
 
 use crate::mock::{
     exchange::named_event,
-    flavors::{
-        cue::Filter,
-        speak::Spoken,
-    },
+    flavors::{cue::Filter, speak::Spoken},
     model::{End, Said, Token, decode},
 };
 

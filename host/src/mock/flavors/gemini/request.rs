@@ -193,7 +193,10 @@ fn enumeration(path: &str, kind: &str, value: &str, known: &[&str]) -> Result<()
         return Ok(());
     }
     let package = "type.googleapis.com/google.ai.generativelanguage.v1beta";
-    Err(Refusal::violation(path, format!("Invalid value at '{path}' ({package}.{kind}), \"{value}\"")))
+    Err(Refusal::violation(
+        path,
+        format!("Invalid value at '{path}' ({package}.{kind}), \"{value}\""),
+    ))
 }
 
 impl<'a> Generate<'a> {
@@ -292,13 +295,19 @@ fn text<'a>(path: &str, parts: Vec<Part<'a>>) -> Result<Cow<'a, str>, Refusal> {
             1 => {}
             _ => {
                 let complaint = "oneof field 'data' is already set. Cannot set another one.";
-                return Err(Refusal::violation(&path, format!("Invalid value at '{path}' ({complaint})")));
+                return Err(Refusal::violation(
+                    &path,
+                    format!("Invalid value at '{path}' ({complaint})"),
+                ));
             }
         }
         if let Some(blob) = &part.inline_data
             && (blob.mime_type.is_empty() || blob.data.is_empty())
         {
-            return Err(Refusal::field(&format!("{path}.inline_data"), "mime_type and data are required"));
+            return Err(Refusal::field(
+                &format!("{path}.inline_data"),
+                "mime_type and data are required",
+            ));
         }
         if part.file_data.as_ref().is_some_and(|file| file.file_uri.is_empty()) {
             return Err(Refusal::field(&format!("{path}.file_data"), "file_uri is required"));
@@ -342,7 +351,8 @@ impl<'a> GenerationConfig<'a> {
         }
         if self.stop_sequences.len() > 5 {
             let got = self.stop_sequences.len();
-            let complaint = format!("the number of stop_sequences must not exceed 5 [currently {got}]");
+            let complaint =
+                format!("the number of stop_sequences must not exceed 5 [currently {got}]");
             return refuse("stop_sequences", &complaint);
         }
         if self.stop_sequences.iter().any(|stop| stop.is_empty()) {
@@ -388,7 +398,9 @@ impl<'a> GenerationConfig<'a> {
 
     /// Whether the thinking is shown.
     pub(super) fn includes_thoughts(&self) -> bool {
-        self.thinking_config.as_ref().is_some_and(|thinking| thinking.include_thoughts == Some(true))
+        self.thinking_config
+            .as_ref()
+            .is_some_and(|thinking| thinking.include_thoughts == Some(true))
     }
 
     /// How many tokens the model thinks before it answers.

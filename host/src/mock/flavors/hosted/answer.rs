@@ -6,8 +6,8 @@ use super::{
     ChatRequest, Dialect, Failure, Refusal, Tokens, echo,
     message::turns,
     reply::{
-        CREATED, ChatChoice, ChatLogprobs, ChatMessage, Chunks, ChunkChoice, Delta, Reply, Usage,
-        finish_reason, fingerprint, prompt_verdict, verdict, with_limits,
+        CREATED, ChatChoice, ChatLogprobs, ChatMessage, ChunkChoice, Chunks, Delta, Reply, Usage,
+        fingerprint, finish_reason, prompt_verdict, verdict, with_limits,
     },
     rules::{self, Shown},
     trouble,
@@ -112,7 +112,11 @@ async fn answer(
     let mut spoke = Spoke {
         dialect,
         choices: Vec::with_capacity(count),
-        shown: if request.include_reasoning == Some(false) { Shown::Nowhere } else { thinking.shown },
+        shown: if request.include_reasoning == Some(false) {
+            Shown::Nowhere
+        } else {
+            thinking.shown
+        },
         stops,
         with_stop: request.include_stop_str_in_output == Some(true),
         logprobs: (request.logprobs == Some(true)).then(|| least_usize(request.top_logprobs)),
@@ -128,7 +132,8 @@ async fn answer(
     }
     let answered = spoke.choices.iter().map(|spoken| spoken.said.completion_tokens).sum();
     let thought = spoke.choices.iter().map(Spoken::thought_tokens).sum();
-    let prompt_tokens = spoke.choices.first().map_or(prompt_tokens, |spoken| spoken.said.prompt_tokens);
+    let prompt_tokens =
+        spoke.choices.first().map_or(prompt_tokens, |spoken| spoken.said.prompt_tokens);
     let usage = Usage::new(dialect, prompt_tokens, answered, thought);
     let id = format!("chatcmpl-{:016x}", context.number());
     let answer = if request.streams() {
@@ -140,17 +145,20 @@ async fn answer(
             spoke.choices.iter().enumerate().map(|(at, spoken)| spoke.choice(at, spoken)).collect();
         // Their order is no promise, so a client has to go by their numbers.
         choices.reverse();
-        Answer::json(200, &Reply {
-            id: &id,
-            object: "chat.completion",
-            created: CREATED,
-            model,
-            system_fingerprint: fingerprint(dialect),
-            choices,
-            usage: Some(Some(usage)),
-            prompt_filter_results: (dialect == Dialect::Azure).then(prompt_verdict),
-            prompt_logprobs,
-        })
+        Answer::json(
+            200,
+            &Reply {
+                id: &id,
+                object: "chat.completion",
+                created: CREATED,
+                model,
+                system_fingerprint: fingerprint(dialect),
+                choices,
+                usage: Some(Some(usage)),
+                prompt_filter_results: (dialect == Dialect::Azure).then(prompt_verdict),
+                prompt_logprobs,
+            },
+        )
     };
     let answer = with_limits(dialect, answer, &id, usage);
     Ok(match provider {
@@ -215,10 +223,7 @@ impl Spoke<'_> {
                 reasoning_content,
                 reasoning,
             },
-            logprobs: self
-                .logprobs
-                .filter(|_| !refused)
-                .map(|top| ChatLogprobs::all(said, top)),
+            logprobs: self.logprobs.filter(|_| !refused).map(|top| ChatLogprobs::all(said, top)),
             finish_reason: self.finish_reason(said),
             stop_reason: self.stop_reason(said),
             content_filter_results: self.verdict(),
@@ -279,7 +284,11 @@ impl Spoke<'_> {
             }
         }
         if self.filter == Some(Filter::Prompt) {
-            frames.push(part(Delta { refusal: Some(Some(REFUSED)), ..Delta::default() }, None, None));
+            frames.push(part(
+                Delta { refusal: Some(Some(REFUSED)), ..Delta::default() },
+                None,
+                None,
+            ));
         } else {
             for token in echo::answer_tokens(said) {
                 let logprobs =

@@ -10,7 +10,7 @@ use super::{
     echo::{self, Logprobs},
     prompt::PromptField,
     reply::{
-        CREATED, Chunks, Reply, TextChoice, Usage, finish_reason, fingerprint, prompt_verdict,
+        CREATED, Chunks, Reply, TextChoice, Usage, fingerprint, finish_reason, prompt_verdict,
         verdict, with_limits,
     },
     request::{StreamOptions, request},
@@ -162,7 +162,7 @@ async fn answer(
         };
         for choice in 0..count as u64 {
             let ask = Ask { choice, ..ask.clone() };
-            let mut said = mock.say_from(&ask, prompt.context(), prompt.tokens.len()).await?;
+            let mut said = mock.say(&ask).await?;
             if filter.is_some() {
                 let half = said.tokens.len() / 2;
                 cut_to_budget(&mut said, half);
@@ -188,17 +188,20 @@ async fn answer(
         let mut choices: Vec<TextChoice<'_>> = choices.collect();
         // Their order is no promise, so a client has to go by their numbers.
         choices.reverse();
-        Answer::json(200, &Reply {
-            id: &id,
-            object: "text_completion",
-            created: CREATED,
-            model,
-            system_fingerprint: fingerprint(dialect),
-            choices,
-            usage: Some(Some(usage)),
-            prompt_filter_results: (dialect == Dialect::Azure).then(prompt_verdict),
-            prompt_logprobs: None,
-        })
+        Answer::json(
+            200,
+            &Reply {
+                id: &id,
+                object: "text_completion",
+                created: CREATED,
+                model,
+                system_fingerprint: fingerprint(dialect),
+                choices,
+                usage: Some(Some(usage)),
+                prompt_filter_results: (dialect == Dialect::Azure).then(prompt_verdict),
+                prompt_logprobs: None,
+            },
+        )
     };
     Ok(with_limits(dialect, answer, &id, usage))
 }

@@ -90,24 +90,27 @@ impl Dialect {
             Self::OpenAi | Self::Vllm | Self::HuggingFace => None,
             Self::Azure => {
                 let param = if chat { "messages" } else { "prompt" };
-                Some(Answer::json(400, &json!({ "error": {
-                    "message": "The response was filtered due to the prompt triggering Azure OpenAI's content management policy. \
-                                Please modify your prompt and retry.",
-                    "type": null,
-                    "param": param,
-                    "code": "content_filter",
-                    "status": 400,
-                    "innererror": {
-                        "code": "ResponsibleAIPolicyViolation",
-                        "content_filter_result": {
-                            "hate": { "filtered": false, "severity": "safe" },
-                            "jailbreak": { "filtered": false, "detected": false },
-                            "self_harm": { "filtered": false, "severity": "safe" },
-                            "sexual": { "filtered": false, "severity": "safe" },
-                            "violence": { "filtered": true, "severity": "medium" },
+                Some(Answer::json(
+                    400,
+                    &json!({ "error": {
+                        "message": "The response was filtered due to the prompt triggering Azure OpenAI's content management policy. \
+                                    Please modify your prompt and retry.",
+                        "type": null,
+                        "param": param,
+                        "code": "content_filter",
+                        "status": 400,
+                        "innererror": {
+                            "code": "ResponsibleAIPolicyViolation",
+                            "content_filter_result": {
+                                "hate": { "filtered": false, "severity": "safe" },
+                                "jailbreak": { "filtered": false, "detected": false },
+                                "self_harm": { "filtered": false, "severity": "safe" },
+                                "sexual": { "filtered": false, "severity": "safe" },
+                                "violence": { "filtered": true, "severity": "medium" },
+                            },
                         },
-                    },
-                }})))
+                    }}),
+                ))
             }
             Self::Xai => Some(self.refuse(&Refusal {
                 status: 403,
@@ -127,7 +130,10 @@ pub(crate) fn trouble(dialect: Dialect, trouble: &Trouble) -> Answer {
         dialect.refuse(&Refusal { status, kind, code, ..Refusal::new(message) })
     };
     let coded = |status: u16, message: &str| {
-        Answer::json(status, &json!({ "error": { "code": status.to_string(), "message": message } }))
+        Answer::json(
+            status,
+            &json!({ "error": { "code": status.to_string(), "message": message } }),
+        )
     };
     let plain = |status, message: &str| Answer::json(status, &json!({ "error": message }));
     match (trouble, dialect) {
@@ -171,9 +177,10 @@ pub(crate) fn trouble(dialect: Dialect, trouble: &Trouble) -> Answer {
             "Rate limit reached for requests. Please try again later.",
             Some("rate_limit_exceeded"),
         ),
-        (Trouble::Overloaded, Dialect::Azure) => {
-            coded(503, "The service is temporarily unable to process your request. Please try again later.")
-        }
+        (Trouble::Overloaded, Dialect::Azure) => coded(
+            503,
+            "The service is temporarily unable to process your request. Please try again later.",
+        ),
         (Trouble::Overloaded, Dialect::Moonshot) => refusal(
             429,
             "engine_overloaded_error",
@@ -188,9 +195,14 @@ pub(crate) fn trouble(dialect: Dialect, trouble: &Trouble) -> Answer {
             None,
         ),
         (Trouble::Loading { .. }, Dialect::Azure) => coded(503, "The deployment is not ready yet."),
-        (Trouble::Loading { .. }, _) => {
-            refusal(503, "server_error", "The model is not ready yet. Please try again later.", None)
+        (Trouble::Loading { .. }, _) => refusal(
+            503,
+            "server_error",
+            "The model is not ready yet. Please try again later.",
+            None,
+        ),
+        (Trouble::Upstream { status, message }, _) => {
+            refusal(*status, "server_error", message, None)
         }
-        (Trouble::Upstream { status, message }, _) => refusal(*status, "server_error", message, None),
     }
 }

@@ -24,8 +24,8 @@ pub(crate) struct Message<'a> {
     #[serde(borrow, default)]
     pub(crate) content: Option<TextOr<'a, Part<'a>>>,
     /// Who speaks, by name.
-    #[serde(default)]
-    pub(crate) name: Option<IgnoredAny>,
+    #[serde(rename = "name", default)]
+    _name: Option<IgnoredAny>,
     /// An earlier refusal of the assistant's.
     #[serde(borrow, default)]
     pub(crate) refusal: Option<Text<'a>>,
@@ -39,8 +39,8 @@ pub(crate) struct Message<'a> {
     #[serde(default)]
     pub(crate) function_call: Option<IgnoredAny>,
     /// An earlier answer's sound.
-    #[serde(default)]
-    pub(crate) audio: Option<IgnoredAny>,
+    #[serde(rename = "audio", default)]
+    _audio: Option<IgnoredAny>,
     /// Earlier thinking of the assistant's: of Moonshot and vLLM, not of OpenAI.
     #[serde(borrow, default)]
     pub(crate) reasoning_content: Option<Text<'a>>,
@@ -161,5 +161,9 @@ fn check(path: &str, part: &Part<'_>) -> Result<(), Refusal> {
         let message = "Invalid image URL: expected an https URL or a data URL with an image.";
         return Err(Refusal::new(message).of(format!("{path}.url"), "invalid_image_url"));
     }
-    super::values::one_of(&format!("{path}.detail"), image.detail.as_deref(), &["auto", "low", "high"])
+    super::values::one_of(
+        &format!("{path}.detail"),
+        image.detail.as_deref(),
+        &["auto", "low", "high"],
+    )
 }

@@ -17,7 +17,9 @@ impl From<Misfit> for Refusal {
                 let message = if path.is_empty() {
                     format!("Invalid body: expected {expected}, but got {got} instead.")
                 } else {
-                    format!("Invalid type for '{path}': expected {expected}, but got {got} instead.")
+                    format!(
+                        "Invalid type for '{path}': expected {expected}, but got {got} instead."
+                    )
                 };
                 Self::new(message).of(path, "invalid_type")
             }
@@ -64,7 +66,11 @@ mod tests {
     #[test]
     fn serdes_words_are_translated() {
         let table = [
-            ("invalid type: integer `7`, expected a string at line 1 column 9", "an integer", "a string"),
+            (
+                "invalid type: integer `7`, expected a string at line 1 column 9",
+                "an integer",
+                "a string",
+            ),
             ("invalid type: map, expected f64 at line 1 column 9", "an object", "a decimal"),
             ("invalid type: string \"a, expected b\", expected i64", "a string", "an integer"),
             ("invalid type: null, expected struct Message at line 1", "null", "an object"),

@@ -69,7 +69,9 @@ impl<'de> Visitor<'de> for ItemVisitor {
     }
 
     fn visit_u64<E: Error>(self, id: u64) -> Result<Self::Value, E> {
-        u32::try_from(id).map(Item::Id).map_err(|_| E::custom(format!("token {id} is out of vocabulary")))
+        u32::try_from(id)
+            .map(Item::Id)
+            .map_err(|_| E::custom(format!("token {id} is out of vocabulary")))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {

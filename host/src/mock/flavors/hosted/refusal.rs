@@ -78,9 +78,8 @@ impl Refusal {
 
     /// A value that this model has not.
     pub(crate) fn unsupported_value(name: &str, got: impl Display, only: &str) -> Self {
-        let message = format!(
-            "Unsupported value: '{name}' does not support {got} with this model. {only}"
-        );
+        let message =
+            format!("Unsupported value: '{name}' does not support {got} with this model. {only}");
         Self::new(message).of(name, "unsupported_value")
     }
 

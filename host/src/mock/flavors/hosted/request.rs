@@ -10,6 +10,9 @@ use super::{
 };
 use crate::mock::flavors::text::{Text, TextOr};
 
+/// Most tokens that vLLM's server would fit into its context.
+pub(super) const MOST: i64 = Dialect::Vllm.context() as i64;
+
 /// What vLLM takes beside OpenAI's fields, as far as the mock knows it, for chat and for completions. Kept apart
 /// because a field of it makes a request vLLM's.
 macro_rules! request {
@@ -17,6 +20,7 @@ macro_rules! request {
         $(#[$about])*
         #[derive(Clone, Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
+        #[allow(dead_code, reason = "what the mock does not heed is accepted and checked for its type")]
         pub(crate) struct $name<'a> {
             $($own)*
             /// Which model.
@@ -153,7 +157,7 @@ macro_rules! request {
                     decimal("min_p", self.min_p, 0.0..=1.0)?;
                     decimal("repetition_penalty", self.repetition_penalty, f64::MIN_POSITIVE..=2.0)?;
                     integer("top_k", self.top_k, -1..=i64::MAX)?;
-                    integer("min_tokens", self.min_tokens, 0..=most.unwrap_or(MOST))?;
+                    integer("min_tokens", self.min_tokens, 0..=most.unwrap_or($crate::mock::flavors::hosted::request::MOST))?;
                     integer("truncate_prompt_tokens", self.truncate_prompt_tokens, -1..=i64::MAX)?;
                     integer("prompt_logprobs", self.prompt_logprobs, -1..=20)?;
                     if self.prompt_logprobs.is_some() && self.stream == Some(true) {
@@ -181,9 +185,6 @@ macro_rules! request {
 
 pub(super) use request;
 
-/// Most tokens that vLLM's server would fit into its context.
-const MOST: i64 = Dialect::Vllm.context() as i64;
-
 /// How to stream.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -192,9 +193,8 @@ pub(crate) struct StreamOptions {
     #[serde(default)]
     pub(crate) include_usage: Option<bool>,
     /// Whether events are padded.
-    #[serde(default)]
-    #[allow(dead_code, reason = "accepted; the mock pads nothing")]
-    include_obfuscation: Option<bool>,
+    #[serde(rename = "include_obfuscation", default)]
+    _include_obfuscation: Option<bool>,
 }
 
 /// The form of the answer. The mock takes it and answers as ever.
@@ -315,11 +315,16 @@ impl ChatRequest<'_> {
         }
         integer("top_logprobs", self.top_logprobs, 0..=20)?;
         if self.top_logprobs.is_some() && self.logprobs != Some(true) {
-            let message = "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.";
+            let message =
+                "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.";
             return Err(Refusal::new(message).of("top_logprobs", "invalid_value"));
         }
         if let Some(format) = &self.response_format {
-            one_of("response_format.type", Some(&format.kind), &["json_object", "json_schema", "text"])?;
+            one_of(
+                "response_format.type",
+                Some(&format.kind),
+                &["json_object", "json_schema", "text"],
+            )?;
             match (&*format.kind == "json_schema", format.json_schema.is_some()) {
                 (true, false) => return Err(Refusal::missing("response_format.json_schema")),
                 (false, true) => return Err(Refusal::unknown("response_format.json_schema")),

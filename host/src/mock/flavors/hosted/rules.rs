@@ -253,9 +253,8 @@ pub(crate) fn routed(model: &str) -> Result<(&str, &str), Refusal> {
         "preferred" => Ok((id, "together")),
         provider if PROVIDERS.contains(&provider) => Ok((id, provider)),
         provider => {
-            let message = format!(
-                "The requested model '{id}' is not supported by provider '{provider}'."
-            );
+            let message =
+                format!("The requested model '{id}' is not supported by provider '{provider}'.");
             Err(Refusal::new(message).of("model", "model_not_supported"))
         }
     }

@@ -46,12 +46,15 @@ pub(crate) fn tokenize(body: &[u8]) -> Answer {
             let ids: Vec<u32> = tokens.tokens.iter().map(|token| token.id).collect();
             let strings: Option<Vec<String>> =
                 strings.then(|| tokens.tokens.iter().map(|token| tokens.piece(token)).collect());
-            Answer::json(200, &json!({
-                "count": ids.len(),
-                "max_model_len": Dialect::Vllm.context(),
-                "tokens": ids,
-                "token_strs": strings,
-            }))
+            Answer::json(
+                200,
+                &json!({
+                    "count": ids.len(),
+                    "max_model_len": Dialect::Vllm.context(),
+                    "tokens": ids,
+                    "token_strs": strings,
+                }),
+            )
         }
     }
 }
@@ -75,6 +78,8 @@ fn tokens(body: &[u8]) -> Result<(Tokens, bool), Refusal> {
 pub(crate) fn detokenize(body: &[u8]) -> Answer {
     match strict::read::<Detokenize<'_>>(body) {
         Err(misfit) => Dialect::Vllm.refuse(&misfit.into()),
-        Ok(request) => Answer::json(200, &json!({ "prompt": Tokens::of_ids(&request.tokens).text })),
+        Ok(request) => {
+            Answer::json(200, &json!({ "prompt": Tokens::of_ids(&request.tokens).text }))
+        }
     }
 }

@@ -14,9 +14,21 @@ pub(super) fn integer(
         return Ok(());
     };
     Err(if value < *bounds.start() {
-        outside(name, "integer", ("below minimum", ">=", bounds.start()), value, "integer_below_min_value")
+        outside(
+            name,
+            "integer",
+            ("below minimum", ">=", bounds.start()),
+            value,
+            "integer_below_min_value",
+        )
     } else {
-        outside(name, "integer", ("above maximum", "<=", bounds.end()), value, "integer_above_max_value")
+        outside(
+            name,
+            "integer",
+            ("above maximum", "<=", bounds.end()),
+            value,
+            "integer_above_max_value",
+        )
     })
 }
 
@@ -30,9 +42,21 @@ pub(super) fn decimal(
         return Ok(());
     };
     Err(if value < *bounds.start() {
-        outside(name, "decimal", ("below minimum", ">=", bounds.start()), value, "decimal_below_min_value")
+        outside(
+            name,
+            "decimal",
+            ("below minimum", ">=", bounds.start()),
+            value,
+            "decimal_below_min_value",
+        )
     } else {
-        outside(name, "decimal", ("above maximum", "<=", bounds.end()), value, "decimal_above_max_value")
+        outside(
+            name,
+            "decimal",
+            ("above maximum", "<=", bounds.end()),
+            value,
+            "decimal_above_max_value",
+        )
     })
 }
 

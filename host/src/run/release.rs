@@ -1,0 +1,153 @@
+//! What backends hold outside (a rented machine, say): noted before it is made, freed at the end of a run, or later
+//! by `host release` from the directory of a run that was killed.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use plugin_api::{Error, ErrorKind, Request};
+use serde_json::Value;
+
+use super::{
+    error::RunError,
+    executor::ask_backend,
+    open::{self, Surroundings},
+    retry::RetryPolicy,
+};
+use crate::{
+    config,
+    plugin::{
+        discover::Discovery,
+        instance::{Instance, Notes},
+    },
+    printer::Printer,
+    store::{
+        ledger::{Holder, Ledger},
+        run_dir,
+    },
+};
+
+/// How a backend is asked to tidy up that holds nothing: once, and not for long.
+const TIDY: RetryPolicy = RetryPolicy {
+    max_retries: 0,
+    attempt_timeout: Duration::from_secs(5),
+    sample_timeout: Duration::from_secs(5),
+    loading_timeout: Duration::ZERO,
+};
+/// How it is asked to free what it holds: what is not freed goes on costing.
+const FREE: RetryPolicy = RetryPolicy {
+    max_retries: 3,
+    attempt_timeout: Duration::from_secs(120),
+    sample_timeout: Duration::from_secs(10 * 60),
+    loading_timeout: Duration::ZERO,
+};
+
+/// The ledger as one backend sees it.
+#[derive(Debug)]
+pub struct BackendNotes {
+    /// The run's ledger.
+    pub ledger: Arc<Ledger>,
+    /// The backend.
+    pub holder: Holder,
+}
+
+impl Notes for BackendNotes {
+    fn hold(&self, name: &str, note: Value) -> Result<(), String> {
+        self.ledger.hold(&self.holder, name, note).map_err(|error| error.to_string())
+    }
+
+    fn free(&self, name: &str) -> Result<(), String> {
+        self.ledger.free(&self.holder, name).map_err(|error| error.to_string())
+    }
+}
+
+/// A backend to be released: its id, and its plugin's side.
+pub type Releasable = (String, Arc<Instance>);
+
+/// Tells backends that this was all, all at once. What one holds still, because it cannot be freed, is told
+/// with the way out.
+pub async fn release(backends: &[Releasable], ledger: &Ledger, printer: &Printer) {
+    let each = backends.iter().map(|(id, instance)| async move {
+        let error = release_one(id, instance, ledger).await.err();
+        (id, error)
+    });
+    for (id, error) in futures_util::future::join_all(each).await {
+        let held: Vec<String> = ledger.held(id).into_iter().map(|held| held.name).collect();
+        if held.is_empty() {
+            // A backend that cannot tidy up has answered its samples all the same.
+            continue;
+        }
+        let reason = error.map(|error| format!(" ({error})")).unwrap_or_default();
+        printer.error(&format!(
+            "backend `{id}` still holds {}{reason}; it may go on costing: free it by `host release` with the \
+             run's directory",
+            held.join(", ")
+        ));
+    }
+}
+
+async fn release_one(id: &str, instance: &Arc<Instance>, ledger: &Ledger) -> Result<(), Error> {
+    let held = ledger.held(id);
+    let policy = if held.is_empty() { &TIDY } else { &FREE };
+    match ask_backend(instance, Request::Release(held), policy, &|_, _| {}).await {
+        Ok(_) => Ok(()),
+        // A plugin without the SDK need not know of it: it holds nothing.
+        Err(error) if error.kind == ErrorKind::Unsupported => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// One backend of a run directory, freed or not.
+#[derive(Debug)]
+pub struct Released {
+    /// Id of the backend.
+    pub backend: String,
+    /// What it held.
+    pub resources: Vec<String>,
+    /// Why not all of it is freed.
+    pub error: Option<RunError>,
+}
+
+/// Frees what the backends of a run directory hold still. One that cannot be freed does not keep the others.
+///
+/// # Errors
+/// The run is still going, or its ledger cannot be read.
+pub async fn release_directory(
+    directory: &Path,
+    discovery: &Discovery,
+    around: &Surroundings<'_>,
+) -> Result<Vec<Released>, RunError> {
+    if !directory.is_dir() {
+        return Err(RunError::NoDirectory(directory.to_owned()));
+    }
+    let ledger = Arc::new(Ledger::of(directory)?);
+    let mut all = Vec::new();
+    for holder in ledger.holders() {
+        let resources = ledger.held(&holder.id).into_iter().map(|held| held.name).collect();
+        let error = free(directory, &holder, &ledger, discovery, around).await.err();
+        all.push(Released { backend: holder.id, resources, error });
+    }
+    Ok(all)
+}
+
+async fn free(
+    directory: &Path,
+    holder: &Holder,
+    ledger: &Arc<Ledger>,
+    discovery: &Discovery,
+    around: &Surroundings<'_>,
+) -> Result<(), RunError> {
+    let source = directory.join(run_dir::RESOURCES);
+    let file = config::reopen(&holder.table, &source, &holder.folder)
+        .map_err(super::backend_error::BackendError::from)?;
+    let instance = open::alone(&file, ledger, discovery, around).await?;
+    release_one(&holder.id, &instance, ledger).await.map_err(|error| RunError::Unreleased {
+        backend: holder.id.clone(),
+        reason: error.to_string(),
+    })?;
+    match ledger.held(&holder.id).as_slice() {
+        [] => Ok(()),
+        _ => Err(RunError::Unreleased {
+            backend: holder.id.clone(),
+            reason: "the plugin did not say that they are freed".to_owned(),
+        }),
+    }
+}

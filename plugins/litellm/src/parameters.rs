@@ -1,0 +1,139 @@
+//! What the encoders of several vendors share: typed reading of a vendor's own parameters, checks that every vendor
+//! makes alike, and the records of what was changed.
+//!
+//! Pure; knows no wire format.
+
+use base64::{display::Base64Display, engine::general_purpose::STANDARD};
+use plugin_api::{Changed, Error, ErrorKind, Generate, Result};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+
+/// A record of a change.
+pub(crate) fn change(parameter: &str, detail: impl Into<String>) -> Changed {
+    Changed { parameter: parameter.to_owned(), detail: detail.into() }
+}
+
+/// A request that no server will accept.
+pub(crate) fn invalid(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidRequest, message)
+}
+
+/// A vendor's own parameter as its type; none if it is null.
+///
+/// # Errors
+/// `invalid_request`, naming the parameter, if it is of another type.
+pub(crate) fn typed<'a, T: Deserialize<'a>>(name: &str, value: &'a Value) -> Result<Option<T>> {
+    Option::deserialize(value).map_err(|error| invalid(format!("{name}: {error}")))
+}
+
+/// A parameter that the wire has not.
+pub(crate) fn unknown(name: &str) -> Error {
+    Error::unsupported(&format!("the parameter `{name}`"))
+}
+
+/// The stop texts that the answer is cut at.
+pub(crate) fn stop(request: &Generate<'_>, changed: &mut Vec<Changed>) -> Vec<String> {
+    let stop: Vec<String> =
+        request.stop.iter().filter(|stop| !stop.is_empty()).map(|stop| stop.to_string()).collect();
+    if stop.len() < request.stop.len() {
+        changed
+            .push(change("stop", "empty stop texts dropped: they would end every answer at once"));
+    }
+    stop
+}
+
+/// The temperature, no higher than the vendor takes it.
+///
+/// # Errors
+/// `invalid_request` if it is no temperature.
+pub(crate) fn temperature(
+    request: &Generate<'_>,
+    most: f64,
+    changed: &mut Vec<Changed>,
+) -> Result<Option<f64>> {
+    let Some(temperature) = request.temperature else {
+        return Ok(None);
+    };
+    if !temperature.is_finite() || temperature < 0.0 {
+        return Err(invalid("temperature: expected 0 (greedy) or more"));
+    }
+    if temperature > most {
+        changed.push(change(
+            "temperature",
+            format!("{most} instead of {temperature}: the API takes no more"),
+        ));
+    }
+    Ok(Some(temperature.min(most)))
+}
+
+/// `top_p` where it narrows the choice of tokens; 1 is every vendor's default.
+///
+/// # Errors
+/// `invalid_request` if it is no probability.
+pub(crate) fn top_p(request: &Generate<'_>) -> Result<Option<f64>> {
+    match request.top_p {
+        Some(p) if !(0.0..=1.0).contains(&p) => Err(invalid("top_p: expected 0 to 1")),
+        top_p => Ok(top_p.filter(|p| *p < 1.0)),
+    }
+}
+
+/// Records that a model without sampling parameters does not get these.
+pub(crate) fn sampling_dropped(
+    model: &str,
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    top_k: Option<u32>,
+    changed: &mut Vec<Changed>,
+) {
+    let why = format!("dropped: {model} takes no sampling parameters");
+    if let Some(temperature) = temperature {
+        let greedy = if temperature == 0.0 { ", so its answers are not greedy" } else { "" };
+        changed.push(change("temperature", format!("{temperature} {why}{greedy}")));
+    }
+    if let Some(top_p) = top_p {
+        changed.push(change("top_p", format!("{top_p} {why}")));
+    }
+    if let Some(top_k) = top_k {
+        changed.push(change("top_k", format!("{top_k} {why}")));
+    }
+}
+
+/// The body as JSON.
+///
+/// # Errors
+/// `invalid_request` if it has no JSON form.
+pub(crate) fn to_json<T: Serialize>(body: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(body)
+        .map_err(|error| invalid(format!("the request has no JSON form: {error}")))
+}
+
+/// Bytes written as base64, without a copy in memory first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Base64<'a>(pub(crate) &'a [u8]);
+
+impl Serialize for Base64<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(&Base64Display::new(self.0, &STANDARD))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn bytes_are_written_as_base64() {
+        assert_eq!(json!(Base64(&[0, 255, 1, 2])), json!("AP8BAg=="));
+    }
+
+    #[test]
+    fn a_parameter_of_the_wrong_type_is_named() {
+        assert_eq!(typed::<u32>("top_k", &json!(3)).unwrap(), Some(3));
+        assert_eq!(typed::<u32>("top_k", &json!(null)).unwrap(), None);
+        let error = typed::<u32>("top_k", &json!("3")).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InvalidRequest);
+        assert!(error.message.starts_with("top_k: "), "{error}");
+    }
+}

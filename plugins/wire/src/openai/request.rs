@@ -1,0 +1,493 @@
+//! Bodies of `/chat/completions` and `/completions`. They borrow prompt and parameters and copy no text but in
+//! being written.
+//!
+//! Pure. Fields are spelt here and in [`Parameters`] alone.
+
+use std::fmt;
+
+use base64::{display::Base64Display, engine::general_purpose::STANDARD};
+use plugin_api::{Error, Message, Part, Prompt, Result};
+use serde::{
+    Serialize, Serializer,
+    ser::{SerializeMap, SerializeSeq},
+};
+
+use super::parameters::{Parameters, put};
+
+/// What differs between servers of this wire.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dialect {
+    /// The budget of tokens is called `max_completion_tokens`, not `max_tokens`.
+    pub completion_budget: bool,
+    /// The content of every message is one string: the server knows no parts. Images cannot be sent then.
+    pub flatten: bool,
+    /// The role under which the messages of `system` are sent, if it is another one.
+    pub system_role: Option<String>,
+    /// A stream tells the usage only if `stream_options.include_usage` asks for it, and the server knows that
+    /// field.
+    pub stream_usage: bool,
+    /// How a last message of the assistant becomes a prefix of the answer.
+    pub prefill: Prefill,
+}
+
+/// How a server is told to continue the last message of the assistant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Prefill {
+    /// Not at all: the message is sent as it is, and what the server makes of it is its own affair.
+    #[default]
+    AsIs,
+    /// By `continue_final_message`, as vLLM and SGLang take it.
+    ContinueFinal,
+    /// By this field of the message, set to true.
+    Flag(String),
+}
+
+/// Body of `/chat/completions`. A text prompt is one message of the user.
+#[derive(Clone, Copy, Debug)]
+pub struct Chat<'a> {
+    dialect: &'a Dialect,
+    model: &'a str,
+    prompt: &'a Prompt<'a>,
+    parameters: &'a Parameters,
+    stream: bool,
+}
+
+impl<'a> Chat<'a> {
+    /// A body; a streamed one asks for events.
+    ///
+    /// # Errors
+    /// `unsupported` for an image where the server takes strings only.
+    pub fn new(
+        dialect: &'a Dialect,
+        model: &'a str,
+        prompt: &'a Prompt<'a>,
+        parameters: &'a Parameters,
+        stream: bool,
+    ) -> Result<Self> {
+        if let (true, Prompt::Messages(messages)) = (dialect.flatten, prompt) {
+            let mut parts = messages.iter().flat_map(|message| &message.content);
+            if parts.any(|part| matches!(part, Part::Image { .. })) {
+                return Err(Error::unsupported("images in messages: its messages are text only"));
+            }
+        }
+        Ok(Self { dialect, model, prompt, parameters, stream })
+    }
+
+    /// Whether the prompt ends in the beginning of an answer, and the server is not told to continue it.
+    pub fn prefix_is_a_turn(&self) -> bool {
+        self.dialect.prefill == Prefill::AsIs && self.has_prefix()
+    }
+
+    fn has_prefix(&self) -> bool {
+        match self.prompt {
+            Prompt::Text(_) => false,
+            Prompt::Messages(messages) => messages.last().is_some_and(|m| m.role == "assistant"),
+        }
+    }
+}
+
+impl Serialize for Chat<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("model", self.model)?;
+        map.serialize_entry("messages", &Messages(self))?;
+        let budget =
+            if self.dialect.completion_budget { "max_completion_tokens" } else { "max_tokens" };
+        put(&mut map, budget, self.parameters.max_tokens)?;
+        if let Some(alternatives) = self.parameters.logprobs {
+            map.serialize_entry("logprobs", &true)?;
+            put(&mut map, "top_logprobs", Some(alternatives).filter(|n| *n > 0))?;
+        }
+        put(&mut map, "reasoning_effort", self.parameters.reasoning_effort.as_deref())?;
+        self.parameters.put(&mut map)?;
+        if self.dialect.prefill == Prefill::ContinueFinal && self.has_prefix() {
+            map.serialize_entry("continue_final_message", &true)?;
+            map.serialize_entry("add_generation_prompt", &false)?;
+        }
+        stream(&mut map, self.stream, self.dialect.stream_usage)?;
+        map.end()
+    }
+}
+
+/// The prompt of `/completions`.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Two texts sent as one.
+    Text(&'a str, &'a str),
+    /// Token ids, taken as they are.
+    Ids(&'a [u32]),
+}
+
+/// Body of `/completions`.
+#[derive(Clone, Copy, Debug)]
+pub struct Completion<'a> {
+    /// The model's name.
+    pub model: &'a str,
+    /// What to continue.
+    pub prompt: Input<'a>,
+    /// How to.
+    pub parameters: &'a Parameters,
+    /// The answer begins with the prompt, and its log-probabilities with the prompt's.
+    pub echo: bool,
+    /// vLLM's own way to the prompt's log-probabilities: this many alternatives beside each token.
+    pub prompt_logprobs: Option<u32>,
+    /// Answers in events.
+    pub stream: bool,
+    /// As [`Dialect::stream_usage`].
+    pub stream_usage: bool,
+}
+
+impl<'a> Completion<'a> {
+    /// A body that asks for an answer and nothing of the prompt.
+    pub fn new(model: &'a str, prompt: Input<'a>, parameters: &'a Parameters) -> Self {
+        Self {
+            model,
+            prompt,
+            parameters,
+            echo: false,
+            prompt_logprobs: None,
+            stream: false,
+            stream_usage: false,
+        }
+    }
+}
+
+impl Serialize for Completion<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("model", self.model)?;
+        match self.prompt {
+            Input::Text(text, more) => map.serialize_entry("prompt", &Joined(text, more))?,
+            Input::Ids(ids) => map.serialize_entry("prompt", ids)?,
+        }
+        put(&mut map, "max_tokens", self.parameters.max_tokens)?;
+        // 0 alternatives is "no log-probabilities" to some servers (SGLang), so one is asked for.
+        put(&mut map, "logprobs", self.parameters.logprobs.map(|n| n.max(1)))?;
+        self.parameters.put(&mut map)?;
+        put(&mut map, "echo", Some(true).filter(|_| self.echo))?;
+        put(&mut map, "prompt_logprobs", self.prompt_logprobs)?;
+        stream(&mut map, self.stream, self.stream_usage)?;
+        map.end()
+    }
+}
+
+fn stream<M: SerializeMap>(
+    map: &mut M,
+    stream: bool,
+    usage: bool,
+) -> std::result::Result<(), M::Error> {
+    #[derive(Serialize)]
+    struct Options {
+        include_usage: bool,
+    }
+    if stream {
+        map.serialize_entry("stream", &true)?;
+        if usage {
+            map.serialize_entry("stream_options", &Options { include_usage: true })?;
+        }
+    }
+    Ok(())
+}
+
+struct Messages<'a>(&'a Chat<'a>);
+
+impl Serialize for Messages<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let Chat { dialect, prompt, .. } = self.0;
+        match prompt {
+            Prompt::Text(text) => {
+                let mut list = serializer.serialize_seq(Some(1))?;
+                let content = [Part::Text(text)];
+                list.serialize_element(&One {
+                    role: "user",
+                    content: &content,
+                    flatten: true,
+                    flag: None,
+                })?;
+                list.end()
+            }
+            Prompt::Messages(messages) => {
+                let mut list = serializer.serialize_seq(Some(messages.len()))?;
+                for (at, message) in messages.iter().enumerate() {
+                    let flag = match &dialect.prefill {
+                        Prefill::Flag(name)
+                            if at + 1 == messages.len() && message.role == "assistant" =>
+                        {
+                            Some(name.as_str())
+                        }
+                        _ => None,
+                    };
+                    list.serialize_element(&One {
+                        role: role(message, dialect),
+                        content: &message.content,
+                        flatten: dialect.flatten,
+                        flag,
+                    })?;
+                }
+                list.end()
+            }
+        }
+    }
+}
+
+fn role<'a>(message: &'a Message<'_>, dialect: &'a Dialect) -> &'a str {
+    match &dialect.system_role {
+        Some(other) if message.role == "system" => other,
+        _ => &message.role,
+    }
+}
+
+/// One message. Its content is a string where it is text alone, which every server takes.
+struct One<'a> {
+    role: &'a str,
+    content: &'a [Part<'a>],
+    flatten: bool,
+    flag: Option<&'a str>,
+}
+
+impl Serialize for One<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("role", self.role)?;
+        let plain = self.content.iter().all(|part| matches!(part, Part::Text(_)));
+        if self.flatten || plain {
+            map.serialize_entry("content", &Text(self.content))?;
+        } else {
+            map.serialize_entry("content", &Parts(self.content))?;
+        }
+        if let Some(flag) = self.flag {
+            map.serialize_entry(flag, &true)?;
+        }
+        map.end()
+    }
+}
+
+/// Text parts as one string.
+struct Text<'a>(&'a [Part<'a>]);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|part| match part {
+            Part::Text(text) => f.write_str(text),
+            Part::Image { .. } => Ok(()),
+        })
+    }
+}
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self.0 {
+            [Part::Text(text)] => serializer.serialize_str(text),
+            _ => serializer.collect_str(self),
+        }
+    }
+}
+
+struct Parts<'a>(&'a [Part<'a>]);
+
+impl Serialize for Parts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
+        for part in self.0 {
+            match part {
+                Part::Text(text) => list.serialize_element(&TextPart { kind: "text", text })?,
+                Part::Image { media_type, data } => list.serialize_element(&ImagePart {
+                    kind: "image_url",
+                    image_url: Image { url: DataUrl { media_type, data } },
+                })?,
+            }
+        }
+        list.end()
+    }
+}
+
+#[derive(Serialize)]
+struct TextPart<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct ImagePart<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    image_url: Image<'a>,
+}
+
+#[derive(Serialize)]
+struct Image<'a> {
+    url: DataUrl<'a>,
+}
+
+/// An image inside a URL (RFC 2397), encoded while it is written.
+struct DataUrl<'a> {
+    media_type: &'a str,
+    data: &'a [u8],
+}
+
+impl fmt::Display for DataUrl<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let data = Base64Display::new(self.data, &STANDARD);
+        write!(f, "data:{};base64,{data}", self.media_type)
+    }
+}
+
+impl Serialize for DataUrl<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Two texts written as one.
+struct Joined<'a>(&'a str, &'a str);
+
+impl fmt::Display for Joined<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)?;
+        f.write_str(self.1)
+    }
+}
+
+impl Serialize for Joined<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        if self.1.is_empty() {
+            return serializer.serialize_str(self.0);
+        }
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn body(dialect: &Dialect, prompt: &Prompt<'_>, parameters: &Parameters) -> Value {
+        serde_json::to_value(Chat::new(dialect, "m", prompt, parameters, false).unwrap()).unwrap()
+    }
+
+    fn with_image() -> Prompt<'static> {
+        Prompt::Messages(vec![
+            Message::text("system", "be brief"),
+            Message {
+                role: "user".into(),
+                content: vec![
+                    Part::Text("what is \"this\"?"),
+                    Part::Image { media_type: "image/png".into(), data: &[0, 255, 1] },
+                ],
+            },
+        ])
+    }
+
+    #[test]
+    fn a_text_is_a_message_of_the_user_and_nothing_unset_is_sent() {
+        assert_eq!(
+            body(&Dialect::default(), &Prompt::Text("hi"), &Parameters::default()),
+            json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] })
+        );
+    }
+
+    #[test]
+    fn an_image_goes_as_a_data_url_and_text_alone_as_a_string() {
+        assert_eq!(
+            body(&Dialect::default(), &with_image(), &Parameters::default())["messages"],
+            json!([
+                { "role": "system", "content": "be brief" },
+                { "role": "user", "content": [
+                    { "type": "text", "text": "what is \"this\"?" },
+                    { "type": "image_url", "image_url": { "url": "data:image/png;base64,AP8B" } }
+                ] }
+            ])
+        );
+    }
+
+    #[test]
+    fn strings_alone_cannot_carry_an_image() {
+        let flat = Dialect { flatten: true, ..Dialect::default() };
+        let prompt = with_image();
+        let parameters = Parameters::default();
+        assert!(Chat::new(&flat, "m", &prompt, &parameters, false).is_err());
+        let two = Message { role: "user".into(), content: vec![Part::Text("a"), Part::Text("b")] };
+        let sent = body(&flat, &Prompt::Messages(vec![two]), &parameters);
+        assert_eq!(sent["messages"][0]["content"], "ab");
+    }
+
+    #[test]
+    fn the_dialect_names_the_budget_the_system_role_and_the_prefix() {
+        let prompt = Prompt::Messages(vec![
+            Message::text("system", "s"),
+            Message::text("user", "q"),
+            Message::text("assistant", "The answer is"),
+        ]);
+        let parameters = Parameters { max_tokens: Some(4), ..Parameters::default() };
+        let mut dialect = Dialect {
+            completion_budget: true,
+            system_role: Some("developer".to_owned()),
+            prefill: Prefill::Flag("partial".to_owned()),
+            ..Dialect::default()
+        };
+        let sent = body(&dialect, &prompt, &parameters);
+        assert_eq!(sent["max_completion_tokens"], 4);
+        assert_eq!(sent["messages"][0]["role"], "developer");
+        assert_eq!(sent["messages"][2]["partial"], true);
+        assert_eq!(sent["messages"][1].get("partial"), None);
+        dialect.prefill = Prefill::ContinueFinal;
+        let sent = body(&dialect, &prompt, &parameters);
+        assert_eq!(
+            (&sent["continue_final_message"], &sent["add_generation_prompt"]),
+            (&json!(true), &json!(false))
+        );
+        dialect.prefill = Prefill::AsIs;
+        assert!(Chat::new(&dialect, "m", &prompt, &parameters, false).unwrap().prefix_is_a_turn());
+    }
+
+    #[test]
+    fn every_parameter_is_sent_under_its_name() {
+        let parameters = Parameters {
+            max_tokens: Some(16),
+            temperature: Some(0.5),
+            top_p: Some(0.9),
+            top_k: Some(-1),
+            min_p: Some(0.1),
+            presence_penalty: Some(0.2),
+            frequency_penalty: Some(0.3),
+            repetition_penalty: Some(1.1),
+            seed: Some(7),
+            stop: vec!["\n".to_owned()],
+            n: Some(2),
+            logprobs: Some(0),
+            reasoning_effort: Some("low".to_owned()),
+            extra: serde_json::Map::from_iter([("store".to_owned(), json!(false))]),
+        };
+        let prompt = Prompt::Text("q");
+        let dialect = Dialect { stream_usage: true, ..Dialect::default() };
+        let chat = Chat::new(&dialect, "m", &prompt, &parameters, true).unwrap();
+        assert_eq!(
+            serde_json::to_value(chat).unwrap(),
+            json!({
+                "model": "m", "messages": [{ "role": "user", "content": "q" }],
+                "max_tokens": 16, "logprobs": true, "reasoning_effort": "low",
+                "temperature": 0.5, "top_p": 0.9, "top_k": -1, "min_p": 0.1,
+                "presence_penalty": 0.2, "frequency_penalty": 0.3, "repetition_penalty": 1.1,
+                "seed": 7, "n": 2, "stop": ["\n"], "store": false,
+                "stream": true, "stream_options": { "include_usage": true }
+            })
+        );
+        let text =
+            Completion { echo: true, ..Completion::new("m", Input::Text("a", "b"), &parameters) };
+        let sent = serde_json::to_value(text).unwrap();
+        assert_eq!(
+            (&sent["prompt"], &sent["logprobs"], &sent["echo"]),
+            (&json!("ab"), &json!(1), &json!(true))
+        );
+        assert_eq!((sent.get("stream"), sent.get("reasoning_effort")), (None, None));
+        let ids = Completion {
+            prompt_logprobs: Some(0),
+            ..Completion::new("m", Input::Ids(&[1, 2]), &parameters)
+        };
+        let sent = serde_json::to_value(ids).unwrap();
+        assert_eq!((&sent["prompt"], &sent["prompt_logprobs"]), (&json!([1, 2]), &json!(0)));
+    }
+}

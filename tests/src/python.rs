@@ -1,0 +1,62 @@
+//! Python packages that tests use, installed once below the target folder. A test whose packages cannot be had
+//! prints why and passes itself over.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says why it is skipped"
+)]
+
+use std::{
+    env,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::built;
+
+/// The interpreter of an environment that holds these packages (`name` or `name==version`); none, with the reason
+/// printed, where Python or a package cannot be had. `name` is that of the environment.
+pub fn with(name: &str, packages: &[&str]) -> Option<PathBuf> {
+    let all = built::target().join("test-python");
+    let folder = all.join(name);
+    fs::create_dir_all(&folder).unwrap();
+    // Tests run at once, also in several processes; the first one installs.
+    let lock = File::create(all.join(format!("{name}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let python = folder.join("bin/python");
+    let stamp = folder.join("installed");
+    let wanted = packages.join("\n");
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Some(python);
+    }
+    let system = env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+    let steps = [
+        (PathBuf::from(system), vec!["-m", "venv", "--clear", "."]),
+        (
+            python.clone(),
+            [&["-m", "pip", "install", "--quiet", "--disable-pip-version-check"], packages]
+                .concat(),
+        ),
+    ];
+    for (program, arguments) in steps {
+        if let Err(reason) = run(&program, &arguments, &folder) {
+            println!("skipped: needs the Python packages {packages:?}: {reason}");
+            return None;
+        }
+    }
+    fs::write(&stamp, wanted).unwrap();
+    Some(python)
+}
+
+fn run(program: &Path, arguments: &[&str], folder: &Path) -> Result<(), String> {
+    let output = Command::new(program).args(arguments).current_dir(folder).output();
+    let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+    Err(format!("{} {arguments:?}: {last}", program.display()))
+}
