@@ -64,6 +64,15 @@ pub struct MockArgs {
     /// Stream only what is new, as an SGLang server that was started with --incremental-streaming-output.
     #[arg(long, help_heading = "Wires")]
     pub sglang_incremental: bool,
+    /// How long a Hugging Face endpoint takes to start: 5s, 2m.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "200ms",
+        value_parser = humantime::parse_duration,
+        help_heading = "Wires"
+    )]
+    pub endpoint_start: Duration,
 
     /// Let this OpenAI-compatible server answer, whichever wire asks: `http://127.0.0.1:8000/v1`. Its key is read from
     /// MOCK_UPSTREAM_API_KEY. Log-probabilities stay the mock's own.
