@@ -7,6 +7,8 @@
 
 mod reply;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Value, json};
 
