@@ -5,6 +5,7 @@
 //! the word of [`super::cue::FILTERED_PROMPT`] is blocked, one with that of [`super::cue::FILTERED_ANSWER`] has a
 //! candidate that is.
 
+mod config;
 mod reply;
 mod request;
 #[cfg(test)]
@@ -255,7 +256,7 @@ fn model(name: &str) -> Value {
         "topP": 0.95,
         "topK": 64,
         "maxTemperature": 2,
-        "thinking": request::thinks(name),
+        "thinking": config::thinks(name),
     })
 }
 
