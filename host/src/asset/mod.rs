@@ -10,6 +10,6 @@ mod wheel;
 
 pub use cache::cache_dir;
 pub use error::{AssetError, Attempt};
-pub use fetch::{Progress, fetch};
+pub use fetch::{Fetched, Progress, fetch};
 pub use sha256::{Sha256, Sha256Error};
 pub use spec::{Asset, Source};

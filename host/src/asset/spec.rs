@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use super::Sha256;
 
-/// A file, known by its contents.
+/// A file, known by its contents or by where it lies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Asset {
     /// Name of the file in the cache; no folder.
     pub name: String,
-    /// What its contents must hash to.
-    pub sha256: Sha256,
+    /// What its contents must hash to. None if it is taken as it is, which only a local file may be.
+    pub sha256: Option<Sha256>,
     /// Where to look, in this order. Not part of what an asset is, so not of a configuration's digest.
     #[serde(skip)]
     pub sources: Vec<Source>,

@@ -33,6 +33,9 @@ pub enum Command {
     Run(RunArgs),
     /// Free what the backends of a run still hold outside, after it was killed: a rented machine, say.
     Release(ReleaseArgs),
+    /// Look at task definitions.
+    #[command(subcommand)]
+    Task(TaskCommand),
     /// Look at plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -56,14 +59,35 @@ pub struct PluginDirs {
     pub plugin_dirs: Vec<PathBuf>,
 }
 
+/// Where task definitions are looked for.
+#[derive(Debug, clap::Args)]
+pub struct ConfigDirs {
+    /// A folder whose folder `tasks` holds definitions, beside $HOST_CONFIG_DIR, ./config and the program's own.
+    /// May be repeated.
+    #[arg(long = "config-dir", value_name = "DIR")]
+    pub config_dirs: Vec<PathBuf>,
+}
+
 /// `host run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Run files (TOML).
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "tasks", conflicts_with = "tasks", value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Change a value of the run file, by its dotted path: `run.concurrency=8`, `task.piqa.max_samples=5`. May be
-    /// repeated.
+    /// Without a run file: a task by name (`host task list` shows them) or its file. May be repeated.
+    #[arg(long = "task", value_name = "NAME", requires = "backends")]
+    pub tasks: Vec<String>,
+    /// Without a run file: the plugin that is asked. May be repeated.
+    #[arg(long = "backend", value_name = "PLUGIN", requires = "tasks")]
+    pub backends: Vec<String>,
+    /// The model of every backend.
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Where task definitions are looked for.
+    #[command(flatten)]
+    pub config: ConfigDirs,
+    /// Change a value of the run file, by its dotted path: `run.concurrency=8`, `task.piqa.max_samples=5`. Without a
+    /// run file `base_url=…` is the backends', as all their keys are. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
     /// Take this profile of the run file, `[profiles.NAME]`, in place of the one that it names.
@@ -92,6 +116,17 @@ pub struct ReleaseArgs {
     /// Where plugins are looked for.
     #[command(flatten)]
     pub plugins: PluginDirs,
+}
+
+/// `host task`.
+#[derive(Debug, Subcommand)]
+pub enum TaskCommand {
+    /// List the tasks that can be run by name, and whether their data is there.
+    List {
+        /// Where they are looked for.
+        #[command(flatten)]
+        config: ConfigDirs,
+    },
 }
 
 /// `host plugin`.

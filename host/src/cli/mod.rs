@@ -6,6 +6,7 @@ mod plugin;
 mod release;
 mod run;
 mod run_mock;
+mod task;
 
 pub use args::Args;
 
@@ -41,6 +42,7 @@ pub fn main() -> u8 {
     match args.command {
         args::Command::Run(command) => run::main(&command, &printer),
         args::Command::Release(command) => release::main(&command, &printer),
+        args::Command::Task(command) => task::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),
         args::Command::Mock(command) => mock::main(&command, &printer),
     }

@@ -10,7 +10,7 @@ use tokio::{
 use super::{args::RunArgs, print_error, run_mock::RunMock};
 use crate::{
     asset,
-    config::{self, Overrides, RunFile},
+    config::{self, Named, Overrides, RunFile},
     plugin::discover::Discovery,
     printer::{Mode, Printer},
     report::{lines::Lines, progress::Progress, table},
@@ -44,11 +44,11 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
         max_samples: args.max_samples,
         out: args.out.clone(),
         profile: args.profile.clone(),
+        model: args.model.clone(),
     };
-    let load = |path: &PathBuf| config::load(path, &overrides, &|name| env::var(name).ok());
-    let files = match args.files.iter().map(load).collect::<Result<Vec<_>, _>>() {
+    let files = match load(args, &overrides) {
         Ok(files) => files,
-        Err(error) => return fail(printer, &error.into(), exit::USAGE),
+        Err(error) => return fail(printer, &error, exit::USAGE),
     };
     let mut code = exit::DONE;
     for file in &files {
@@ -61,6 +61,20 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
         }
     }
     code
+}
+
+/// The run files, or the one that the command line stands for.
+fn load(args: &RunArgs, overrides: &Overrides) -> anyhow::Result<Vec<RunFile>> {
+    let variable = |name: &str| env::var(name).ok();
+    if args.tasks.is_empty() {
+        let load = |path: &PathBuf| Ok(config::load(path, overrides, &variable)?);
+        return args.files.iter().map(load).collect();
+    }
+    let catalog = super::task::catalog(&args.config)?;
+    let find = |name: &String| Ok((name.clone(), catalog.find(name)?));
+    let tasks = args.tasks.iter().map(find).collect::<anyhow::Result<_>>()?;
+    let named = Named { tasks, backends: args.backends.clone() };
+    Ok(vec![config::load_named(&named, overrides, &variable)?])
 }
 
 fn fail(printer: &Printer, error: &anyhow::Error, exit_code: u8) -> u8 {

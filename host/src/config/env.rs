@@ -85,6 +85,18 @@ fn walk(node: &mut Node, key: String, variables: &Variables<'_>, problems: &mut 
     }
 }
 
+/// The names of the variables that a text refers to, in order.
+pub(crate) fn references(text: &str) -> Vec<String> {
+    let names = std::cell::RefCell::new(Vec::new());
+    let note = |name: &str| {
+        names.borrow_mut().push(name.to_owned());
+        // Anything: only the names are wanted, and an unset one would end the search.
+        Some("set".to_owned())
+    };
+    let _ = substitute(text, &note);
+    names.into_inner()
+}
+
 /// The variable of a text that is one reference from end to end.
 fn whole_reference(text: &str) -> Option<&str> {
     let (reference, rest) = text.strip_prefix("${")?.split_once('}')?;

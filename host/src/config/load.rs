@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::check;
 use super::env::{self, Variables};
 use super::error::{ConfigError, Problem};
+use super::named::Named;
 use super::node::{self, Node};
 use super::overrides::{self, Set};
 use super::profile;
@@ -29,6 +30,8 @@ pub struct Overrides {
     pub out: Option<String>,
     /// `--profile NAME`.
     pub profile: Option<String>,
+    /// `--model NAME`.
+    pub model: Option<String>,
 }
 
 /// A loaded run file.
@@ -54,11 +57,40 @@ pub fn load(
     changes: &Overrides,
     variables: &Variables<'_>,
 ) -> Result<RunFile, ConfigError> {
-    let mut root = node::read(path)?;
+    let stem =
+        path.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
     let run_dir = path.parent().unwrap_or(Path::new(""));
     let mut problems = Vec::new();
-    let (first, sets): (Vec<_>, Vec<_>) =
-        parse_sets(changes, &mut problems).into_iter().partition(Set::is_of_profiles);
+    let sets = parse_sets(changes, &mut problems);
+    read_tree(node::read(path)?, &stem, run_dir, sets, problems, variables)
+}
+
+/// Loads what the command line names in place of a run file. Here `--set base_url=…` is every backend's, as is
+/// any key that only a backend has.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_named(
+    named: &Named,
+    changes: &Overrides,
+    variables: &Variables<'_>,
+) -> Result<RunFile, ConfigError> {
+    let mut problems = Vec::new();
+    let sets = Named::adapt(parse_sets(changes, &mut problems));
+    read_tree(named.tree(), &named.name(), Path::new(""), sets, problems, variables)
+}
+
+/// What a tree means whose paths are relative to `run_dir`. `stem` names the run if nothing else does; `problems`
+/// are those that are known already.
+fn read_tree(
+    mut root: Node,
+    stem: &str,
+    run_dir: &Path,
+    sets: Vec<Set>,
+    mut problems: Vec<Problem>,
+    variables: &Variables<'_>,
+) -> Result<RunFile, ConfigError> {
+    let (first, sets): (Vec<_>, Vec<_>) = sets.into_iter().partition(Set::is_of_profiles);
     apply(&first, &mut root, &mut problems);
     // What a profile replaces need not expand: the variables of the other profiles may well be unset.
     let (of_tasks, settings): (Vec<_>, Vec<_>) =
@@ -88,9 +120,7 @@ pub fn load(
     let problems = check::check(&root, &schema, "").unwrap_or_else(invalid_schema);
     ConfigError::unless_empty(problems)?;
 
-    let stem =
-        path.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
-    let config = resolve::resolve(&root, &stem, run_dir, base_dirs)?;
+    let config = resolve::resolve(&root, stem, run_dir, base_dirs)?;
     let mut value = serde_json::to_value(&config).unwrap_or(Value::Null);
     if let Some(map) = value.as_object_mut() {
         map.remove("out");
@@ -122,6 +152,9 @@ fn parse_sets(overrides: &Overrides, problems: &mut Vec<Problem>) -> Vec<Set> {
             .as_ref()
             .map(|out| Set::flag(&format!("--out {out}"), "out", out.as_str().into())),
     );
+    sets.extend(overrides.model.as_ref().map(|model| {
+        Set::flag(&format!("--model {model}"), "model", model.as_str().into()).below("backend")
+    }));
     sets.extend(overrides.profile.as_ref().map(|profile| {
         Set::flag(&format!("--profile {profile}"), "profile", profile.as_str().into())
     }));

@@ -6,7 +6,7 @@ use plugin_api::manifest::{Declared, SecretSlot};
 use serde_json::json;
 
 use super::*;
-use crate::config::MaxUnscored;
+use crate::config::{MaxUnscored, Named};
 
 const GOOD: &str = r#"
 max_samples = 100
@@ -213,6 +213,12 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "",
             &[],
             "demo.toml:16: backend.small.asset.model.sha256: expected a SHA-256 as 64 hex digits, found \"8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"",
+        ),
+        (
+            "sha256 = \"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"",
+            "",
+            &[],
+            "demo.toml:14: backend.small.asset.model.sha256: is required and missing; only a local `path` is taken as it is",
         ),
         (
             "m.gguf\"\nsha",
@@ -581,25 +587,25 @@ fn mistakes_about_profiles_are_told() {
             "max_samples = 5",
             "max_sample = 5",
             "",
-            "demo.toml:18: max_sample: unknown key\n  hint: did you mean `max_samples`?",
+            "demo.toml:19: max_sample: unknown key\n  hint: did you mean `max_samples`?",
         ),
         (
             "backend.b.base_url",
             "\"backend.b.base_url\"",
             "",
-            "demo.toml:20: profiles.mock.\"backend.b.base_url\": is one key and no path\n  hint: write it without quotes: backend.b.base_url = …",
+            "demo.toml:21: profiles.mock.\"backend.b.base_url\": is one key and no path\n  hint: write it without quotes: backend.b.base_url = …",
         ),
         (
             "max_samples = 5",
             "max_samples = \"${N:-few}\"",
             "",
-            "demo.toml:18: max_samples: expected an integer, and the environment variable N (or its default here) gives \"few\"",
+            "demo.toml:19: max_samples: expected an integer, and the environment variable N (or its default here) gives \"few\"",
         ),
         (
             "\"mock:openai\"",
             "\"mock:\"",
             "",
-            "demo.toml:19: backend.gpt-4.1.base_url: expected the name of a wire after `mock:`, as in \"mock:tgi\"",
+            "demo.toml:20: backend.gpt-4.1.base_url: expected the name of a wire after `mock:`, as in \"mock:tgi\"",
         ),
     ];
     for (from, to, profile, expected) in table {
@@ -643,4 +649,51 @@ fn numbers_and_booleans_may_come_from_the_environment() {
         error.to_string().rsplit_once('/').unwrap().1,
         "demo.toml:11: backend.gpt-4.1.config.temperature: expected true or false, and the environment variable T (or its default here) gives \"0\""
     );
+}
+
+/// Each row: what is set in a run without a file, and where it is found in what the run means.
+#[test]
+fn a_run_without_a_file_takes_a_backends_keys_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("$piqa.toml");
+    std::fs::write(&file, TASK).unwrap();
+    let named =
+        Named { tasks: vec![("piqa".into(), file)], backends: vec!["tgi".into(), "sglang".into()] };
+    let load = |sets: &[&str]| {
+        let sets = sets.iter().map(|&set| set.into()).collect();
+        let changes = Overrides { sets, model: Some("m".into()), ..Overrides::default() };
+        load_named(&named, &changes, &|_| None).map_err(|error| error.to_string())
+    };
+    let table = [
+        ("base_url=mock:x", "/backends/1/base_url", json!("mock:x")),
+        ("config.deep.er=1", "/backends/0/config/deep/er", json!(1)),
+        ("backend.tgi.concurrency=3", "/backends/0/concurrency", json!(3)),
+        ("concurrency=3", "/backends/1/concurrency", json!(3)),
+        ("run.concurrency=4", "/backends/1/concurrency", json!(4)),
+        ("max_samples=5", "/tasks/0/max_samples", json!(5)),
+        ("task.repeats=2", "/tasks/0/task/repeats", json!(2)),
+        ("name=n", "/name", json!("n")),
+        ("max_samples=6", "/name", json!("$piqa-tgi-sglang")),
+        ("max_samples=6", "/backends/1/model", json!("m")),
+    ];
+    for (set, pointer, expected) in table {
+        let config = serde_json::to_value(load(&[set]).unwrap().config).unwrap();
+        assert_eq!(config.pointer(pointer), Some(&expected), "{set}");
+    }
+    let table = [
+        ("base_ulr=mock:x", "--set base_ulr: base_ulr: unknown key"),
+        ("base_url=x", "--set base_url: backend.tgi.base_url: expected a URL"),
+    ];
+    for (set, expected) in table {
+        let error = load(&[set]).map(|_| ()).unwrap_err();
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_local_asset_needs_nothing_but_its_path() {
+    let set = "backend.small.asset={prices = {sources = [{path = \"/data/prices.json\"}]}}";
+    let config = load_text(GOOD, &[set]).1.unwrap().config;
+    let asset = &config.backends[1].assets["prices"];
+    assert_eq!((asset.name.as_str(), asset.sha256), ("prices.json", None));
 }

@@ -2,10 +2,12 @@
 //! reads a data set.
 
 mod backend;
+mod catalog;
 mod check;
 mod env;
 mod error;
 mod load;
+mod named;
 mod node;
 mod overrides;
 mod profile;
@@ -19,9 +21,11 @@ mod task;
 mod typed;
 
 pub use backend::CheckedBackend;
+pub use catalog::{Catalog, CatalogError, DataState, Definition};
 pub use env::Variables;
 pub use error::{ConfigError, Place, Problem};
-pub use load::{Overrides, RunFile, load};
+pub use load::{Overrides, RunFile, load, load_named};
+pub use named::Named;
 pub use raw::{Isolation, Store};
 pub use reopen::reopen;
 pub use resolved::{

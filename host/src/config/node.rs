@@ -78,11 +78,12 @@ impl Node {
     }
 
     pub(crate) fn get_str(&self, key: &str) -> Option<&str> {
-        if let Content::Scalar(Value::String(text)) = &self.get(key)?.content {
-            Some(text)
-        } else {
-            None
-        }
+        self.get(key)?.as_str()
+    }
+
+    /// A text; none for another value.
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        if let Content::Scalar(Value::String(text)) = &self.content { Some(text) } else { None }
     }
 
     /// The elements of an array; nothing for another value.

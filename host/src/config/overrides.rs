@@ -55,6 +55,12 @@ impl Set {
         Self { path, value }
     }
 
+    /// The same below another key.
+    pub(crate) fn below(mut self, key: &str) -> Self {
+        self.path.insert(0, key.to_owned());
+        self
+    }
+
     /// What is set.
     pub(crate) fn path(&self) -> &[String] {
         &self.path

@@ -147,10 +147,10 @@ pub(crate) struct RawSlot {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawAsset {
-    /// Name of the file in the cache.
-    pub name: String,
-    /// SHA-256 of its contents, in hex.
-    pub sha256: String,
+    /// Name of the file in the cache; that of the first source by default.
+    pub name: Option<String>,
+    /// SHA-256 of its contents, in hex. Needed unless every source is a `path`; the run's manifest holds it either way.
+    pub sha256: Option<String>,
     /// Where it may be had, in the order to try.
     pub sources: Vec<RawSource>,
 }

@@ -200,16 +200,22 @@ impl Resolver<'_> {
     }
 
     fn asset(&mut self, at: &[&str], raw: RawAsset) -> Option<Asset> {
-        let plain = !raw.name.is_empty()
-            && Path::new(&raw.name).file_name().is_some_and(|name| name == raw.name.as_str());
-        if !plain {
-            return self
-                .wrong(&[at, &["name"]].concat(), "expected the name of a file, without a folder");
-        }
-        let sha256: Sha256 = match raw.sha256.parse() {
+        let sha256 = match raw.sha256.as_deref().map(str::parse::<Sha256>).transpose() {
             Ok(sha256) => sha256,
             Err(error) => return self.wrong(&[at, &["sha256"]].concat(), &error.to_string()),
         };
+        let first = raw.sources.first().map(|source| match source {
+            RawSource { path: Some(path), .. } => path.as_path(),
+            RawSource { member, .. } => Path::new(member.as_deref().unwrap_or_default()),
+        });
+        let own =
+            || first.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        let name = raw.name.or_else(own).unwrap_or_default();
+        if name.is_empty() || Path::new(&name).file_name().is_none_or(|file| file != name.as_str())
+        {
+            return self
+                .wrong(&[at, &["name"]].concat(), "expected the name of a file, without a folder");
+        }
         let mut sources = Vec::new();
         for (number, source) in (0_usize..).zip(raw.sources) {
             sources.push(match source {
@@ -230,7 +236,14 @@ impl Resolver<'_> {
                 }
             });
         }
-        Some(Asset { name: raw.name, sha256, sources })
+        let is_wheel = |source: &Source| matches!(source, Source::Wheel { .. });
+        if sha256.is_none() && sources.iter().any(is_wheel) {
+            return self.wrong(
+                &[at, &["sha256"]].concat(),
+                "is required and missing; only a local `path` is taken as it is",
+            );
+        }
+        Some(Asset { name, sha256, sources })
     }
 
     fn task(

@@ -48,6 +48,25 @@ pub(crate) fn checked_schema() -> Value {
     schema
 }
 
+/// The top-level keys of a run file.
+pub(crate) fn keys_of_run(schema: &Value) -> Vec<String> {
+    keys(schema.get("properties"))
+}
+
+/// The keys of a `[[backend]]`.
+pub(crate) fn keys_of_backends(schema: &Value) -> Vec<String> {
+    let item = schema.pointer("/properties/backend/items");
+    let reference = item.and_then(|item| item.get("$ref")).and_then(Value::as_str);
+    let target = reference
+        .and_then(|reference| reference.strip_prefix('#'))
+        .and_then(|pointer| schema.pointer(pointer));
+    keys(target.or(item).and_then(|item| item.get("properties")))
+}
+
+fn keys(properties: Option<&Value>) -> Vec<String> {
+    properties.and_then(Value::as_object).into_iter().flat_map(Map::keys).cloned().collect()
+}
+
 /// Refuses unknown keys in every object that lists its keys and does not say otherwise. Left open:
 /// what is composed (`allOf`, or a `$ref` beside other keys), because a part of it does not list the keys of the whole.
 pub(crate) fn close(schema: &mut Value) {
@@ -137,6 +156,15 @@ mod tests {
         assert_eq!(schema["additionalProperties"], false);
         assert!(schema["properties"]["task"]["items"]["properties"]["file"].is_object());
         assert!(jsonschema::validator_for(&schema).is_ok());
+    }
+
+    #[test]
+    fn no_key_is_both_a_runs_and_a_backends() {
+        let schema = checked_schema();
+        let (of_run, of_backends) = (keys_of_run(&schema), keys_of_backends(&schema));
+        assert!(of_run.contains(&"max_samples".to_owned()), "{of_run:?}");
+        assert!(of_backends.contains(&"base_url".to_owned()), "{of_backends:?}");
+        assert!(!of_run.iter().any(|key| of_backends.contains(key)));
     }
 
     #[test]

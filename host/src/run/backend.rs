@@ -1,12 +1,15 @@
 //! A configured backend as the run uses it: its open plugin and its bounds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use plugin_api::{manifest::Manifest, message::Description};
 
 use super::retry::RetryPolicy;
-use crate::config::BaseUrl;
-use crate::plugin::instance::{Instance, threads};
+use crate::{
+    config::BaseUrl,
+    plugin::instance::{Instance, threads},
+};
 
 /// A backend that is open.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct OpenBackend {
     pub model: Option<String>,
     /// Where its server is, as the run file says.
     pub base_url: Option<BaseUrl>,
+    /// SHA-256 of each asset that it was given, by name.
+    pub assets: BTreeMap<String, String>,
     /// What it says of itself.
     pub description: Description,
 }

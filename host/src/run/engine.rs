@@ -190,6 +190,7 @@ fn manifest(
                 id: backend.id.clone(),
                 plugin: backend.manifest.plugin.id.clone(),
                 mock: backend.is_mock(),
+                assets: backend.assets.clone(),
                 description: backend.description.clone(),
             })
             .collect(),

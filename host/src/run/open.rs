@@ -294,15 +294,16 @@ impl Bringing<'_> {
             .iter()
             .filter_map(|name| Some((name.clone(), (around.variable)(name)?)))
             .collect();
-        let mut assets = BTreeMap::new();
+        let (mut assets, mut digests) = (BTreeMap::new(), BTreeMap::new());
         for (name, wanted) in &config.assets {
             let (asset, cache, progress) =
                 (wanted.clone(), around.cache.clone(), Arc::clone(&around.progress));
             let fetch = move || asset::fetch(&asset, cache.as_deref(), &mut |now| progress(now));
-            let path = elsewhere(fetch)
+            let fetched = elsewhere(fetch)
                 .await?
                 .map_err(|source| BackendError::Asset { backend: config.id.clone(), source })?;
-            assets.insert(name.clone(), absolute(&path).display().to_string());
+            assets.insert(name.clone(), absolute(&fetched.path).display().to_string());
+            digests.insert(name.clone(), fetched.sha256.to_string());
         }
         let access = Access {
             grants: checked.grants,
@@ -335,6 +336,7 @@ impl Bringing<'_> {
             },
             model: config.model.clone(),
             base_url: config.base_url.clone(),
+            assets: digests,
             description: Description::default(),
             manifest,
             instance,

@@ -207,7 +207,9 @@ mod tests {
     /// Each row: what a loading server asks for and when it is asked, and how long the host waits then.
     #[test]
     fn a_loading_server_is_waited_for_until_its_budget_is_spent() {
-        let table: &[(&str, &[(Option<u64>, u64, Option<u64>)])] = &[
+        /// What the server asks for in seconds, when it fails in seconds, and the wait in milliseconds.
+        type Step = (Option<u64>, u64, Option<u64>);
+        let table: &[(&str, &[Step])] = &[
             (
                 "doubling to a cap",
                 &[

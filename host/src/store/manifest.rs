@@ -1,6 +1,6 @@
 //! `manifest.json`, format 1: the exact bytes that produced a run. Written before the first request.
 
-use std::{fs::File, io, path::Path};
+use std::{collections::BTreeMap, fs::File, io, path::Path};
 
 use plugin_api::message::Description;
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,9 @@ pub struct BackendIdentity {
     /// Whether the host's mock answered for it: no model was asked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mock: bool,
+    /// SHA-256 of each file that it was given, by the name that the plugin knows it by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub assets: BTreeMap<String, String>,
     /// What the plugin could tell of model and engine.
     pub description: Description,
 }

@@ -17,6 +17,9 @@ pub type Record = serde_json::Map<String, serde_json::Value>;
 pub struct RawTask {
     /// Name of the task in results, for example `piqa`. Unique in a run.
     pub id: String,
+    /// One line that says what it measures, for `host task list`. No part of a configuration's digest.
+    #[serde(default, skip_serializing)]
+    pub description: Option<String>,
     /// How a sample is put to the model and scored.
     pub kind: Kind,
     /// Where the samples come from.

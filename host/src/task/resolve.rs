@@ -106,7 +106,10 @@ impl Task {
     /// [`TaskError`] when a file has vanished since the task was checked.
     pub fn fallback(&self) -> Option<Result<Self, TaskError>> {
         let named = !self.is_fallback && self.typed.raw.fallback == Some(Fallback::Generate);
-        named.then(|| Self::from_typed(&self.typed, true))
+        named.then(|| {
+            // The limit may be the run's, which the typed task does not know.
+            Self::from_typed(&self.typed, true).map(|task| Self { limit: self.limit, ..task })
+        })
     }
 
     /// The files that samples and examples are read from.
@@ -341,6 +344,13 @@ mod tests {
         assert_eq!(task.generation.unwrap().stop, ["\n\n"]);
         let chat = resolve("generate", &[("{{ q }}\"", "{{ q }}\", format = 'chat'")], "").unwrap();
         assert!(chat.generation.unwrap().stop.is_empty());
+    }
+
+    #[test]
+    fn the_fallback_keeps_the_runs_limit() {
+        let mut task = resolve("multiple_choice", &[], "fallback = 'generate'").unwrap();
+        task.limit = Some(3);
+        assert_eq!(task.fallback().unwrap().unwrap().limit, Some(3));
     }
 
     #[test]

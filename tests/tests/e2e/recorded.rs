@@ -144,3 +144,45 @@ fn a_plugin_that_came_with_the_host_needs_no_warning() {
     assert!(!outcome.stderr.contains("in-process"), "{}", outcome.stderr);
     assert_eq!(outcome.left().manifest["plugins"][0]["installed"], true);
 }
+
+#[test]
+fn what_answers_cost_is_summed_and_shown_as_an_estimate() {
+    let priced = format!("{}id = \"priced\"\nconfig.cost_usd_nanos = 12345678\n", hostile("echo"));
+    let free = format!("{}id = \"free\"\n", hostile("echo"));
+    let outcome = run(&format!("{priced}{free}"), ECHO, &echoes(4)).exits(0);
+    let left = outcome.left();
+    let result = left.of_backend("priced");
+    let expected =
+        json!({ "usd": 0.049382712, "estimate": true, "priced_samples": 4, "prices": "hostile 1" });
+    assert_eq!(result["cost"], expected);
+    assert_eq!(result["tokens"], json!({ "prompt": 8, "completion": 8, "cached": 4 }));
+    let line = left.journal.iter().find(|line| line["backend"] == "priced").unwrap();
+    let usage = json!({ "prompt": 2, "completion": 2, "cached": 1, "cost_usd_nanos": 12345678 });
+    assert_eq!(line["usage"], usage);
+    assert!(left.of_backend("free")["cost"].is_null());
+    for text in ["cost (est.)", "$0.0494", "p50", " ms"] {
+        assert!(outcome.stdout.contains(text), "no `{text}` in\n{}", outcome.stdout);
+    }
+    // Nothing is made up where no price is known.
+    let outcome = run(&hostile("echo"), ECHO, &echoes(1)).exits(0);
+    assert!(!outcome.stdout.contains("cost"), "{}", outcome.stdout);
+}
+
+#[test]
+fn a_local_asset_is_named_by_its_digest() {
+    let sandbox = Sandbox::with_hostile();
+    sandbox.write("data.jsonl", echoes(1));
+    let prices = sandbox.write("prices.json", "{}");
+    let backend = format!(
+        "{}[backend.asset.prices]\nsources = [{{ path = \"prices.json\" }}]\n",
+        hostile("echo")
+    );
+    let left = sandbox.run(&format!("{backend}{ECHO}")).exits(0).left();
+    let digest: String = Sha256::digest(fs::read(&prices).unwrap())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(left.manifest["backends"][0]["assets"], json!({ "prices": digest }));
+    fs::remove_file(prices).unwrap();
+    let _ = sandbox.run(&format!("{backend}{ECHO}")).exits(2).says(&["cannot get `prices.json`"]);
+}

@@ -1,7 +1,8 @@
 //! A plugin that misbehaves as its configuration says, so that the host can be tested.
 //!
 //! `mode` picks what it does; `after` (0) is how many requests it answers as `ok` first. All but the
-//! first group misbehave in `generate`; log-likelihood and health always answer as `ok` does.
+//! first group misbehave in `generate`; log-likelihood and health always answer as `ok` does. Whatever the mode,
+//! the first `loads` calls of `describe` and `generate` fail as `loading`, and each answer costs `cost_usd_nanos`.
 //!
 //! | mode | what it does | what a host makes of it |
 //! |---|---|---|
@@ -63,6 +64,10 @@ struct Config {
     mode: String,
     /// Requests that are answered as `ok` before it misbehaves.
     after: u32,
+    /// Calls that fail as `loading` before anything else happens.
+    loads: u32,
+    /// What an answer costs, in billionths of a US dollar; 0 is not known.
+    cost_usd_nanos: u64,
     /// The answer of `ok`.
     text: String,
     /// Why every answer ends.
@@ -82,6 +87,8 @@ impl Default for Config {
         Self {
             mode: "ok".to_owned(),
             after: 0,
+            loads: 0,
+            cost_usd_nanos: 0,
             text: "the answer is 42".to_owned(),
             finish_reason: "stop".to_owned(),
             kind: "overloaded".to_owned(),
@@ -96,6 +103,7 @@ struct Hostile {
     config: Config,
     host: Host,
     requests: AtomicU32,
+    loaded: AtomicU32,
 }
 
 struct PanicsInDrop;
@@ -115,10 +123,11 @@ impl Backend for Hostile {
             "slow_open" => thread::sleep(Duration::from_millis(config.ms)),
             _ => {}
         }
-        Ok(Self { config, host, requests: AtomicU32::new(0) })
+        Ok(Self { config, host, requests: AtomicU32::new(0), loaded: AtomicU32::new(0) })
     }
 
     async fn generate(&self, request: &Generate<'_>, io: &Io) -> Result<Completion> {
+        self.load()?;
         let prompt = prompt_text(&request.prompt);
         if self.requests.fetch_add(1, Ordering::Relaxed) >= self.config.after
             && let Some(text) = self.misbehave(&prompt, io).await?
@@ -161,7 +170,9 @@ impl Backend for Hostile {
     }
 
     async fn describe(&self, _: &Io) -> Result<Description> {
-        Ok(Description { model: Some("hostile".to_owned()), ..Description::default() })
+        self.load()?;
+        let prices = (self.config.cost_usd_nanos > 0).then(|| "hostile 1".to_owned());
+        Ok(Description { model: Some("hostile".to_owned()), prices, ..Description::default() })
     }
 }
 
@@ -247,10 +258,22 @@ impl Hostile {
         Ok(None)
     }
 
+    fn load(&self) -> Result<()> {
+        if self.loaded.fetch_add(1, Ordering::Relaxed) < self.config.loads {
+            let mut error = Error::new(ErrorKind::Loading, "the model is being loaded");
+            error.retry_after_ms = Some(1);
+            return Err(error);
+        }
+        Ok(())
+    }
+
     fn completion(&self, prompt: &str, text: &str, n: u32) -> Completion {
         let mut completion = Completion::new(text, self.config.finish_reason.as_str());
         let choice = completion.choices[0].clone();
         completion.choices = vec![choice; n.max(1) as usize];
+        let cost = self.config.cost_usd_nanos;
+        completion.usage.cost_usd_nanos = (cost > 0).then_some(cost);
+        completion.usage.cached_tokens = (cost > 0).then_some(1);
         completion.with_usage(Some(words(prompt)), Some(words(text) * u64::from(n.max(1))))
     }
 
