@@ -3,8 +3,11 @@
 //! A prompt with the word of [`super::cue::FILTERED_PROMPT`] is refused, with an empty answer; one with that of
 //! [`super::cue::FILTERED_ANSWER`] in the middle of it: `stop_reason` `refusal`.
 
+mod block;
 mod reply;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Value, json};
 

@@ -5,8 +5,11 @@
 //! the word of [`super::cue::FILTERED_PROMPT`] is blocked, one with that of [`super::cue::FILTERED_ANSWER`] has a
 //! candidate that is.
 
+mod config;
 mod reply;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Value, json};
 
@@ -253,7 +256,7 @@ fn model(name: &str) -> Value {
         "topP": 0.95,
         "topK": 64,
         "maxTemperature": 2,
-        "thinking": request::thinks(name),
+        "thinking": config::thinks(name),
     })
 }
 

@@ -13,6 +13,8 @@ mod refusal;
 mod reply;
 mod request;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod tokenize;
 mod values;
 

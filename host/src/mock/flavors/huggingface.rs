@@ -7,6 +7,8 @@
 mod classic;
 mod endpoints;
 mod manage;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Value, json};
 

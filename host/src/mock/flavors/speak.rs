@@ -2,7 +2,7 @@
 
 use crate::mock::{
     exchange::Trouble,
-    model::{self, Ask, End, Prompt, Said},
+    model::{self, Ask, End, Prompt, Said, cut_to_budget},
     server::Mock,
 };
 
@@ -50,7 +50,9 @@ pub(crate) async fn speak(
         ask.max_tokens = ask.max_tokens.map(|most| most - thinking);
         mock.say(&ask).await?
     } else {
-        Said::of_text(String::new(), "", End::Length, context, prompt_tokens)
+        let mut nothing = Said::of_text(String::new(), "", End::Length, context, prompt_tokens);
+        cut_to_budget(&mut nothing, 0);
+        nothing
     };
     Ok(Spoken { thoughts: Some(thoughts), said })
 }

@@ -79,11 +79,14 @@ struct Delta<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum DeltaText<'a> {
-    TextDelta { text: &'a str },
-    ThinkingDelta { thinking: &'a str },
-    SignatureDelta { signature: &'a str },
+    #[serde(rename = "text_delta")]
+    Text { text: &'a str },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: &'a str },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: &'a str },
 }
 
 const SIGNATURE: &str = "bW9jaw==";
@@ -167,10 +170,10 @@ impl<'a> Answered<'a> {
                 push_delta(
                     &mut frames,
                     index,
-                    DeltaText::ThinkingDelta { thinking: thoughts.piece(token) },
+                    DeltaText::Thinking { thinking: thoughts.piece(token) },
                 );
             }
-            push_delta(&mut frames, index, DeltaText::SignatureDelta { signature: SIGNATURE });
+            push_delta(&mut frames, index, DeltaText::Signature { signature: SIGNATURE });
             stop_block(&mut frames, index);
             index += 1;
         }
@@ -184,7 +187,7 @@ impl<'a> Answered<'a> {
             frames.push(b"event: ping\ndata: {\"type\": \"ping\"}\n\n".to_vec());
             let pieces = said.tokens.iter().map(|token| said.answer_piece(token));
             for text in pieces.filter(|text| !text.is_empty()) {
-                push_delta(&mut frames, index, DeltaText::TextDelta { text });
+                push_delta(&mut frames, index, DeltaText::Text { text });
             }
             stop_block(&mut frames, index);
         }

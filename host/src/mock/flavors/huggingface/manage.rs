@@ -28,6 +28,8 @@ struct Spec<'a> {
     model: Option<Model<'a>>,
     #[serde(borrow, default)]
     provider: Option<Provider<'a>>,
+    #[serde(rename = "accountId", default)]
+    _account_id: Option<IgnoredAny>,
     #[serde(rename = "tags", default)]
     _tags: Option<Vec<IgnoredAny>>,
     #[serde(rename = "cacheHttpResponses", default)]
