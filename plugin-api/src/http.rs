@@ -43,6 +43,11 @@ impl<'a> HttpRequest<'a> {
         Self::new("POST", url)
     }
 
+    /// A DELETE.
+    pub fn delete(url: impl Into<Cow<'a, str>>) -> Self {
+        Self::new("DELETE", url)
+    }
+
     /// Adds a header; the name in lower case.
     #[must_use]
     pub fn header(mut self, name: &'a str, value: impl Into<Cow<'a, str>>) -> Self {

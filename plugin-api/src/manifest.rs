@@ -81,7 +81,9 @@ pub struct SecretSlot {
     /// Environment variables to look in, in this order.
     #[serde(default)]
     pub env: Vec<String>,
-    /// Files to look in after those, `~` being the user's home; the first line is the secret.
+    /// Files to look in after those, in this order; the first line is the secret. A path may begin with `~/`, the
+    /// user's home, or with one environment variable (`$NAME` or `$NAME/…`); where that is unset or empty, the
+    /// entry is skipped.
     #[serde(default)]
     pub files: Vec<String>,
     /// Whether the backend works without it.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-pub use mock::MockArgs;
+pub(super) use mock::MockArgs;
 
 /// Evaluates language models through vendor backends that are plugins.
 ///
@@ -40,6 +40,14 @@ pub enum Command {
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Serve every vendor's wire from a model that is made up, with faults on cue.
+    ///
+    /// Each wire is served below its own name: `http://127.0.0.1:PORT/tgi/generate`,
+    /// `http://127.0.0.1:PORT/sglang/v1/chat/completions`. The address is printed on stdout when the server is up;
+    /// it serves until Ctrl-C. In a run file, `base_url = "mock:tgi"` starts such a server for that run alone.
+    ///
+    /// Answers and log-probabilities follow from the prompt alone, and are the same on every wire: a letter where the
+    /// prompt offers lettered options, the result where it asks for a sum, words else. What the vendor would refuse
+    /// is refused in the vendor's own words, and so is a field that does not belong where it stands.
     Mock(MockArgs),
 }
 

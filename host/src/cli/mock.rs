@@ -83,6 +83,7 @@ fn settings(args: &MockArgs, variable: &dyn Fn(&str) -> Option<String>) -> Setti
         stream_chunk_bytes: args.stream_chunk_bytes.map(|bytes| bytes as usize),
         prefill_logprobs: !args.no_prefill_logprobs,
         sglang_incremental: args.sglang_incremental,
+        endpoint_start: args.endpoint_start,
         upstream: args.upstream.clone().map(|url| Upstream {
             url,
             model: args.upstream_model.clone(),
@@ -111,7 +112,7 @@ mod tests {
     fn what_is_typed_becomes_settings() {
         let all = "--port 8080 --listen 0.0.0.0 --flavor tgi --api-key typed --latency-ms 5 --fail-rate 0.1 \
                    --retry-after 2 --drop-rate 0.2 --truncate-stream-rate 1 --loading-for 2m --fault-seed 7 \
-                   --reply html --stream-chunk-bytes 3 --no-prefill-logprobs --sglang-incremental \
+                   --reply html --stream-chunk-bytes 3 --no-prefill-logprobs --sglang-incremental --endpoint-start 5s \
                    --upstream http://x/v1 --upstream-model m";
         let settings = typed(all).unwrap();
         assert_eq!(settings.listen.to_string(), "0.0.0.0:8080");
@@ -125,6 +126,7 @@ mod tests {
         assert_eq!((faults.retry_after_s, faults.seed), (Some(2), 7));
         assert_eq!(settings.stream_chunk_bytes, Some(3));
         assert!(!settings.prefill_logprobs && settings.sglang_incremental);
+        assert_eq!(settings.endpoint_start, Duration::from_secs(5));
         assert_eq!(settings.upstream.and_then(|upstream| upstream.model).as_deref(), Some("m"));
     }
 

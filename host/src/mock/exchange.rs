@@ -174,6 +174,17 @@ pub(crate) enum Trouble {
     },
 }
 
+/// What becomes of a request while the model is loading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhileLoading {
+    /// It is refused: [`Trouble::Loading`].
+    Refuse,
+    /// It is answered when the model is there.
+    Wait,
+    /// It is answered as ever: it needs no model.
+    Answer,
+}
+
 /// The answer, when the model has spoken.
 pub(crate) type Answering<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
@@ -187,6 +198,11 @@ pub(crate) trait Wire: Send + Sync {
     /// Whether the route wants a key, if there is one.
     fn guarded(&self, _asked: &Asked<'_>) -> bool {
         true
+    }
+
+    /// What becomes of a request while the model is loading.
+    fn while_loading(&self, _asked: &Asked<'_>) -> WhileLoading {
+        WhileLoading::Refuse
     }
 
     /// Whether the route asks the model for text, so that `--reply` garbles it and a body may break off.

@@ -4,7 +4,10 @@ use std::{fmt, str::FromStr};
 
 use super::{
     exchange::Wire,
-    flavors::{ollama::Ollama, sglang::Sglang, tgi::Tgi},
+    flavors::{
+        anthropic::Anthropic, azure::Azure, gemini::Gemini, huggingface::HuggingFace,
+        moonshot::Moonshot, ollama::Ollama, openai::OpenAi, sglang::Sglang, tgi::Tgi, xai::Xai,
+    },
 };
 
 /// A vendor's wire. Its name is the first part of the path at which the mock serves it.
@@ -16,11 +19,36 @@ pub enum Flavor {
     Sglang,
     /// Ollama's native API.
     Ollama,
+    /// OpenAI, and vLLM under model names of its own.
+    OpenAi,
+    /// Azure OpenAI.
+    Azure,
+    /// xAI.
+    Xai,
+    /// Moonshot.
+    Moonshot,
+    /// Anthropic's Messages.
+    Anthropic,
+    /// Google's Gemini.
+    Gemini,
+    /// Hugging Face's router, classic models and Inference Endpoints.
+    HuggingFace,
 }
 
 impl Flavor {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Tgi, Self::Sglang, Self::Ollama];
+    pub const ALL: [Self; 10] = [
+        Self::Tgi,
+        Self::Sglang,
+        Self::OpenAi,
+        Self::Azure,
+        Self::Anthropic,
+        Self::Gemini,
+        Self::Xai,
+        Self::Moonshot,
+        Self::HuggingFace,
+        Self::Ollama,
+    ];
 
     /// As it is typed, and as it stands in a path.
     pub const fn name(self) -> &'static str {
@@ -28,6 +56,13 @@ impl Flavor {
             Self::Tgi => "tgi",
             Self::Sglang => "sglang",
             Self::Ollama => "ollama",
+            Self::OpenAi => "openai",
+            Self::Azure => "azure",
+            Self::Xai => "xai",
+            Self::Moonshot => "moonshot",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+            Self::HuggingFace => "huggingface",
         }
     }
 
@@ -36,6 +71,13 @@ impl Flavor {
             Self::Tgi => &Tgi,
             Self::Sglang => &Sglang,
             Self::Ollama => &Ollama,
+            Self::OpenAi => &OpenAi,
+            Self::Azure => &Azure,
+            Self::Xai => &Xai,
+            Self::Moonshot => &Moonshot,
+            Self::Anthropic => &Anthropic,
+            Self::Gemini => &Gemini,
+            Self::HuggingFace => &HuggingFace,
         }
     }
 }

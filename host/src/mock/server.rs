@@ -26,9 +26,10 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 
 use super::{
     body::Frames,
-    exchange::{Answer, Asked, Trouble},
+    exchange::{Answer, Asked, Trouble, WhileLoading},
     fault::Fault,
     flavor,
+    flavors::huggingface::Endpoints,
     model::{self, Ask, Said},
     settings::Settings,
     upstream::{Upstream, UpstreamError},
@@ -40,6 +41,8 @@ pub(crate) struct Mock {
     /// As it was started.
     pub(crate) settings: Settings,
     started: Instant,
+    /// Hugging Face's endpoints, the only thing that a request changes.
+    pub(crate) endpoints: Endpoints,
     /// Requests with a body so far.
     asked: AtomicU64,
     upstream: Option<Upstream>,
@@ -93,6 +96,7 @@ impl Server {
         let mock = Arc::new(Mock {
             settings,
             started: Instant::now(),
+            endpoints: Endpoints::default(),
             asked: AtomicU64::new(0),
             upstream,
         });
@@ -181,7 +185,13 @@ async fn serve(mock: Arc<Mock>, request: Request<Incoming>) -> Result<Response<F
     }
     let left = faults.loading_for.saturating_sub(mock.started.elapsed());
     if !left.is_zero() {
-        return Ok(respond(&mock, wire.trouble(&asked, &Trouble::Loading { left }), None));
+        match wire.while_loading(&asked) {
+            WhileLoading::Answer => {}
+            WhileLoading::Wait => tokio::time::sleep(left).await,
+            WhileLoading::Refuse => {
+                return Ok(respond(&mock, wire.trouble(&asked, &Trouble::Loading { left }), None));
+            }
+        }
     }
     match number.and_then(|number| faults.before(number)) {
         None => {}

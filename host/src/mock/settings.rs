@@ -27,6 +27,8 @@ pub struct Settings {
     pub prefill_logprobs: bool,
     /// Whether SGLang's streams hold what is new instead of all so far (`--incremental-streaming-output`).
     pub sglang_incremental: bool,
+    /// How long a Hugging Face endpoint takes to start.
+    pub endpoint_start: Duration,
     /// A real server that answers in the model's place.
     pub upstream: Option<Upstream>,
 }
@@ -42,6 +44,7 @@ impl Default for Settings {
             stream_chunk_bytes: None,
             prefill_logprobs: true,
             sglang_incremental: false,
+            endpoint_start: Duration::from_millis(200),
             upstream: None,
         }
     }

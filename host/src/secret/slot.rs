@@ -13,7 +13,7 @@ use super::Secret;
 pub struct Lookup<'a> {
     /// The value of an environment variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
-    /// What `~` stands for.
+    /// What `~` at the beginning of a file's path stands for.
     pub home: Option<&'a Path>,
 }
 
@@ -122,7 +122,7 @@ fn find(slot: &SecretSlot, lookup: &Lookup<'_>) -> Result<Option<Secret>, Secret
         }
     }
     for file in &slot.files {
-        let Some(path) = expand(file, lookup.home) else { continue };
+        let Some(path) = expand(file, lookup) else { continue };
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => Secret::new(text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -152,11 +152,21 @@ fn usable(
     Ok(Some(Secret::new(value.to_owned())))
 }
 
-fn expand(file: &str, home: Option<&Path>) -> Option<PathBuf> {
-    match file.strip_prefix("~/") {
-        Some(rest) => home.map(|home| home.join(rest)),
-        None => Some(PathBuf::from(file)),
+/// The file that a manifest means: `~/…` lies in the user's home, `$NAME` or `$NAME/…` where that variable says.
+/// None without a home, or if the variable is unset or empty: then there is no such file.
+fn expand(file: &str, lookup: &Lookup<'_>) -> Option<PathBuf> {
+    if let Some(rest) = file.strip_prefix("~/") {
+        return lookup.home.map(|home| home.join(rest));
     }
+    let Some(named) = file.strip_prefix('$') else { return Some(PathBuf::from(file)) };
+    let (name, rest) = named.split_once('/').unwrap_or((named, ""));
+    let value = (lookup.variable)(name).filter(|value| !value.is_empty())?;
+    let start = match value.strip_prefix("~/") {
+        Some(inside) => lookup.home?.join(inside),
+        None => PathBuf::from(value),
+    };
+    // An empty rest would add a slash, which no file's name ends in.
+    Some(if rest.is_empty() { start } else { start.join(rest) })
 }
 
 fn hint(env: &[String], files: &[String]) -> String {
@@ -227,5 +237,40 @@ mod tests {
             };
             assert_eq!(got, expected);
         }
+    }
+
+    #[test]
+    fn a_file_may_lie_where_a_variable_says() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("hub")).unwrap();
+        std::fs::write(home.path().join("hub/token"), "from-the-hub").unwrap();
+        std::fs::write(home.path().join("token"), "from-home").unwrap();
+        let hub = home.path().join("hub").display().to_string();
+        let token = format!("{hub}/token");
+        let variable = |name: &str| match name {
+            "HUB" => Some(hub.clone()),
+            "TOKEN_PATH" => Some(token.clone()),
+            "TILDE" => Some("~/hub".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        };
+        let lookup = Lookup { variable: &variable, home: Some(home.path()) };
+        for (files, expected) in [
+            (&["$HUB/token"][..], "from-the-hub"),
+            (&["$TOKEN_PATH"], "from-the-hub"),
+            (&["$TILDE/token"], "from-the-hub"),
+            // Unset and empty ones are skipped: the root's `/token` is not meant.
+            (&["$NONE/token", "$EMPTY/token", "$EMPTY", "$", "~/token"], "from-home"),
+            // Only the beginning of a path is a variable.
+            (&["~/$HUB/token", "~/token"], "from-home"),
+        ] {
+            let secrets = Secrets::resolve(&[slot(&[], files, false)], &lookup).unwrap();
+            assert_eq!(secrets.get("key").unwrap().expose(), expected, "{files:?}");
+        }
+        let missing = Secrets::resolve(&[slot(&[], &["$NONE/token"], false)], &lookup);
+        assert_eq!(
+            missing.unwrap_err().to_string(),
+            "the secret `key` was not found; write it into $NONE/token"
+        );
     }
 }

@@ -42,7 +42,11 @@ impl Base {
             .and_then(|(_, rest)| rest.split_once('/'))
             .map_or("", |(_, path)| path.trim_matches('/'));
         let path = path_of(provider, path, own);
-        Ok(Self { url: format!("{origin}{path}"), own, api_version: api_version.map(str::to_owned) })
+        Ok(Self {
+            url: format!("{origin}{path}"),
+            own,
+            api_version: api_version.map(str::to_owned),
+        })
     }
 }
 
@@ -113,7 +117,12 @@ mod tests {
             ("openai", "http://127.0.0.1:1/", "http://127.0.0.1:1/v1", false),
             ("openai", "http://127.0.0.1:1/openai", "http://127.0.0.1:1/openai", false),
             ("openai", "http://127.0.0.1:1/v1/", "http://127.0.0.1:1/v1", false),
-            ("openai", "https://proxy.example/v1/chat/completions", "https://proxy.example/v1", false),
+            (
+                "openai",
+                "https://proxy.example/v1/chat/completions",
+                "https://proxy.example/v1",
+                false,
+            ),
             ("openai", "https://proxy.example/v1/completions/", "https://proxy.example/v1", false),
             ("openai", "https://API.openai.com", "https://api.openai.com/v1", true),
             ("openai", "https://api.openai.com:443/v1", "https://api.openai.com/v1", true),
@@ -121,21 +130,46 @@ mod tests {
             ("groq", "https://api.groq.com", "https://api.groq.com/openai/v1", true),
             ("groq", "http://127.0.0.1:1", "http://127.0.0.1:1/v1", false),
             ("perplexity", "https://api.perplexity.ai/", "https://api.perplexity.ai", true),
-            ("zai", "https://open.bigmodel.cn/api/paas/v4", "https://open.bigmodel.cn/api/paas/v4", false),
+            (
+                "zai",
+                "https://open.bigmodel.cn/api/paas/v4",
+                "https://open.bigmodel.cn/api/paas/v4",
+                false,
+            ),
             ("moonshot", "https://api.moonshot.cn/v1", "https://api.moonshot.cn/v1", true),
             ("moonshot", "https://api.moonshot.cn", "https://api.moonshot.cn/v1", true),
-            ("docker_model_runner", "http://localhost:12434", "http://localhost:12434/engines/llama.cpp", false),
+            (
+                "docker_model_runner",
+                "http://localhost:12434",
+                "http://localhost:12434/engines/llama.cpp",
+                false,
+            ),
             ("gradient_ai", "https://agent.example", "https://agent.example/api/v1", false),
             ("anthropic", "http://127.0.0.1:1", "http://127.0.0.1:1", false),
             ("anthropic", "http://127.0.0.1:1/anthropic", "http://127.0.0.1:1/anthropic", false),
-            ("anthropic", "https://api.anthropic.com/v1/messages", "https://api.anthropic.com", true),
+            (
+                "anthropic",
+                "https://api.anthropic.com/v1/messages",
+                "https://api.anthropic.com",
+                true,
+            ),
             ("anthropic", "https://proxy.example/claude/v1", "https://proxy.example/claude", false),
             ("gemini", "http://127.0.0.1:1", "http://127.0.0.1:1/v1beta", false),
             ("gemini", "http://127.0.0.1:1/gemini", "http://127.0.0.1:1/gemini", false),
-            ("gemini", "https://generativelanguage.googleapis.com", "https://generativelanguage.googleapis.com/v1beta", true),
+            (
+                "gemini",
+                "https://generativelanguage.googleapis.com",
+                "https://generativelanguage.googleapis.com/v1beta",
+                true,
+            ),
             ("azure", "https://r.openai.azure.com/", "https://r.openai.azure.com", true),
             ("azure", "http://127.0.0.1:1/azure", "http://127.0.0.1:1/azure", false),
-            ("azure", "https://r.openai.azure.com/openai/deployments/d/chat/completions?api-version=2025-01-01", "https://r.openai.azure.com/openai/deployments/d", true),
+            (
+                "azure",
+                "https://r.openai.azure.com/openai/deployments/d/chat/completions?api-version=2025-01-01",
+                "https://r.openai.azure.com/openai/deployments/d",
+                true,
+            ),
         ] {
             let row = Provider::named(&table, provider).unwrap();
             let base = Base::given(&row, given).unwrap();
@@ -146,7 +180,14 @@ mod tests {
     #[test]
     fn what_is_no_address_is_refused_without_being_shown() {
         let row = Provider::named(&Table::builtin().unwrap(), "openai").unwrap();
-        for given in ["", "localhost:8080", "ftp://a", "https://", "https://u:secret@a", "https://a/?key=secret"] {
+        for given in [
+            "",
+            "localhost:8080",
+            "ftp://a",
+            "https://",
+            "https://u:secret@a",
+            "https://a/?key=secret",
+        ] {
             let error = Base::given(&row, given).unwrap_err();
             assert!(error.message.starts_with("base_url:"), "{given}");
             assert!(!error.message.contains("secret"));

@@ -6,7 +6,7 @@
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use plugin_api::{Changed, Error, ErrorKind, Generate, Result};
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A record of a change.
 pub(crate) fn change(parameter: &str, detail: impl Into<String>) -> Changed {
@@ -98,6 +98,55 @@ pub(crate) fn sampling_dropped(
     }
 }
 
+/// The shape of an answer, as OpenAI's `response_format` says it and LiteLLM's users write it for every vendor.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum AnswerFormat {
+    /// Any text: nothing to be said.
+    Text,
+    /// Some JSON.
+    Json,
+    /// JSON of this schema.
+    Schema(Map<String, Value>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ResponseFormat {
+    Text,
+    JsonObject,
+    JsonSchema { json_schema: NamedSchema },
+}
+
+#[derive(Debug, Deserialize)]
+struct NamedSchema {
+    schema: Map<String, Value>,
+}
+
+/// Reads `response_format`.
+///
+/// # Errors
+/// `invalid_request` if it has another shape.
+pub(crate) fn answer_format(name: &str, value: &Value) -> Result<AnswerFormat> {
+    Ok(match typed(name, value)? {
+        None | Some(ResponseFormat::Text) => AnswerFormat::Text,
+        Some(ResponseFormat::JsonObject) => AnswerFormat::Json,
+        Some(ResponseFormat::JsonSchema { json_schema }) => {
+            AnswerFormat::Schema(json_schema.schema)
+        }
+    })
+}
+
+/// Records a number that the wire has no place for; null says nothing.
+///
+/// # Errors
+/// `invalid_request` if it is no number.
+pub(crate) fn number_dropped(name: &str, value: &Value, changed: &mut Vec<Changed>) -> Result<()> {
+    if typed::<f64>(name, value)?.is_some() {
+        changed.push(change(name, "dropped: the API has none"));
+    }
+    Ok(())
+}
+
 /// The body as JSON.
 ///
 /// # Errors
@@ -126,6 +175,23 @@ mod tests {
     #[test]
     fn bytes_are_written_as_base64() {
         assert_eq!(json!(Base64(&[0, 255, 1, 2])), json!("AP8BAg=="));
+    }
+
+    #[test]
+    fn the_shape_of_an_answer_is_read_as_openai_writes_it() {
+        for (value, format) in [
+            (json!(null), Some(AnswerFormat::Text)),
+            (json!({ "type": "text" }), Some(AnswerFormat::Text)),
+            (json!({ "type": "json_object" }), Some(AnswerFormat::Json)),
+            (
+                json!({ "type": "json_schema", "json_schema": { "name": "n", "schema": {} } }),
+                Some(AnswerFormat::Schema(Map::new())),
+            ),
+            (json!({ "type": "xml" }), None),
+            (json!("json"), None),
+        ] {
+            assert_eq!(answer_format("response_format", &value).ok(), format, "{value}");
+        }
     }
 
     #[test]

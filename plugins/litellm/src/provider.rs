@@ -280,16 +280,46 @@ mod tests {
             (None, "openrouter/openai/o3", None, "openrouter", "openai/o3"),
             (None, "ollama/llama3:8b", None, "ollama", "llama3:8b"),
             // The run file's word wins, and cuts its own prefix only.
-            (Some("hosted_vllm"), "openai/gpt-oss-20b", Some("http://127.0.0.1:1"), "hosted_vllm", "openai/gpt-oss-20b"),
+            (
+                Some("hosted_vllm"),
+                "openai/gpt-oss-20b",
+                Some("http://127.0.0.1:1"),
+                "hosted_vllm",
+                "openai/gpt-oss-20b",
+            ),
             (Some("grok"), "xai/grok-4", None, "xai", "grok-4"),
             // The address tells.
-            (None, "meta-llama/Llama-3", Some("https://api.groq.com/openai/v1"), "groq", "meta-llama/Llama-3"),
+            (
+                None,
+                "meta-llama/Llama-3",
+                Some("https://api.groq.com/openai/v1"),
+                "groq",
+                "meta-llama/Llama-3",
+            ),
             (None, "m", Some("https://r.openai.azure.com"), "azure", "m"),
-            (None, "qwen", Some("https://dashscope-intl.aliyuncs.com/compatible-mode/v1"), "qwencloud", "qwen"),
+            (
+                None,
+                "qwen",
+                Some("https://dashscope-intl.aliyuncs.com/compatible-mode/v1"),
+                "qwencloud",
+                "qwen",
+            ),
             // Any server of the wire.
-            (None, "meta-llama/Llama-3", Some("http://127.0.0.1:8000"), "openai_compatible", "meta-llama/Llama-3"),
+            (
+                None,
+                "meta-llama/Llama-3",
+                Some("http://127.0.0.1:8000"),
+                "openai_compatible",
+                "meta-llama/Llama-3",
+            ),
             (None, "claude-3", Some("http://127.0.0.1:4000"), "openai_compatible", "claude-3"),
-            (None, "llama3:8b", Some("http://localhost:8000/api/v1"), "openai_compatible", "llama3:8b"),
+            (
+                None,
+                "llama3:8b",
+                Some("http://localhost:8000/api/v1"),
+                "openai_compatible",
+                "llama3:8b",
+            ),
             // The model's name tells.
             (None, "gpt-4o-mini", None, "openai", "gpt-4o-mini"),
             (None, "o3-mini", None, "openai", "o3-mini"),

@@ -5,6 +5,7 @@
 use plugin_api::{Error, ErrorKind, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use wire::tgi::Defaults;
 
 /// A Text Generation Inference server.
 ///
@@ -103,6 +104,27 @@ impl Config {
         }
         Ok(self)
     }
+
+    /// What holds where a request says nothing.
+    pub fn defaults(&self) -> Defaults {
+        Defaults {
+            max_new_tokens: self.max_new_tokens,
+            temperature: self.temperature,
+            top_p: self.top_p,
+            top_k: self.top_k,
+            typical_p: self.typical_p,
+            repetition_penalty: self.repetition_penalty,
+            frequency_penalty: self.frequency_penalty,
+            top_n_tokens: self.top_n_tokens,
+            truncate: self.truncate,
+            watermark: self.watermark,
+            adapter_id: self.adapter_id.clone(),
+            details: self.details,
+            max_stop_sequences: self.max_stop_sequences,
+            max_top_n_tokens: self.max_top_n_tokens,
+            return_full_text: None,
+        }
+    }
 }
 
 fn wrong(message: &str) -> Error {
@@ -122,17 +144,13 @@ const fn five() -> u32 {
 }
 
 #[cfg(test)]
-pub(crate) fn plain() -> Config {
-    serde_json::from_str::<Config>(r#"{"base_url":"http://tgi:80/"}"#).unwrap().resolved().unwrap()
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_base_url_loses_its_slash_and_must_be_http() {
-        assert_eq!(plain().base_url, "http://tgi:80");
+        let plain: Config = serde_json::from_str(r#"{"base_url":"http://tgi:80/"}"#).unwrap();
+        assert_eq!(plain.resolved().unwrap().base_url, "http://tgi:80");
         for wrong in ["tgi:80", "ftp://tgi", "http://", ""] {
             let config: Config =
                 serde_json::from_value(serde_json::json!({ "base_url": wrong })).unwrap();

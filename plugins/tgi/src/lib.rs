@@ -1,45 +1,18 @@
 //! Text Generation Inference as a plugin: `/generate` and `/generate_stream`, and log-likelihood from the prompt's
 //! log-probabilities.
 //!
-//! Here requests become calls and replies answers; what they look like is [`encode`]'s and [`decode`]'s business.
-//! Nothing here retries, waits or reads a clock. The server's routes are used as of version 3.3; chat goes
-//! through the server's template and then as text, so that there is one way for all requests.
-//!
-//! BOS is the server's: it puts its own before every text, so a prompt holds none. A rolling log-likelihood
-//! leaves out the first token of the whole, which is that BOS, or the text's own first token where the server
-//! puts none.
+//! The wire format and the calls that a request needs are [`wire::tgi`]'s, because others operate such servers
+//! too; here are the configuration and what is this plugin's own: the name of its key.
 
-pub mod chat;
 pub mod config;
-pub mod decode;
-pub mod encode;
-pub mod failure;
-pub mod likelihood;
-pub mod stream;
-
-use std::{
-    borrow::Cow,
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
-};
-
-use std::time::Duration;
 
 use plugin_api::{
-    Backend, Choice, Completion, Description, Error, ErrorKind, Generate, Health, Host,
-    HttpRequest, Io, Level, Likelihood, Loglikelihood, Message, Prompt, Reply, Result, Rolling,
-    SseParser, Usage, export_plugin, join_all,
+    Backend, Completion, Description, Error, Generate, Health, Host, Io, Likelihood, Loglikelihood,
+    Message, Result, Rolling, export_plugin,
 };
-use serde::Serialize;
+use wire::tgi::Server;
 
-use crate::{
-    config::Config,
-    decode::{Info, Scored, Templated, TextToken},
-    encode::Generation,
-    stream::{Collector, Ended},
-};
+use crate::config::Config;
 
 /// The slot of the server's key.
 const API_KEY: &str = "api_key";
@@ -47,12 +20,8 @@ const API_KEY: &str = "api_key";
 /// One TGI server.
 #[derive(Debug)]
 pub struct Tgi {
-    config: Config,
-    host: Host,
-    /// Ids of the tokens that the server puts before every text, once they are known. They are a property of
-    /// the served model, so that it does not matter which session asks.
-    leading: OnceLock<Vec<u32>>,
-    warned: AtomicBool,
+    model: Option<String>,
+    server: Server,
 }
 
 impl Backend for Tgi {
@@ -60,234 +29,66 @@ impl Backend for Tgi {
 
     fn open(config: Config, host: Host) -> Result<Self> {
         let config = config.resolved()?;
-        Ok(Self { config, host, leading: OnceLock::new(), warned: AtomicBool::new(false) })
-    }
-
-    async fn generate(&self, request: &Generate<'_>, io: &Io) -> Result<Completion> {
-        let mut generation = Generation::new(&self.config, request)?;
-        let prompt = self.prompt(&request.prompt, io).await?;
-        let mut calls = Vec::new();
-        for choice in 0..request.n.max(1) {
-            // Deltas are an item's, not a choice's: only the first choice is streamed.
-            let streamed = request.stream && choice == 0;
-            let route = if streamed { "/generate_stream" } else { "/generate" };
-            let body = generation.body(&prompt, request.seed, choice);
-            calls.push((self.post(route, &body)?, streamed));
-        }
-        let choices = calls.into_iter().map(|(call, streamed)| {
-            let generation = &generation;
-            async move {
-                if streamed {
-                    streamed_choice(call, generation, io).await
-                } else {
-                    let reply = io.send(call).await?;
-                    decode::choice(&reply, &generation.stop, generation.logprobs)
-                }
-            }
-        });
-        let mut completion =
-            Completion { model: self.config.model.clone(), ..Completion::default() };
-        for choice in join_all(choices).await {
-            let (choice, usage) = choice?;
-            completion.choices.push(choice);
-            add(&mut completion.usage.prompt_tokens, usage.prompt_tokens);
-            add(&mut completion.usage.completion_tokens, usage.completion_tokens);
-        }
-        completion.changed = generation.changed;
-        Ok(completion)
-    }
-
-    async fn loglikelihood(&self, request: &Loglikelihood<'_>, io: &Io) -> Result<Vec<Likelihood>> {
-        let prompt = self.prompt(&request.prompt, io).await?;
-        let (context, _) = plugin_api::split_context(&prompt);
-        if context.len() == prompt.len() && request.continuations.contains(&"") {
-            return Err(Error::new(
-                ErrorKind::InvalidRequest,
-                "an empty continuation has no score",
-            ));
-        }
-        // All calls are under way at once: none needs another's answer.
-        let context = (!context.is_empty())
-            .then(|| self.post("/tokenize", &encode::tokenize(context)))
-            .transpose()?
-            .map(|call| io.send(call));
-        let mut wholes = Vec::with_capacity(request.continuations.len());
-        for continuation in &request.continuations {
-            let body = encode::scoring(&self.config, &prompt, continuation);
-            wholes.push(io.send(self.post("/generate", &body)?));
-        }
-        let context = match context {
-            Some(reply) => Cow::Owned(ids(&reply.await?)?),
-            None => Cow::Borrowed(self.leading(io).await?),
-        };
-        let wholes = join_all(wholes).await.into_iter();
-        wholes
-            .map(|reply| {
-                let reply = reply?;
-                let Scored { details } = decode::success(&reply)?;
-                likelihood::after_context(&context, &details.prefill, request.token_logprobs)
-            })
-            .collect()
-    }
-
-    async fn loglikelihood_rolling(&self, request: &Rolling<'_>, io: &Io) -> Result<Likelihood> {
-        let body = encode::scoring(&self.config, request.text, "");
-        let reply = io.send(self.post("/generate", &body)?).await?;
-        let Scored { details } = decode::success(&reply)?;
-        likelihood::rolling(&details.prefill)
-    }
-
-    async fn health(&self, io: &Io) -> Result<Health> {
-        let reply = io.send(self.get("/health")).await?;
-        if reply.is_success() {
-            return Ok(Health { ready: true, detail: String::new() });
-        }
-        let error = failure::of(&reply);
-        match reply.status {
-            502..=504 => Ok(Health { ready: false, detail: error.to_string() }),
-            _ => Err(error),
-        }
-    }
-
-    async fn describe(&self, io: &Io) -> Result<Description> {
-        let reply = io.send(self.get("/info"));
-        // What the server puts before a text is worth knowing, but not worth a failure.
-        let leading = self.leading(io).await.ok();
-        let reply = reply.await?;
-        let info: Info<'_> = decode::success(&reply)?;
-        Ok(Description {
-            model: Some(info.model_id.into_owned()),
-            engine: Some("text-generation-inference".to_owned()),
-            version: info.version.map(|version| version.0.into_owned()),
-            context_tokens: info.max_total_tokens,
-            bos: leading.map(|ids| if ids.is_empty() { "none" } else { "bos" }.to_owned()),
-            ..Description::default()
+        let defaults = config.defaults();
+        Ok(Self {
+            model: config.model,
+            server: Server::new(config.base_url, defaults, host, API_KEY),
         })
     }
 
+    async fn generate(&self, request: &Generate<'_>, io: &Io) -> Result<Completion> {
+        let completion = self.server.generate(request, io).await.map_err(with_hint)?;
+        Ok(Completion { model: self.model.clone(), ..completion })
+    }
+
+    async fn loglikelihood(&self, request: &Loglikelihood<'_>, io: &Io) -> Result<Vec<Likelihood>> {
+        self.server.loglikelihood(request, io).await.map_err(with_hint)
+    }
+
+    async fn loglikelihood_rolling(&self, request: &Rolling<'_>, io: &Io) -> Result<Likelihood> {
+        self.server.loglikelihood_rolling(request, io).await.map_err(with_hint)
+    }
+
+    async fn health(&self, io: &Io) -> Result<Health> {
+        self.server.health(io).await.map_err(with_hint)
+    }
+
+    async fn describe(&self, io: &Io) -> Result<Description> {
+        self.server.describe(io).await.map_err(with_hint)
+    }
+
     async fn tokenize(&self, text: &str, io: &Io) -> Result<Vec<u32>> {
-        ids(&io.send(self.post("/tokenize", &encode::tokenize(text))?).await?)
+        self.server.tokenize(text, io).await.map_err(with_hint)
     }
 
     async fn render(&self, messages: &[Message<'_>], io: &Io) -> Result<String> {
-        self.rendered(messages, io).await
+        self.server.render(messages, io).await.map_err(with_hint)
     }
 }
 
-impl Tgi {
-    fn get(&self, route: &str) -> HttpRequest<'static> {
-        self.authorized(HttpRequest::get(format!("{}{route}", self.config.base_url)))
+/// Says where the key comes from when the server refuses it: TGI itself answers with an empty 401.
+fn with_hint(mut error: Error) -> Error {
+    if error.http_status == Some(401) && error.excerpt.as_deref().is_none_or(str::is_empty) {
+        error.message = "the server refused the key: set TGI_API_KEY, and secrets = [\"api_key\"] \
+                         in the backend's table"
+            .to_owned();
     }
-
-    fn post<T: Serialize>(&self, route: &str, body: &T) -> Result<HttpRequest<'static>> {
-        let call = HttpRequest::post(format!("{}{route}", self.config.base_url));
-        self.authorized(call).json(body)
-    }
-
-    fn authorized<'a>(&self, call: HttpRequest<'a>) -> HttpRequest<'a> {
-        if self.host.has_secret(API_KEY) { call.bearer(API_KEY) } else { call }
-    }
-
-    /// A prompt as the text that the server gets.
-    async fn prompt<'a>(&self, prompt: &Prompt<'a>, io: &Io) -> Result<Cow<'a, str>> {
-        match prompt {
-            Prompt::Text(text) => Ok(Cow::Borrowed(text)),
-            Prompt::Messages(messages) => Ok(Cow::Owned(self.rendered(messages, io).await?)),
-        }
-    }
-
-    async fn rendered(&self, messages: &[Message<'_>], io: &Io) -> Result<String> {
-        let (messages, prefix) = chat::split(messages)?;
-        let reply = io.send(self.post("/chat_tokenize", &encode::chat(messages)?)?);
-        let leading = self.leading(io).await?;
-        let reply = reply.await?;
-        let templated: Templated<'_> = decode::success(&reply)?;
-        let text = chat::without_leading(&templated, leading).unwrap_or_else(|| {
-            if !self.warned.swap(true, Ordering::Relaxed) {
-                self.host.log(
-                    Level::Warn,
-                    "the chat template begins with the BOS token and the server adds another; the \
-                     server's slow tokenizer does not say which text to take out",
-                );
-            }
-            &templated.templated_text
-        });
-        let mut whole = String::with_capacity(text.len() + prefix.len());
-        whole.push_str(text);
-        whole.push_str(&prefix);
-        Ok(whole)
-    }
-
-    /// The tokens that the server puts before every text: those that two texts of one letter share.
-    async fn leading(&self, io: &Io) -> Result<&[u32]> {
-        if let Some(known) = self.leading.get() {
-            return Ok(known);
-        }
-        let a = io.send(self.post("/tokenize", &encode::tokenize("a"))?);
-        let b = io.send(self.post("/tokenize", &encode::tokenize("b"))?);
-        let (a, b) = (ids(&a.await?)?, ids(&b.await?)?);
-        Ok(self.leading.get_or_init(|| likelihood::common_prefix(&a, &b)))
-    }
-}
-
-async fn streamed_choice(
-    call: HttpRequest<'_>,
-    generation: &Generation<'_>,
-    io: &Io,
-) -> Result<(Choice, Usage)> {
-    let mut stream = io.stream(call).await?;
-    if !stream.head().is_success() {
-        return Err(failure::of(&stream.collect().await?));
-    }
-    let mut events = SseParser::default();
-    let mut collector = Collector::new(&generation.stop, generation.logprobs);
-    let mut page = None;
-    let mut first = true;
-    let ended = loop {
-        let Some(chunk) = stream.chunk().await? else {
-            // An event that the end of the stream cut off is no event.
-            let last = events.finish().and_then(|event| collector.take(&event.data).ok().flatten());
-            break last.ok_or_else(|| page.unwrap_or_else(|| collector.broken_off()))?;
-        };
-        if std::mem::take(&mut first) && wire::phrases::is_markup(&chunk) {
-            page = Some(Error::unexpected("a page came instead of events").with_excerpt(&chunk));
-        }
-        let mut ended = None;
-        for event in events.push(&chunk) {
-            ended = collector.take(&event.data)?;
-            if ended.is_some() {
-                break;
-            }
-        }
-        if let Some(ended) = ended {
-            break ended;
-        }
-        pass_on(io, collector.delta());
-    };
-    let Ended { choice, usage, by_server } = ended;
-    pass_on(io, collector.rest(&choice));
-    if by_server {
-        // A proxy may keep the stream open; the answer is whole without its end.
-        stream.drain(io, Duration::from_millis(100)).await;
-    }
-    Ok((choice, usage))
-}
-
-fn pass_on(io: &Io, text: &str) {
-    if !text.is_empty() {
-        io.delta(text);
-    }
-}
-
-fn ids(reply: &Reply) -> Result<Vec<u32>> {
-    let tokens: Vec<TextToken<'_>> = decode::success(reply)?;
-    Ok(tokens.into_iter().map(|token| token.id).collect())
-}
-
-fn add(sum: &mut Option<u64>, more: Option<u64>) {
-    if let Some(more) = more {
-        *sum = Some(sum.unwrap_or(0) + more);
-    }
+    error
 }
 
 export_plugin!(Tgi);
+
+#[cfg(test)]
+mod tests {
+    use plugin_api::Reply;
+    use wire::tgi::failure;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_key_names_its_variable() {
+        let message = |status| with_hint(failure::of(&Reply::new(status, &[], b""))).message;
+        assert!(message(401).contains("TGI_API_KEY"));
+        assert!(!message(404).contains("TGI_API_KEY"));
+    }
+}

@@ -4,19 +4,20 @@
 
 use plugin_api::{Generate, Prompt, Reply};
 use serde_json::{Value, json};
-use tgi::{config::Config, decode, encode};
+use tgi::config::Config;
+use wire::tgi::{Defaults, decode, encode};
 
 fn golden(name: &str) -> Value {
     let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn config(over: &Value) -> Config {
+fn defaults(over: &Value) -> Defaults {
     let mut config = json!({ "base_url": "http://tgi" });
     for (key, value) in over.as_object().into_iter().flatten() {
         config[key] = value.clone();
     }
-    serde_json::from_value::<Config>(config).unwrap().resolved().unwrap()
+    serde_json::from_value::<Config>(config).unwrap().resolved().unwrap().defaults()
 }
 
 fn strings(value: &Value) -> Vec<&str> {
@@ -43,8 +44,8 @@ fn request(of: &Value) -> Generate<'_> {
 #[test]
 fn generation_requests_are_encoded_as_the_server_takes_them() {
     for case in golden("generate_requests.json")["accepted"].as_array().unwrap() {
-        let (config, request) = (config(&case["config"]), request(&case["request"]));
-        let mut generation = encode::Generation::new(&config, &request).unwrap();
+        let (defaults, request) = (defaults(&case["config"]), request(&case["request"]));
+        let mut generation = encode::Generation::new(&defaults, &request).unwrap();
         let choice = u32::try_from(case["choice"].as_u64().unwrap_or(0)).unwrap();
         let prompt = request.prompt.as_text().unwrap();
         let body = serde_json::to_value(generation.body(prompt, request.seed, choice)).unwrap();
@@ -57,8 +58,8 @@ fn generation_requests_are_encoded_as_the_server_takes_them() {
 #[test]
 fn generation_requests_that_cannot_be_kept_are_refused_by_name() {
     for case in golden("generate_requests.json")["refused"].as_array().unwrap() {
-        let (config, request) = (config(&case["config"]), request(&case["request"]));
-        let error = encode::Generation::new(&config, &request).unwrap_err();
+        let (defaults, request) = (defaults(&case["config"]), request(&case["request"]));
+        let error = encode::Generation::new(&defaults, &request).unwrap_err();
         assert_eq!(json!(error.kind), case["kind"], "{}", case["name"]);
         assert!(error.message.contains(case["names"].as_str().unwrap()), "{error}");
     }
@@ -67,10 +68,10 @@ fn generation_requests_that_cannot_be_kept_are_refused_by_name() {
 #[test]
 fn scoring_requests_carry_nothing_that_would_change_the_prompt() {
     for case in golden("scoring_requests.json")["cases"].as_array().unwrap() {
-        let config = config(&case["config"]);
+        let defaults = defaults(&case["config"]);
         let [context, continuation] =
             ["context", "continuation"].map(|key| case[key].as_str().unwrap());
-        let body = encode::scoring(&config, context, continuation);
+        let body = encode::scoring(&defaults, context, continuation);
         assert_eq!(serde_json::to_value(body).unwrap(), case["body"]);
     }
 }

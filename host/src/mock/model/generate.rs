@@ -312,7 +312,7 @@ fn stop_at(said: &mut Said, stops: &[Cow<'_, str>], how: Stops, min_tokens: usiz
 }
 
 /// Ends an answer after `most` tokens.
-fn cut_to_budget(said: &mut Said, most: usize) {
+pub(crate) fn cut_to_budget(said: &mut Said, most: usize) {
     said.tokens.truncate(most);
     said.text.truncate(said.tokens.last().map_or(0, |token| token.end));
     said.answer_len = said.text.len();

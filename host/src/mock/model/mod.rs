@@ -8,6 +8,6 @@ mod generate;
 mod likelihood;
 mod token;
 
-pub(crate) use generate::{Ask, End, Prompt, Said, Stops, Token, Turn, say};
+pub(crate) use generate::{Ask, End, Prompt, Said, Stops, Token, Turn, cut_to_budget, say};
 pub(crate) use likelihood::Context;
 pub(crate) use token::{BOS, EOS, Piece, Pieces, decode};

@@ -1,21 +1,26 @@
-//! Requests as the Messages API takes them. It refuses unknown keys, so every key is spelt by a typed field.
+//! Requests as the Messages API takes them.
 //!
 //! Pure: borrows the prompt and the options, sends nothing.
 
 use plugin_api::{Changed, Error, ErrorKind, Generate, Part, Result};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
     call::Encoded,
     conversation::{Conversation, Speaker, Turn},
     parameters::{
-        Base64, change, invalid, sampling_dropped, stop, temperature, to_json, top_p, typed,
-        unknown,
+        AnswerFormat, Base64, answer_format, change, invalid, number_dropped, sampling_dropped,
+        stop, temperature, to_json, top_p, typed, unknown,
     },
 };
 
-use super::models;
+use super::{
+    body::{
+        Block, Body, Content, Format, Message, Metadata, OutputConfig, ServiceTier, Source,
+        Thinking,
+    },
+    models,
+};
 
 /// What a backend says about all its requests.
 #[derive(Clone, Debug)]
@@ -45,135 +50,6 @@ impl Default for Options {
             sampling: true,
         }
     }
-}
-
-/// Body of `/v1/messages`.
-#[derive(Debug, Serialize)]
-struct Body<'a> {
-    model: &'a str,
-    max_tokens: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    system: Option<String>,
-    messages: Vec<Message<'a>>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    stop_sequences: Vec<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_p: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_k: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    thinking: Option<Thinking>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_config: Option<OutputConfig>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<Metadata>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service_tier: Option<ServiceTier>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    stream: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct Message<'a> {
-    role: &'static str,
-    content: Content<'a>,
-}
-
-/// One text, or blocks.
-#[derive(Debug)]
-enum Content<'a> {
-    Text(&'a str),
-    Blocks(Vec<Block<'a>>),
-}
-
-impl Serialize for Content<'_> {
-    fn serialize<S: serde::Serializer>(
-        &self,
-        serializer: S,
-    ) -> std::result::Result<S::Ok, S::Error> {
-        match self {
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Blocks(blocks) => blocks.serialize(serializer),
-        }
-    }
-}
-
-#[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Block<'a> {
-    Text { text: &'a str },
-    Image { source: Source<'a> },
-}
-
-#[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Source<'a> {
-    Base64 { media_type: &'a str, data: Base64<'a> },
-}
-
-/// `thinking`.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-enum Thinking {
-    Enabled {
-        budget_tokens: u32,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        display: Option<Display>,
-    },
-    Adaptive {
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        display: Option<Display>,
-    },
-    Disabled {},
-}
-
-/// Whether the thinking's text comes back.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Display {
-    Summarized,
-    Omitted,
-}
-
-/// `output_config`.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OutputConfig {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    effort: Option<Effort>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    format: Option<Format>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Effort {
-    Low,
-    Medium,
-    High,
-    Xhigh,
-    Max,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-enum Format {
-    JsonSchema { schema: Map<String, Value> },
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Metadata {
-    user_id: String,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum ServiceTier {
-    Auto,
-    StandardOnly,
 }
 
 /// Parameters of the vendor's own.
@@ -267,14 +143,23 @@ impl Extra {
                     let config: OutputConfig = typed(name, value)?.unwrap_or_default();
                     let OutputConfig { effort, format } = &mut extra.output_config;
                     *effort = config.effort.or_else(|| effort.take());
-                    *format = config.format;
+                    *format = config.format.or_else(|| format.take());
                 }
                 "metadata" => extra.metadata = typed(name, value)?,
                 "service_tier" => extra.service_tier = typed(name, value)?,
-                "presence_penalty" | "frequency_penalty" | "repetition_penalty" => {
-                    if typed::<f64>(name, value)?.is_some() {
-                        changed.push(change(name, "dropped: the API has none"));
+                "response_format" => match answer_format(name, value)? {
+                    AnswerFormat::Text => {}
+                    AnswerFormat::Json => {
+                        return Err(Error::unsupported(
+                            "response_format `json_object`: the API takes `json_schema`",
+                        ));
                     }
+                    AnswerFormat::Schema(schema) => {
+                        extra.output_config.format = Some(Format::JsonSchema { schema });
+                    }
+                },
+                "presence_penalty" | "frequency_penalty" | "repetition_penalty" | "min_p" => {
+                    number_dropped(name, value, changed)?;
                 }
                 _ => return Err(unknown(name)),
             }

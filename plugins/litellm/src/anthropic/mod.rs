@@ -2,6 +2,7 @@
 //!
 //! Pure: requests to bodies, replies and events to answers. One choice a call; the API has no `n`.
 
+mod body;
 mod decode;
 mod encode;
 mod failure;

@@ -98,6 +98,23 @@ struct Counted {
     thoughts_token_count: u64,
 }
 
+impl Counted {
+    /// Counts only grow, but an event may leave out those that it does not change.
+    fn most(self, other: Self) -> Self {
+        Self {
+            prompt_token_count: self.prompt_token_count.max(other.prompt_token_count),
+            tool_use_prompt_token_count: self
+                .tool_use_prompt_token_count
+                .max(other.tool_use_prompt_token_count),
+            cached_content_token_count: self
+                .cached_content_token_count
+                .max(other.cached_content_token_count),
+            candidates_token_count: self.candidates_token_count.max(other.candidates_token_count),
+            thoughts_token_count: self.thoughts_token_count.max(other.thoughts_token_count),
+        }
+    }
+}
+
 /// Reads a reply.
 ///
 /// # Errors
@@ -169,7 +186,9 @@ impl Gathered {
             ));
         }
         self.blocked |= feedback.is_some();
-        self.counted = response.usage_metadata.or(self.counted);
+        if let Some(newer) = response.usage_metadata {
+            self.counted = Some(self.counted.unwrap_or_default().most(newer));
+        }
         if let Some(model) = response.model_version {
             self.model = Some(model.into_owned());
         }

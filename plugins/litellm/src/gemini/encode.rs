@@ -1,4 +1,4 @@
-//! Requests as `generateContent` takes them. The API refuses unknown keys, so every key is spelt by a typed field.
+//! Requests as `generateContent` takes them.
 //!
 //! Pure: borrows the prompt and the options, sends nothing.
 
@@ -6,21 +6,28 @@ use std::borrow::Cow;
 
 use plugin_api::{Changed, Error, ErrorKind, Generate, JsonSchema, Part, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{
     call::Encoded,
     conversation::{Conversation, Speaker, Turn},
     parameters::{
-        Base64, change, invalid, sampling_dropped, stop, temperature, to_json, top_p, typed,
-        unknown,
+        AnswerFormat, Base64, answer_format, change, invalid, number_dropped, sampling_dropped,
+        stop, temperature, to_json, top_p, typed, unknown,
     },
+};
+
+use super::{
+    body::{Body, Content, ContentPart, Effort, GenerationConfig, ThinkingLevel},
+    models,
 };
 
 /// Most stop texts that the API takes.
 const MOST_STOPS: usize = 5;
 /// Most alternatives a token that the API gives.
 const MOST_ALTERNATIVES: u32 = 20;
+/// The media type of JSON.
+const JSON: &str = "application/json";
 
 /// What a backend says about all its requests.
 #[derive(Clone, Debug)]
@@ -49,149 +56,6 @@ pub struct Safety {
     pub category: String,
     /// `BLOCK_LOW_AND_ABOVE`, `BLOCK_MEDIUM_AND_ABOVE`, `BLOCK_ONLY_HIGH`, `BLOCK_NONE`, `OFF`.
     pub threshold: String,
-}
-
-/// Body of `:generateContent` and `:streamGenerateContent`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Body<'a> {
-    contents: Vec<Content<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    system_instruction: Option<Content<'a>>,
-    #[serde(skip_serializing_if = "GenerationConfig::is_empty")]
-    generation_config: GenerationConfig<'a>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    safety_settings: Vec<Safety>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cached_content: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service_tier: Option<ServiceTier>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    store: Option<bool>,
-}
-
-#[derive(Debug, Serialize)]
-struct Content<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'static str>,
-    parts: Vec<ContentPart<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-enum ContentPart<'a> {
-    Text(&'a str),
-    #[serde(rename_all = "camelCase")]
-    InlineData {
-        mime_type: &'a str,
-        data: Base64<'a>,
-    },
-}
-
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct GenerationConfig<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    candidate_count: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_output_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_p: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_k: Option<u32>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    stop_sequences: Vec<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seed: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response_logprobs: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    logprobs: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    presence_penalty: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    frequency_penalty: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response_mime_type: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response_schema: Option<Map<String, Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response_json_schema: Option<Map<String, Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    thinking_config: Option<ThinkingConfig>,
-}
-
-impl GenerationConfig<'_> {
-    /// Whether nothing is to be said; an empty object would mean the same.
-    fn is_empty(&self) -> bool {
-        let Self {
-            candidate_count,
-            max_output_tokens,
-            temperature,
-            top_p,
-            top_k,
-            stop_sequences,
-            seed,
-            response_logprobs,
-            logprobs,
-            presence_penalty,
-            frequency_penalty,
-            response_mime_type,
-            response_schema,
-            response_json_schema,
-            thinking_config,
-        } = self;
-        candidate_count.is_none()
-            && max_output_tokens.is_none()
-            && temperature.is_none()
-            && top_p.is_none()
-            && top_k.is_none()
-            && stop_sequences.is_empty()
-            && seed.is_none()
-            && response_logprobs.is_none()
-            && logprobs.is_none()
-            && presence_penalty.is_none()
-            && frequency_penalty.is_none()
-            && response_mime_type.is_none()
-            && response_schema.is_none()
-            && response_json_schema.is_none()
-            && thinking_config.is_none()
-    }
-}
-
-/// `thinkingConfig`. The API also reads snake case; so does this, and writes the documented names.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ThinkingConfig {
-    #[serde(default, alias = "include_thoughts", skip_serializing_if = "Option::is_none")]
-    include_thoughts: Option<bool>,
-    #[serde(default, alias = "thinking_budget", skip_serializing_if = "Option::is_none")]
-    thinking_budget: Option<i32>,
-    #[serde(default, alias = "thinking_level", skip_serializing_if = "Option::is_none")]
-    thinking_level: Option<ThinkingLevel>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum ThinkingLevel {
-    #[serde(alias = "minimal")]
-    Minimal,
-    #[serde(alias = "low")]
-    Low,
-    #[serde(alias = "medium")]
-    Medium,
-    #[serde(alias = "high")]
-    High,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ServiceTier {
-    Standard,
-    Flex,
-    Priority,
 }
 
 /// Translates a request.
@@ -247,7 +111,7 @@ pub fn encode(options: &Options, model: &str, request: &Generate<'_>) -> Result<
         store: None,
     };
     for (name, value) in &request.extra {
-        body.take(name, value, &mut changed)?;
+        body.take(name, value, models::thinks_by_level(model), &mut changed)?;
     }
     let config = &mut body.generation_config;
     if !options.sampling {
@@ -260,7 +124,13 @@ pub fn encode(options: &Options, model: &str, request: &Generate<'_>) -> Result<
 
 impl Body<'_> {
     /// One parameter of the vendor's own, by the vendor's name or in snake case.
-    fn take(&mut self, name: &str, value: &Value, changed: &mut Vec<Changed>) -> Result<()> {
+    fn take(
+        &mut self,
+        name: &str,
+        value: &Value,
+        by_level: bool,
+        changed: &mut Vec<Changed>,
+    ) -> Result<()> {
         let config = &mut self.generation_config;
         match name {
             "presence_penalty" | "presencePenalty" => config.presence_penalty = typed(name, value)?,
@@ -281,11 +151,20 @@ impl Body<'_> {
             "cached_content" | "cachedContent" => self.cached_content = typed(name, value)?,
             "service_tier" | "serviceTier" => self.service_tier = typed(name, value)?,
             "store" => self.store = typed(name, value)?,
-            "repetition_penalty" => {
-                if typed::<f64>(name, value)?.is_some() {
-                    changed.push(change(name, "dropped: the API has none"));
+            "response_format" => match answer_format(name, value)? {
+                AnswerFormat::Text => {}
+                AnswerFormat::Json => config.response_mime_type = Some(JSON.to_owned()),
+                AnswerFormat::Schema(schema) => {
+                    config.response_mime_type = Some(JSON.to_owned());
+                    config.response_json_schema = Some(schema);
+                }
+            },
+            "reasoning_effort" => {
+                if let Some(effort) = typed(name, value)? {
+                    config.reason(effort, by_level, changed)?;
                 }
             }
+            "repetition_penalty" | "min_p" => number_dropped(name, value, changed)?,
             _ => return Err(unknown(name)),
         }
         Ok(())
@@ -293,6 +172,38 @@ impl Body<'_> {
 }
 
 impl GenerationConfig<'_> {
+    /// Says how long to think: by a level, or on models before version 3, which know none, by the budgets that LiteLLM
+    /// takes; for `minimal` the least that every model takes.
+    fn reason(&mut self, effort: Effort, by_level: bool, changed: &mut Vec<Changed>) -> Result<()> {
+        let config = self.thinking_config.get_or_insert_default();
+        (config.thinking_budget, config.thinking_level) = (None, None);
+        if by_level {
+            config.thinking_level = Some(match effort {
+                Effort::None => {
+                    return Err(invalid("reasoning_effort: the model thinks at least `minimal`"));
+                }
+                Effort::Minimal => ThinkingLevel::Minimal,
+                Effort::Low => ThinkingLevel::Low,
+                Effort::Medium => ThinkingLevel::Medium,
+                Effort::High => ThinkingLevel::High,
+            });
+            return Ok(());
+        }
+        let budget = match effort {
+            Effort::None => 0,
+            Effort::Minimal => 512,
+            Effort::Low => 1024,
+            Effort::Medium => 2048,
+            Effort::High => 4096,
+        };
+        config.thinking_budget = Some(budget);
+        changed.push(change(
+            "reasoning_effort",
+            format!("sent as a thinking budget of {budget} tokens"),
+        ));
+        Ok(())
+    }
+
     /// `logprobs` counts the alternatives; without it the chosen tokens come alone.
     fn ask_for_logprobs(&mut self, wanted: u32, changed: &mut Vec<Changed>) {
         self.response_logprobs = Some(true);

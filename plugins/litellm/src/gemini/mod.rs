@@ -2,6 +2,7 @@
 //!
 //! Pure: requests to bodies, replies and events to answers.
 
+mod body;
 mod decode;
 mod encode;
 mod failure;

@@ -5,14 +5,7 @@
 
 /// Whether the model takes temperature, topP and topK.
 pub fn takes_sampling(model: &str) -> bool {
-    let model = model.to_ascii_lowercase();
-    let Some((version, line)) =
-        model.rsplit('/').next().and_then(|name| name.strip_prefix("gemini-")?.split_once('-'))
-    else {
-        return true;
-    };
-    let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
-    let (Ok(major), Ok(minor)) = (major.parse::<u32>(), minor.parse::<u32>()) else {
+    let Some((version, line)) = generation(model) else {
         return true;
     };
     let first_without = if line.starts_with("flash-lite") {
@@ -22,7 +15,20 @@ pub fn takes_sampling(model: &str) -> bool {
     } else {
         return true;
     };
-    (major, minor) < first_without
+    version < first_without
+}
+
+/// Whether thinking is measured by levels, as from version 3 on, rather than by a budget of tokens.
+pub(super) fn thinks_by_level(model: &str) -> bool {
+    generation(model).is_none_or(|(version, _)| version >= (3, 0))
+}
+
+/// Version and line: `gemini-2.5-flash-lite` is 2.5 and `flash-lite`. None for a name without a version.
+fn generation(model: &str) -> Option<((u32, u32), &str)> {
+    let name = model.rsplit('/').next()?.strip_prefix("gemini-")?;
+    let (version, line) = name.split_once('-')?;
+    let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
+    Some(((major.parse().ok()?, minor.parse().ok()?), line))
 }
 
 #[cfg(test)]
@@ -30,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newer_flash_models_take_no_sampling_parameters() {
+    fn a_models_abilities_follow_from_its_name() {
         for (model, sampling) in [
             ("gemini-2.5-flash", true),
             ("gemini-2.5-flash-lite", true),
@@ -48,6 +54,13 @@ mod tests {
             ("mock-model", true),
         ] {
             assert_eq!(takes_sampling(model), sampling, "{model}");
+        }
+        for (model, by_level) in [
+            ("gemini-2.5-pro", false),
+            ("gemini-3.1-pro-preview", true),
+            ("gemini-flash-latest", true),
+        ] {
+            assert_eq!(thinks_by_level(model), by_level, "{model}");
         }
     }
 }

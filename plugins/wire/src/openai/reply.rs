@@ -10,6 +10,7 @@ use super::{
     raw::{Message, Raw},
     tokens::Logprobs,
 };
+use crate::object::Object;
 
 /// How an answer is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub struct Reading {
 #[derive(Debug, Deserialize)]
 struct Body<'a> {
     #[serde(borrow, default)]
-    choices: Option<Vec<Choice<'a>>>,
+    choices: Option<Vec<Object<Choice<'a>>>>,
     #[serde(default)]
     usage: Option<Counts>,
     #[serde(borrow, default)]
@@ -43,7 +44,7 @@ struct Choice<'a> {
     index: Option<u64>,
     /// Chat.
     #[serde(borrow, default)]
-    message: Option<Message<'a>>,
+    message: Option<Object<Message<'a>>>,
     /// Completions.
     #[serde(borrow, default)]
     text: Option<Str<'a>>,
@@ -116,7 +117,7 @@ pub fn completion(reply: &Reply, reading: &Reading) -> Result<Completion> {
         error.http_status = Some(reply.status);
         error
     };
-    let body: Body<'_> =
+    let Object(body): Object<Body<'_>> =
         reply.json().map_err(|error| failure::in_body(reply.body()).unwrap_or(error))?;
     if body.error.is_some() || body.choices.is_none() {
         return Err(failure::in_body(reply.body())
@@ -128,18 +129,18 @@ pub fn completion(reply: &Reply, reading: &Reading) -> Result<Completion> {
         return Err(unexpected(count(found, reading.n)));
     }
     // A server may finish them in any order. Where it numbers none, they are in theirs.
-    choices.sort_by_key(|choice| choice.index.unwrap_or(0));
+    choices.sort_by_key(|Object(choice)| choice.index.unwrap_or(0));
     let usage = body.usage.unwrap_or_default().usage();
     let mut completion = Completion {
         usage,
         model: body.model.map(|model| model.into_owned()).filter(|model| !model.is_empty()),
         ..Completion::default()
     };
-    for choice in choices {
+    for Object(choice) in choices {
         let mut raw = Raw::default();
         let finish_reason = choice.finish_reason.map(|reason| reason.into_owned());
         match (choice.message, choice.text) {
-            (Some(message), _) => {
+            (Some(Object(message)), _) => {
                 let says_nothing = message.is_empty();
                 raw.add(message);
                 if says_nothing && !explains_nothing(finish_reason.as_deref()) {

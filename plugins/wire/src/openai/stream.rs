@@ -17,7 +17,7 @@ use super::{
     think::Split,
     tokens::Logprobs,
 };
-use crate::stop;
+use crate::{object::Object, stop};
 
 /// Collects the events of one stream.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub struct Collector {
 #[derive(Debug, Deserialize)]
 struct Chunk<'a> {
     #[serde(borrow, default)]
-    choices: Option<Vec<Piece<'a>>>,
+    choices: Option<Vec<Object<Piece<'a>>>>,
     #[serde(default)]
     usage: Option<Counts>,
     #[serde(borrow, default)]
@@ -56,7 +56,7 @@ struct Piece<'a> {
     #[serde(default)]
     index: Value,
     #[serde(borrow, default)]
-    delta: Option<Message<'a>>,
+    delta: Option<Object<Message<'a>>>,
     #[serde(borrow, default)]
     text: Option<Str<'a>>,
     #[serde(borrow, default)]
@@ -95,7 +95,7 @@ impl Collector {
             return Ok(true);
         }
         let unexpected = |message: String| Error::unexpected(message).with_excerpt(data.as_bytes());
-        let chunk: Chunk<'_> = serde_json::from_str(data).map_err(|error| {
+        let Object(chunk): Object<Chunk<'_>> = serde_json::from_str(data).map_err(|error| {
             failure::in_body(data.as_bytes()).unwrap_or_else(|| {
                 unexpected(format!("an event of the stream is not the expected JSON: {error}"))
             })
@@ -120,7 +120,7 @@ impl Collector {
         if let Some(counts) = chunk.usage {
             self.usage = Some(counts.usage());
         }
-        for (position, piece) in (0..).zip(chunk.choices.unwrap_or_default()) {
+        for (position, Object(piece)) in (0..).zip(chunk.choices.unwrap_or_default()) {
             self.add(position, piece);
         }
         // The end of the stream need not be waited for, which a proxy may hold back.
@@ -129,7 +129,7 @@ impl Collector {
 
     fn add(&mut self, position: u64, piece: Piece<'_>) {
         let raw = self.choices.entry(piece.index.as_u64().unwrap_or(position)).or_default();
-        if let Some(delta) = piece.delta {
+        if let Some(Object(delta)) = piece.delta {
             raw.add(delta);
         }
         if let Some(text) = piece.text {

@@ -8,9 +8,8 @@ use std::borrow::Cow;
 use plugin_api::{Choice, FinishReason, Reply, Result, TokenLogprob, Usage, message::Str};
 use serde::Deserialize;
 
-use wire::stop;
-
-use crate::failure;
+use super::failure;
+use crate::{object::Object, stop};
 
 /// Reply of `/generate`.
 #[derive(Debug, Deserialize)]
@@ -134,9 +133,25 @@ pub fn success<'a, T: Deserialize<'a>>(reply: &'a Reply) -> Result<T> {
 /// # Errors
 /// As for [`success`].
 pub fn choice(reply: &Reply, stops: &[&str], logprobs: bool) -> Result<(Choice, Usage)> {
-    let Generated { generated_text, details } = success(reply)?;
+    let Object(generated) = success(reply)?;
+    Ok(choice_of(generated, prompt_tokens(reply), stops, logprobs))
+}
+
+/// Tokens of the prompt, which the server tells in a header.
+pub fn prompt_tokens(reply: &Reply) -> Option<u64> {
+    reply.header("x-prompt-tokens").and_then(|n| n.trim().parse().ok())
+}
+
+/// As [`choice`], for a reply that is read already.
+pub fn choice_of(
+    generated: Generated<'_>,
+    prompt_tokens: Option<u64>,
+    stops: &[&str],
+    logprobs: bool,
+) -> (Choice, Usage) {
+    let Generated { generated_text, details } = generated;
     let usage = Usage {
-        prompt_tokens: reply.header("x-prompt-tokens").and_then(|n| n.trim().parse().ok()),
+        prompt_tokens,
         completion_tokens: details.as_ref().map(|details| details.generated_tokens),
         ..Usage::default()
     };
@@ -153,7 +168,7 @@ pub fn choice(reply: &Reply, stops: &[&str], logprobs: bool) -> Result<(Choice, 
     });
     let mut choice = finished(generated_text.into_owned(), cut, reason);
     choice.logprobs = tokens;
-    Ok((choice, usage))
+    (choice, usage)
 }
 
 /// A choice cut at `cut`. TGI calls it `length` if budget and stop text are reached by the same token; a text

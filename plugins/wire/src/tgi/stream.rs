@@ -9,12 +9,11 @@ use std::borrow::Cow;
 use plugin_api::{Choice, Error, ErrorKind, Result, TokenLogprob, Usage, message::Str};
 use serde::Deserialize;
 
-use wire::stop;
-
-use crate::{
+use super::{
     decode::{self, Details, Token},
     failure,
 };
+use crate::{object::Object, stop};
 
 /// Collects the events of one stream.
 #[derive(Debug)]
@@ -73,7 +72,7 @@ impl<'s> Collector<'s> {
         if data.is_empty() {
             return Ok(None);
         }
-        let event: Event<'_> = serde_json::from_str(data).map_err(|error| {
+        let Object(event): Object<Event<'_>> = serde_json::from_str(data).map_err(|error| {
             Error::unexpected(format!("an event of the stream is not the expected JSON: {error}"))
                 .with_excerpt(data.as_bytes())
         })?;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use plugin_api::{Error, Message, Result};
 
-use crate::decode::Templated;
+use super::decode::Templated;
 
 /// The messages that the template shall see, and the prefix of the answer.
 ///

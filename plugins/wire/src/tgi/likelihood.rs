@@ -7,7 +7,7 @@
 
 use plugin_api::{Error, ErrorKind, Likelihood, Result};
 
-use crate::decode::Prefill;
+use super::decode::Prefill;
 
 /// Sums the log-probabilities of the tokens after the context.
 ///

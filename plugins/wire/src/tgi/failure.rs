@@ -1,11 +1,16 @@
 //! What TGI's refusals mean. Four shapes: JSON with `error` and `error_type` (router/src/server.rs), the
 //! framework's plain text for a body it cannot read, an empty 401, and whatever a proxy in front says.
 //!
-//! Pure. It classifies; whether to try again is the host's decision.
+//! Pure. It classifies; whether to try again is the host's decision. Which key a 401 means is the plugin's to
+//! say: here no plugin's secrets are known.
 
 use plugin_api::{Error, ErrorKind, Reply, message::Str};
 use serde::Deserialize;
-use wire::phrases::{is_markup, is_too_long};
+
+use crate::{
+    object::Object,
+    phrases::{is_markup, is_too_long},
+};
 
 /// TGI's own error object, as a body or as an event of a stream.
 #[derive(Debug, Deserialize)]
@@ -19,7 +24,7 @@ struct Refusal<'a> {
 /// The failure that a reply without success tells.
 pub fn of(reply: &Reply) -> Error {
     let mut error = reply.error();
-    if let Ok(refusal) = serde_json::from_slice::<Refusal<'_>>(reply.body()) {
+    if let Ok(Object(refusal)) = serde_json::from_slice::<Object<Refusal<'_>>>(reply.body()) {
         let (kind, message) = classify(&refusal.error, &refusal.error_type);
         error.kind = kind.unwrap_or(error.kind);
         error.message = message;
@@ -30,24 +35,15 @@ pub fn of(reply: &Reply) -> Error {
         error.message = "a page came instead of JSON: is this a TGI server?".to_owned();
         return error;
     }
-    match reply.status {
-        401 => {
-            error.message =
-                "the server refused the key: set TGI_API_KEY, and secrets = [\"api_key\"] \
-                             in the backend's table"
-                    .to_owned();
-        }
-        404 => {
-            error.message = "the server does not know this route: is this a TGI server?".to_owned()
-        }
-        _ => {}
+    if reply.status == 404 {
+        error.message = "the server does not know this route: is this a TGI server?".to_owned();
     }
     error
 }
 
 /// The failure that a body tells although its status was good.
 pub fn in_body(body: &[u8]) -> Option<Error> {
-    let refusal: Refusal<'_> = serde_json::from_slice(body).ok()?;
+    let Object(refusal): Object<Refusal<'_>> = serde_json::from_slice(body).ok()?;
     Some(named(&refusal.error, &refusal.error_type))
 }
 
@@ -154,6 +150,5 @@ mod tests {
         let error = of(&Reply::new(429, &[("retry-after", "2")], body));
         assert_eq!(error.message, "Model is overloaded");
         assert_eq!(error.retry_after_ms, Some(2000));
-        assert!(of(&Reply::new(401, &[], b"")).message.contains("TGI_API_KEY"));
     }
 }

@@ -1,6 +1,6 @@
 //! Requests as TGI takes them (router/src/lib.rs, `GenerateRequest` and `ChatRequest`, version 3.3).
 //!
-//! Pure: borrows the prompt and the configuration, sends nothing. TGI ignores unknown keys silently, so
+//! Pure: borrows the prompt and the defaults, sends nothing. TGI ignores unknown keys silently, so
 //! every key here is spelt by a typed field.
 
 use std::fmt;
@@ -9,7 +9,7 @@ use plugin_api::{Changed, Error, ErrorKind, Generate, Message, Part, Result};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::config::Config;
+use super::Defaults;
 
 /// Body of `/generate`, `/generate_stream` and `/tokenize`.
 #[derive(Debug, Serialize)]
@@ -60,6 +60,8 @@ pub struct Parameters<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     stop: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    return_full_text: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     truncate: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     watermark: Option<bool>,
@@ -85,8 +87,7 @@ pub struct Scoring<'a> {
 /// A generation request translated, but for its prompt.
 #[derive(Debug)]
 pub struct Generation<'a> {
-    /// What goes to the server, `seed` being that of the first choice.
-    pub parameters: Parameters<'a>,
+    parameters: Parameters<'a>,
     /// The stop texts to cut the answer at, also those that the server does not get.
     pub stop: Vec<&'a str>,
     /// Whether log-probabilities are wanted.
@@ -96,32 +97,33 @@ pub struct Generation<'a> {
 }
 
 impl<'a> Generation<'a> {
-    /// Translates a request over the defaults of the configuration.
+    /// Translates a request over the defaults.
     ///
     /// # Errors
     /// `unsupported` for a vendor parameter that TGI has not; `invalid_request` for a value of the wrong
     /// type or a temperature that is no temperature.
-    pub fn new(config: &'a Config, request: &'a Generate<'a>) -> Result<Self> {
+    pub fn new(defaults: &'a Defaults, request: &'a Generate<'a>) -> Result<Self> {
         let mut parameters = Parameters {
-            details: config.details,
-            max_new_tokens: request.max_tokens.or(config.max_new_tokens),
-            typical_p: config.typical_p,
-            repetition_penalty: config.repetition_penalty,
-            frequency_penalty: config.frequency_penalty,
-            truncate: config.truncate,
-            watermark: config.watermark,
-            top_n_tokens: request.logprobs.or(config.top_n_tokens),
-            adapter_id: config.adapter_id.as_deref(),
+            details: defaults.details,
+            max_new_tokens: request.max_tokens.or(defaults.max_new_tokens),
+            typical_p: defaults.typical_p,
+            repetition_penalty: defaults.repetition_penalty,
+            frequency_penalty: defaults.frequency_penalty,
+            return_full_text: defaults.return_full_text,
+            truncate: defaults.truncate,
+            watermark: defaults.watermark,
+            top_n_tokens: request.logprobs.or(defaults.top_n_tokens),
+            adapter_id: defaults.adapter_id.as_deref(),
             ..Parameters::default()
         };
         for (name, value) in &request.extra {
             parameters.take(name, value)?;
         }
         let mut changed = Vec::new();
-        parameters.sample(config, request, &mut changed)?;
+        parameters.sample(defaults, request, &mut changed)?;
         let logprobs = parameters.top_n_tokens.is_some();
-        parameters.ask_for_logprobs(config.max_top_n_tokens, &mut changed);
-        let stop = parameters.stop_at(config.max_stop_sequences, request, &mut changed);
+        parameters.ask_for_logprobs(defaults.max_top_n_tokens, &mut changed);
+        let stop = parameters.stop_at(defaults.max_stop_sequences, request, &mut changed);
         Ok(Self { parameters, stop, logprobs, changed })
     }
 
@@ -133,10 +135,20 @@ impl<'a> Generation<'a> {
         seed: Option<u64>,
         choice: u32,
     ) -> Body<'b, &'b Parameters<'a>> {
+        Body { inputs: Joined(prompt, ""), parameters: Some(self.parameters(seed, choice)) }
+    }
+
+    /// The parameters of the choice of this number, for a body of another shape.
+    pub fn parameters(&mut self, seed: Option<u64>, choice: u32) -> &Parameters<'a> {
         if self.parameters.do_sample {
             self.parameters.seed = seed.map(|seed| seed.wrapping_add(u64::from(choice)));
         }
-        Body { inputs: Joined(prompt, ""), parameters: Some(&self.parameters) }
+        &self.parameters
+    }
+
+    /// Whether the server will sample rather than take the likeliest token.
+    pub fn samples(&self) -> bool {
+        self.parameters.do_sample
     }
 }
 
@@ -162,17 +174,17 @@ impl<'a> Parameters<'a> {
     /// request must leave them all out (server/text_generation_server/utils/tokens.py).
     fn sample(
         &mut self,
-        config: &Config,
+        defaults: &Defaults,
         request: &Generate<'_>,
         changed: &mut Vec<Changed>,
     ) -> Result<()> {
-        let temperature = request.temperature.or(config.temperature);
+        let temperature = request.temperature.or(defaults.temperature);
         if temperature.is_some_and(|temperature| !temperature.is_finite() || temperature < 0.0) {
             return Err(invalid("temperature: expected 0 (greedy) or more".to_owned()));
         }
         // The router refuses the values that mean "off"; leaving them out means the same.
-        let top_p = request.top_p.or(config.top_p).filter(|p| *p < 1.0);
-        let top_k = request.top_k.or(config.top_k).filter(|k| *k > 0);
+        let top_p = request.top_p.or(defaults.top_p).filter(|p| *p < 1.0);
+        let top_k = request.top_k.or(defaults.top_k).filter(|k| *k > 0);
         let typical_p = self.typical_p.take().filter(|p| *p < 1.0);
         let narrowed = top_p.is_some() || top_k.is_some() || typical_p.is_some();
         self.do_sample = temperature.map_or(narrowed, |temperature| temperature > 0.0);
@@ -247,7 +259,7 @@ impl<'a> Parameters<'a> {
 
 /// The body that scores `context` followed by `continuation`.
 pub fn scoring<'a>(
-    config: &'a Config,
+    defaults: &'a Defaults,
     context: &'a str,
     continuation: &'a str,
 ) -> Body<'a, Scoring<'a>> {
@@ -256,7 +268,7 @@ pub fn scoring<'a>(
         details: true,
         decoder_input_details: true,
         max_new_tokens: 1,
-        adapter_id: config.adapter_id.as_deref(),
+        adapter_id: defaults.adapter_id.as_deref(),
     };
     Body { inputs: Joined(context, continuation), parameters: Some(parameters) }
 }

@@ -1,0 +1,77 @@
+//! OpenAI, with or without `/v1` before the routes; and vLLM's server, for models whose names begin with `vllm-`: those
+//! take vLLM's parameters, `/completions` scores their prompts (`echo`, `prompt_logprobs`), and their errors are
+//! vLLM's. `vllm-...think...` thinks first. `/tokenize`, `/detokenize`, `/health` and `/version` are vLLM's, too.
+
+use serde_json::json;
+
+use super::hosted::{Dialect, Refusal, chat, completions, detokenize, models, tokenize, trouble};
+use crate::mock::{
+    exchange::{Answer, Answering, Asked, Trouble, Wire},
+    server::Mock,
+};
+
+/// The wire.
+pub(crate) struct OpenAi;
+
+/// The route, without the version before it.
+pub(super) fn route<'a>(asked: &Asked<'a>) -> &'a str {
+    asked.path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(asked.path)
+}
+
+/// Whether a route asks for text.
+pub(super) fn asks_for_text(asked: &Asked<'_>) -> bool {
+    asked.path.ends_with("/completions")
+}
+
+/// Why a request cannot be a generation at all: its method or its content type.
+pub(super) fn unfit(asked: &Asked<'_>) -> Option<Refusal> {
+    if asked.method != "POST" {
+        return Some(Refusal::no_route(asked));
+    }
+    let content_type = asked.header("content-type").unwrap_or("");
+    (!asked.is_json()).then(|| Refusal::content_type(content_type))
+}
+
+/// What the vendors of this shape have in common: chat, models, completions where there are any.
+pub(super) async fn answer(dialect: Dialect, asked: Asked<'_>, mock: &Mock) -> Answer {
+    let route = route(&asked);
+    match route {
+        "/chat/completions" | "/completions" => match unfit(&asked) {
+            Some(refusal) => dialect.refuse(&refusal),
+            None if route == "/completions" => completions(dialect, None, asked.body, mock).await,
+            None => chat(dialect, None, asked.body, mock).await,
+        },
+        _ if asked.method != "GET" => dialect.refuse(&Refusal::no_route(&asked)),
+        "/models" => models(dialect, None),
+        _ => match route.strip_prefix("/models/") {
+            Some(id) => models(dialect, Some(id)),
+            None => dialect.refuse(&Refusal::no_route(&asked)),
+        },
+    }
+}
+
+impl Wire for OpenAi {
+    fn guarded(&self, asked: &Asked<'_>) -> bool {
+        !matches!(asked.path, "/health" | "/version")
+    }
+
+    fn generates(&self, asked: &Asked<'_>) -> bool {
+        asks_for_text(asked)
+    }
+
+    fn trouble(&self, _: &Asked<'_>, failed: &Trouble) -> Answer {
+        trouble(Dialect::OpenAi, failed)
+    }
+
+    fn answer<'a>(&'a self, asked: Asked<'a>, mock: &'a Mock) -> Answering<'a> {
+        Box::pin(async move {
+            match (asked.method.as_str(), route(&asked)) {
+                ("GET", "/health") => Answer::empty(200),
+                ("GET", "/version") => Answer::json(200, &json!({ "version": "0.33.0" })),
+                ("POST", "/tokenize") => tokenize(asked.body),
+                ("POST", "/detokenize") => detokenize(asked.body),
+                _ => answer(Dialect::OpenAi, asked, mock).await,
+            }
+        })
+    }
+}

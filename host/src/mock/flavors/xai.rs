@@ -1,0 +1,28 @@
+//! xAI (Grok): OpenAI's shape with errors of its own (`{"code", "error"}`), models that take no stop texts and no
+//! penalties, and completion tokens that leave out those of the thinking (`wire.md` 4.5).
+
+use super::{
+    hosted::{Dialect, trouble},
+    openai,
+};
+use crate::mock::{
+    exchange::{Answer, Answering, Asked, Trouble, Wire},
+    server::Mock,
+};
+
+/// The wire.
+pub(crate) struct Xai;
+
+impl Wire for Xai {
+    fn generates(&self, asked: &Asked<'_>) -> bool {
+        openai::asks_for_text(asked)
+    }
+
+    fn trouble(&self, _: &Asked<'_>, failed: &Trouble) -> Answer {
+        trouble(Dialect::Xai, failed)
+    }
+
+    fn answer<'a>(&'a self, asked: Asked<'a>, mock: &'a Mock) -> Answering<'a> {
+        Box::pin(openai::answer(Dialect::Xai, asked, mock))
+    }
+}

@@ -1,0 +1,466 @@
+//! Log-likelihood out of a completion's log-probabilities of its prompt: vLLM's `prompt_logprobs`, or the lists of an
+//! `echo` (wire.md 4.1, evaluation.md V5).
+//!
+//! The rule of the boundary is lm-eval's: white space at the end of the context belongs to the continuation, and the
+//! continuation's tokens are those of the whole beyond the number of the context's. Pure.
+
+use std::collections::BTreeMap;
+
+use plugin_api::{Error, ErrorKind, Likelihood, Reply, Result, message::Str};
+use serde::Deserialize;
+use wire::openai::failure;
+
+/// One token of a prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// Its text, where the reply tells it.
+    pub text: String,
+    /// Natural logarithm; none for the first, and for what is not a number.
+    pub logprob: Option<f64>,
+    /// Whether no token was likelier; none if the reply does not tell.
+    pub greedy: Option<bool>,
+}
+
+/// Reply of a server that counts and gives the ids of a text's tokens.
+#[derive(Debug, Deserialize)]
+pub struct Tokenized {
+    /// The ids.
+    pub tokens: Vec<u32>,
+    /// How many. A server without it has another route of the same name.
+    pub count: usize,
+}
+
+/// The ids of a prompt and where the continuation's begin: the context's, then those of the whole beyond their number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// What is sent.
+    pub ids: Vec<u32>,
+    /// Number of the context's.
+    pub context: usize,
+    /// Whether the whole would have been cut otherwise at the boundary.
+    pub merged: bool,
+}
+
+/// Joins the tokens of a context and of context and continuation.
+///
+/// # Errors
+/// `invalid_request` if the continuation has no token, or the first one stands at the beginning of everything.
+pub fn join(context: &[u32], whole: &[u32]) -> Result<Joined> {
+    let rest = whole.get(context.len()..).unwrap_or_default();
+    if rest.is_empty() {
+        return Err(invalid(format!(
+            "the continuation has no token of its own: context {} tokens, context and continuation {}",
+            context.len(),
+            whole.len()
+        )));
+    }
+    if context.is_empty() {
+        return Err(invalid(
+            "an empty context, and the server puts no token before it: the first token has no probability"
+                .to_owned(),
+        ));
+    }
+    Ok(Joined {
+        ids: [context, rest].concat(),
+        context: context.len(),
+        merged: !whole.starts_with(context),
+    })
+}
+
+#[derive(Debug, Deserialize)]
+struct Body<'a> {
+    #[serde(borrow)]
+    choices: Vec<Choice<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow, default)]
+    logprobs: Option<Lists<'a>>,
+    #[serde(default)]
+    prompt_logprobs: Option<Vec<Option<BTreeMap<String, Entry>>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Lists<'a> {
+    #[serde(borrow)]
+    tokens: Option<Vec<Str<'a>>>,
+    token_logprobs: Option<Vec<Option<f64>>>,
+    top_logprobs: Option<Vec<Option<Alternatives>>>,
+}
+
+/// By text.
+type Alternatives = BTreeMap<String, Option<f64>>;
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Entry {
+    #[serde(default)]
+    logprob: Option<f64>,
+    #[serde(default)]
+    rank: Option<u64>,
+}
+
+fn choice<'a>(reply: &'a Reply) -> Result<Choice<'a>> {
+    if !reply.is_success() {
+        return Err(failure::of(reply));
+    }
+    let told = || failure::in_body(reply.body());
+    let body: Body<'_> = reply.json().map_err(|error| told().unwrap_or(error))?;
+    let mut choices = body.choices.into_iter();
+    match (choices.next(), choices.next()) {
+        (Some(choice), None) => Ok(choice),
+        _ => Err(told().unwrap_or_else(|| {
+            Error::unexpected("expected one choice").with_excerpt(reply.body())
+        })),
+    }
+}
+
+/// The prompt's tokens by id, as vLLM tells them.
+///
+/// # Errors
+/// `unsupported` if the reply holds none; `unexpected_reply` if they are not those of the prompt.
+pub fn by_id(reply: &Reply, ids: &[u32]) -> Result<Vec<Scored>> {
+    let Some(entries) = choice(reply)?.prompt_logprobs else {
+        return Err(none_given("`prompt_logprobs`"));
+    };
+    let unexpected = |what: String| Error::unexpected(what).with_excerpt(reply.body());
+    if entries.len() != ids.len() {
+        return Err(unexpected(format!(
+            "`prompt_logprobs` has {} entries for a prompt of {} tokens",
+            entries.len(),
+            ids.len()
+        )));
+    }
+    let scored = ids.iter().zip(entries).enumerate().map(|(at, (id, entry))| {
+        let scored = |logprob, greedy| Scored { text: String::new(), logprob, greedy };
+        match entry {
+            None if at == 0 => Ok(scored(None, None)),
+            None => Err(unexpected(format!("`prompt_logprobs` has nothing for token {at}"))),
+            Some(entry) => {
+                let entry = entry.get(&id.to_string()).ok_or_else(|| {
+                    unexpected(format!("`prompt_logprobs` does not hold token {at} itself"))
+                })?;
+                Ok(scored(entry.logprob, entry.rank.map(|rank| rank == 1)))
+            }
+        }
+    });
+    scored.collect()
+}
+
+/// The tokens of an echo: those of the prompt, and one that was generated if the server gives it.
+///
+/// # Errors
+/// `unsupported` if the reply holds no log-probabilities; `unexpected_reply` if its lists do not go together.
+pub fn echoed(reply: &Reply) -> Result<Vec<Scored>> {
+    let Some(Lists { tokens, token_logprobs: Some(values), top_logprobs }) =
+        choice(reply)?.logprobs
+    else {
+        return Err(none_given("an echo with log-probabilities"));
+    };
+    let texts = tokens.unwrap_or_default();
+    let top = top_logprobs.unwrap_or_default();
+    for (name, length) in [("tokens", texts.len()), ("top_logprobs", top.len())] {
+        if length != 0 && length != values.len() {
+            return Err(Error::unexpected(format!(
+                "`{name}` has {length} entries, `token_logprobs` {}",
+                values.len()
+            ))
+            .with_excerpt(reply.body()));
+        }
+    }
+    let scored = values.into_iter().enumerate().map(|(at, logprob)| {
+        let best = top
+            .get(at)
+            .and_then(Option::as_ref)
+            .map(|top| top.values().filter_map(|value| *value).fold(f64::NEG_INFINITY, f64::max));
+        Scored {
+            text: texts.get(at).map_or_else(String::new, |text| text.to_string()),
+            logprob,
+            // The map is keyed by text and need not hold the token itself; its value does.
+            greedy: best.zip(logprob).map(|(best, logprob)| logprob >= best),
+        }
+    });
+    Ok(scored.collect())
+}
+
+/// The prompt's tokens of an echo of a prompt of so many: at most one was generated beyond it (`max_tokens` is 1; a
+/// server may also give none).
+///
+/// # Errors
+/// `unsupported` if only what was generated came back; `unexpected_reply` for any other number.
+pub fn of_prompt(mut echo: Vec<Scored>, prompt: usize) -> Result<Vec<Scored>> {
+    match echo.len() {
+        0 | 1 if prompt > 1 => Err(none_given("an echo with log-probabilities")),
+        found if found == prompt || found == prompt + 1 => {
+            echo.truncate(prompt);
+            Ok(echo)
+        }
+        found => Err(Error::unexpected(format!(
+            "an echo of {found} tokens for a prompt of {prompt} and one more"
+        ))),
+    }
+}
+
+/// The prompt's tokens of an echo whose number of tokens is not known, and the first of the continuation's: the one in
+/// which or before which the context ends. The texts of the tokens must make the prompt.
+///
+/// # Errors
+/// `unsupported` if only what was generated came back, or the texts do not make the prompt, so that nobody can tell where
+/// the continuation begins.
+pub fn of_text(
+    mut echo: Vec<Scored>,
+    context: &str,
+    continuation: &str,
+) -> Result<(Vec<Scored>, usize, bool)> {
+    let whole = context.len() + continuation.len();
+    let begins_with = |text: &str, at: usize| {
+        // The text of context and continuation, read on from a byte.
+        match context.get(at..) {
+            Some(rest) if rest.len() >= text.len() => rest.starts_with(text),
+            Some(rest) => {
+                text.strip_prefix(rest).is_some_and(|more| continuation.starts_with(more))
+            }
+            None => {
+                continuation.get(at - context.len()..).is_some_and(|rest| rest.starts_with(text))
+            }
+        }
+    };
+    // What the server puts before a text is not part of it.
+    let leading =
+        echo.first().is_some_and(|first| first.logprob.is_none() && !begins_with(&first.text, 0));
+    let mut at = 0;
+    let mut first = None;
+    let mut merged = false;
+    let mut count = usize::from(leading);
+    for token in echo.iter().skip(count) {
+        if at >= whole {
+            break;
+        }
+        if token.text.is_empty() || !begins_with(&token.text, at) {
+            let what = if count == usize::from(leading) {
+                none_given("an echo of the prompt")
+            } else {
+                Error::new(
+                    ErrorKind::Unsupported,
+                    "the tokens of the echo do not make the prompt, and the server has no /tokenize: nobody \
+                     can tell where the continuation begins",
+                )
+            };
+            return Err(what);
+        }
+        let end = at + token.text.len();
+        if first.is_none() && end > context.len() {
+            first = Some(count);
+            merged = at < context.len();
+        }
+        at = end;
+        count += 1;
+    }
+    if at < whole {
+        return Err(none_given("an echo of the whole prompt"));
+    }
+    echo.truncate(count);
+    let first =
+        first.ok_or_else(|| invalid("the continuation has no token of its own".to_owned()))?;
+    if first == 0 {
+        return Err(invalid(
+            "an empty context, and the server puts no token before it: the first token has no probability"
+                .to_owned(),
+        ));
+    }
+    Ok((echo, first, merged))
+}
+
+/// Sums the tokens from the `first` on.
+///
+/// # Errors
+/// `invalid_request` if there are none: an empty sum would be a perfect score.
+pub fn sum(prompt: &[Scored], first: usize, merged: bool, tokens: bool) -> Result<Likelihood> {
+    let scored = prompt.get(first..).unwrap_or_default();
+    if scored.is_empty() {
+        return Err(invalid("no token is left to be scored".to_owned()));
+    }
+    let finite = |logprob: Option<f64>| logprob.filter(|value| value.is_finite());
+    let greedy = scored.iter().map(|token| token.greedy).collect::<Option<Vec<_>>>();
+    Ok(Likelihood {
+        logprob: scored.iter().map(|token| finite(token.logprob)).sum(),
+        tokens: u32::try_from(scored.len()).unwrap_or(u32::MAX),
+        greedy: greedy.map(|greedy| greedy.into_iter().all(|greedy| greedy)),
+        boundary_merged: merged,
+        token_logprobs: tokens.then(|| scored.iter().map(|t| finite(t.logprob)).collect()),
+        prompt_tokens: u64::try_from(prompt.len()).ok(),
+    })
+}
+
+/// The first token that has a probability: all but the very first, which has no condition.
+pub fn first_scored(prompt: &[Scored]) -> usize {
+    usize::from(prompt.first().is_some_and(|first| first.logprob.is_none()))
+}
+
+/// A server that leaves out what was asked for.
+fn none_given(what: &str) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "the server gives no log-probabilities of a prompt: {what} did not come back (llama.cpp's server and \
+             most vendors have none; vLLM, SGLang and OpenAI's base models do)"
+        ),
+    )
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidRequest, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn reply(choice: &Value) -> Reply {
+        Reply::new(200, &[], json!({ "choices": [choice] }).to_string().as_bytes())
+    }
+
+    /// evaluation.md, V5.
+    fn v5() -> Value {
+        json!({ "text": "", "logprobs": {
+            "tokens": ["Q", ":", " x", " yes", " sir", "."],
+            "token_logprobs": [null, -2.0, -1.5, -0.30, -1.25, -0.05],
+            "top_logprobs": [null, { "a": -0.1 }, { "b": -0.1 }, { " yes": -0.30 },
+                             { " no": -0.20, " sir": -1.25 }, { ".": -0.05 }] } })
+    }
+
+    #[test]
+    fn v5_sums_the_continuations_tokens_with_one_generated_token_or_none() {
+        for generated in [1, 0] {
+            let mut choice = v5();
+            for list in ["tokens", "token_logprobs", "top_logprobs"] {
+                let list = choice["logprobs"][list].as_array_mut().unwrap();
+                list.truncate(5 + generated);
+            }
+            let echo = echoed(&reply(&choice)).unwrap();
+            let prompt = of_prompt(echo, 5).unwrap();
+            let likelihood = sum(&prompt, 3, false, true).unwrap();
+            assert!((likelihood.logprob.unwrap() + 1.55).abs() < 1e-12);
+            assert_eq!((likelihood.tokens, likelihood.greedy), (2, Some(false)));
+            assert_eq!(likelihood.token_logprobs, Some(vec![Some(-0.30), Some(-1.25)]));
+            assert_eq!(sum(&prompt, 3, false, false).unwrap().prompt_tokens, Some(5));
+            assert_eq!(sum(&prompt[..4], 3, false, false).unwrap().greedy, Some(true));
+        }
+    }
+
+    #[test]
+    fn v5_any_other_number_of_tokens_is_never_summed() {
+        let echo = echoed(&reply(&v5())).unwrap();
+        assert_eq!(of_prompt(echo.clone(), 3).unwrap_err().kind, ErrorKind::UnexpectedReply);
+        assert_eq!(of_prompt(echo.clone(), 7).unwrap_err().kind, ErrorKind::UnexpectedReply);
+        // A server that ignores `echo` gives the generated token alone.
+        let error = of_prompt(echo[5..].to_vec(), 5).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unsupported);
+        assert!(error.message.contains("llama.cpp"));
+        assert_eq!(sum(&echo, 6, false, false).unwrap_err().kind, ErrorKind::InvalidRequest);
+    }
+
+    #[test]
+    fn vllm_tells_the_prompts_tokens_by_id_and_rank() {
+        let entry = |id: &str, logprob: f64, rank: u64| json!({ id: { "logprob": logprob, "rank": rank, "decoded_token": "x" } });
+        let mut second = entry("9", -1.25, 2);
+        second["4"] = json!({ "logprob": -0.2, "rank": 1, "decoded_token": "y" });
+        let choice = json!({ "text": "z", "prompt_logprobs": [
+            null, entry("6", -2.0, 7), entry("7", -1.5, 1), entry("8", -0.3, 1), second] });
+        let prompt = by_id(&reply(&choice), &[5, 6, 7, 8, 9]).unwrap();
+        let likelihood = sum(&prompt, 3, false, false).unwrap();
+        assert!((likelihood.logprob.unwrap() + 1.55).abs() < 1e-12);
+        assert_eq!(likelihood.greedy, Some(false));
+        assert_eq!(sum(&prompt[..4], 2, false, false).unwrap().greedy, Some(true));
+        assert_eq!(first_scored(&prompt), 1);
+        for ids in [&[5, 6, 7, 8][..], &[5, 6, 7, 8, 3]] {
+            assert_eq!(by_id(&reply(&choice), ids).unwrap_err().kind, ErrorKind::UnexpectedReply);
+        }
+        let without = json!({ "text": "z", "logprobs": null });
+        assert_eq!(by_id(&reply(&without), &[5]).unwrap_err().kind, ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn where_only_text_can_be_sent_the_tokens_texts_tell_the_boundary() {
+        let echo = |tokens: &[(&str, Option<f64>)]| {
+            tokens
+                .iter()
+                .map(|(text, logprob)| Scored {
+                    text: (*text).to_owned(),
+                    logprob: *logprob,
+                    greedy: None,
+                })
+                .collect::<Vec<_>>()
+        };
+        for (tokens, context, continuation, expected) in [
+            (
+                &[("Q", None), (":", Some(-1.0)), (" yes", Some(-0.5)), (".", Some(-9.0))][..],
+                "Q:",
+                " yes",
+                Ok((2, false, 3)),
+            ),
+            // The server's BOS comes first.
+            (
+                &[("<s>", None), ("Q:", Some(-1.0)), (" yes", Some(-0.5))],
+                "Q:",
+                " yes",
+                Ok((2, false, 3)),
+            ),
+            // A token across the boundary.
+            (
+                &[("Q", None), (": y", Some(-1.0)), ("es", Some(-0.5))],
+                "Q:",
+                " yes",
+                Ok((1, true, 3)),
+            ),
+            (&[("<s>", None), ("yes", Some(-0.5))], "", "yes", Ok((1, false, 2))),
+            (&[("yes", None), ("!", Some(-0.5))], "", "yes", Err(ErrorKind::InvalidRequest)),
+            // Not the prompt.
+            (&[("!", Some(-0.5))], "Q:", " yes", Err(ErrorKind::Unsupported)),
+            (
+                &[("Q", None), ("bytes:\\xe2", Some(-0.5))],
+                "Q:",
+                " yes",
+                Err(ErrorKind::Unsupported),
+            ),
+            (&[("Q", None), (":", Some(-0.5))], "Q:", " yes", Err(ErrorKind::Unsupported)),
+        ] {
+            let found = of_text(echo(tokens), context, continuation)
+                .map(|(prompt, first, merged)| (first, merged, prompt.len()))
+                .map_err(|error| error.kind);
+            assert_eq!(found, expected, "{tokens:?}");
+        }
+    }
+
+    #[test]
+    fn the_boundary_is_where_lm_eval_puts_it() {
+        let joined = join(&[1, 10, 11], &[1, 10, 99, 21]).unwrap();
+        assert_eq!(joined, Joined { ids: vec![1, 10, 11, 21], context: 3, merged: true });
+        assert!(!join(&[1, 10], &[1, 10, 21]).unwrap().merged);
+        assert_eq!(join(&[1, 10], &[1, 10]).unwrap_err().kind, ErrorKind::InvalidRequest);
+        assert_eq!(join(&[], &[1]).unwrap_err().kind, ErrorKind::InvalidRequest);
+    }
+
+    #[test]
+    fn a_reply_of_another_shape_is_never_a_score() {
+        for body in [
+            "",
+            "<html>",
+            "{}",
+            "[]",
+            r#"{"choices":[]}"#,
+            r#"{"choices":[{"logprobs":{"token_logprobs":"x"}}]}"#,
+        ] {
+            let reply = Reply::new(200, &[], body.as_bytes());
+            assert_eq!(echoed(&reply).unwrap_err().kind, ErrorKind::UnexpectedReply, "{body}");
+            assert_eq!(by_id(&reply, &[1]).unwrap_err().kind, ErrorKind::UnexpectedReply, "{body}");
+        }
+        let uneven = json!({ "logprobs": { "tokens": ["a"], "token_logprobs": [null, -1.0] } });
+        assert_eq!(echoed(&reply(&uneven)).unwrap_err().kind, ErrorKind::UnexpectedReply);
+        let error = Reply::new(200, &[], br#"{"error":{"message":"busy","code":503}}"#);
+        assert_eq!(echoed(&error).unwrap_err().kind, ErrorKind::Overloaded);
+    }
+}
