@@ -64,21 +64,35 @@ pub async fn run(
     let tasks = tasks(config)?;
     let data = data_files(&tasks)?;
     let found = open::find(file, discovery, around)?;
-    let pairs = plan(tasks, &found.iter().map(Found::offer).collect::<Vec<_>>())?;
+    // What cannot work at all is told before anything is opened, or rented.
+    plan(&tasks, &found.iter().map(Found::offer).collect::<Vec<_>>())?;
     let now = jiff::Zoned::now();
     let started = now.timestamp().to_string();
     let directory = Arc::new(PlannedDir::new(&config.out, &config.name, now));
     let redactor = open::redactor(&found);
     let ledger = Arc::new(Ledger::new(Arc::clone(&directory), Arc::clone(&redactor)));
     let mut opened = open::open(config, found, &ledger, redactor, around, &stop).await?;
-    let planned = Planned { units: units(pairs, &opened.backends), data, started };
-    let finish = match directory.make() {
-        Ok(directory) => carry_out(file, &directory, planned, &mut opened, reporters, stop).await,
-        Err(error) => Err(RunError::Directory(error)),
+    let finish = match begin(&tasks, &opened, &directory) {
+        Ok((units, directory)) => {
+            let planned = Planned { units, data, started };
+            carry_out(file, &directory, planned, &mut opened, reporters, stop).await
+        }
+        Err(error) => Err(error),
     };
     // Whether the run went well or not.
     release(&opened.instances, &ledger, around.printer).await;
     finish
+}
+
+/// What will be asked, and where the results go.
+fn begin(
+    tasks: &[(Task, Vec<String>)],
+    opened: &Opened,
+    directory: &PlannedDir,
+) -> Result<(Vec<Arc<Unit>>, RunDir), RunError> {
+    let offers: Vec<_> = opened.backends.iter().map(|backend| backend.offer()).collect();
+    let units = units(plan(tasks, &offers)?, &opened.backends);
+    Ok((units, directory.make().map_err(RunError::Directory)?))
 }
 
 /// A run that can begin.

@@ -88,7 +88,11 @@ pub struct Found<'a> {
 impl Found<'_> {
     /// What the backend can be asked for.
     pub fn offer(&self) -> Offer<'_> {
-        Offer { id: &self.config.id, declared: &self.candidate.inspection.manifest.plugin }
+        Offer {
+            id: &self.config.id,
+            declared: &self.candidate.inspection.manifest.plugin,
+            lacks: &[],
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Span, Str};
+use crate::capability::Capability;
 
 /// The answer to one item.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -211,6 +212,10 @@ pub struct Description {
     /// What is put before a context: `bos`, `none`, or a vendor's own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bos: Option<String>,
+    /// Capabilities of the manifest that this backend lacks all the same, because of its configuration or its
+    /// server. The host plans without them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<Capability>,
     /// The price table that costs are estimated from, by name and date.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prices: Option<String>,

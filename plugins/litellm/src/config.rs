@@ -180,7 +180,7 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scoring {
-    /// As the server's list of models tells: vLLM's way, or by echo.
+    /// Not in `mode = "chat"`; else as the server's list of models tells: vLLM's way, or by echo.
     #[default]
     Auto,
     /// `prompt_logprobs` (vLLM).

@@ -158,6 +158,7 @@ impl Backend for Litellm {
                 let added = self.config.add_special_tokens;
                 if added { "as the server's tokenizer adds it" } else { "none" }.to_owned()
             }),
+            lacks: self.lacks(io).await,
             ..Description::default()
         })
     }

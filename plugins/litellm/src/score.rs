@@ -4,8 +4,8 @@
 //! themselves there.
 
 use plugin_api::{
-    Error, ErrorKind, HttpRequest, Io, Likelihood, Loglikelihood, Prompt, Reply, Result, join_all,
-    split_context,
+    Error, ErrorKind, HttpRequest, Io, Likelihood, Loglikelihood, Prompt, Reply, Result,
+    capability::Capability, join_all, split_context,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -14,7 +14,7 @@ use wire::openai::{Completion, Input, Parameters, failure};
 
 use crate::{
     Litellm, Wire,
-    config::Scoring,
+    config::{Mode, Scoring},
     likelihood::{self, Scored, Tokenized},
     parameters::invalid,
 };
@@ -138,6 +138,17 @@ impl Litellm {
     }
 
     /// The way that the run file, or the server's own name, chooses.
+    /// What of the plugin's abilities this backend lacks.
+    pub(crate) async fn lacks(&self, io: &Io) -> Vec<Capability> {
+        match self.way(io).await {
+            Err(error) if error.kind == ErrorKind::Unsupported => {
+                vec![Capability::Loglikelihood, Capability::LoglikelihoodRolling]
+            }
+            // A server that does not answer now may do so later.
+            _ => Vec::new(),
+        }
+    }
+
     async fn way(&self, io: &Io) -> Result<Way> {
         if !matches!(self.wire, Wire::Openai(_)) {
             return Err(Error::unsupported(&format!(
@@ -150,6 +161,12 @@ impl Litellm {
             Scoring::Echo => return Ok(Way::Echo),
             Scoring::None => {
                 return Err(Error::unsupported("log-likelihood (loglikelihood = \"none\")"));
+            }
+            Scoring::Auto if self.config.mode == Mode::Chat => {
+                return Err(Error::unsupported(
+                    "log-likelihood in mode = \"chat\" (mode = \"completions\" has it, where the server scores \
+                     prompts)",
+                ));
             }
             Scoring::Auto => {}
         }

@@ -20,7 +20,7 @@ const BACKENDS: [(&str, &str, &str); 10] = [
     ),
     ("anthropic", "anthropic", "plugin = \"litellm\"\nmodel = \"anthropic/claude-sonnet-4-5\""),
     ("gemini", "gemini", "plugin = \"litellm\"\nmodel = \"gemini/gemini-2.5-flash\""),
-    ("kimi", "moonshot", "plugin = \"litellm\"\nmodel = \"moonshot/kimi-k2-0905-preview\""),
+    ("kimi", "moonshot", "plugin = \"litellm\"\nmodel = \"moonshot/kimi-k2.6\""),
     ("router", "huggingface", "plugin = \"huggingface\"\nmodel = \"acme/model:novita\""),
     (
         "serverless",
