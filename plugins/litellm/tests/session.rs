@@ -54,6 +54,28 @@ fn an_answer_has_its_text_usage_price_and_model() {
 }
 
 #[test]
+fn a_price_file_of_the_run_file_takes_the_tables_place() {
+    let path = std::env::temp_dir().join(format!("litellm-prices-{}.json", std::process::id()));
+    let file = json!({ "gpt-4o-mini": { "litellm_provider": "openai", "mode": "chat",
+                       "input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6 } });
+    std::fs::write(&path, file.to_string()).unwrap();
+    let config = json!({ "model": "openai/gpt-4o-mini", "base_url": "http://127.0.0.1:9" });
+    let mut opened = head(&config, &Value::Null, &Value::Null);
+    opened.assets.insert("prices".to_owned(), path.display().to_string());
+    let backend = open_with::<Litellm>(opened);
+    std::fs::write(&path, "[]").unwrap();
+    let mut other = head(&config, &Value::Null, &Value::Null);
+    other.assets.insert("prices".to_owned(), path.display().to_string());
+    let refused = open_with::<Litellm>(other).is_err();
+    std::fs::remove_file(&path).unwrap();
+    assert!(refused);
+    let mut driver = Driver::new(Arc::new(backend.unwrap()));
+    driver.start(&[Request::Generate(generate(Prompt::Text("Q")))]);
+    let completion = completion(&reply_json(&mut driver, 1, &chat_reply("A")));
+    assert_eq!(completion.usage.cost_usd_nanos, Some(9 * 1000 + 2 * 2000));
+}
+
+#[test]
 fn a_key_goes_to_a_foreign_address_only_if_the_host_lets_it() {
     let config = json!({ "model": "openai/gpt-4o-mini", "base_url": "http://127.0.0.1:9" });
     let open =

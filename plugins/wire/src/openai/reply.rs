@@ -185,7 +185,10 @@ pub(super) fn note_missing_logprobs(completion: &mut Completion, reading: &Readi
 /// What is wrong with a number of choices.
 pub(super) fn count(found: usize, wanted: u32) -> String {
     let wanted = wanted.max(1);
-    format!("the server gave {found} choices, and {wanted} were asked for (`n`)")
+    format!(
+        "the server gave {found} choices, and {wanted} were asked for (`n`); a server that gives one a call must be \
+         asked for each"
+    )
 }
 
 #[cfg(test)]
