@@ -78,7 +78,7 @@ fn a_whole_reply_that_is_no_answer_is_never_graded() {
         let mock = Mock::start(&["--reply", kind]);
         let expected: &[&str] = match kind {
             // The vendor's own error keeps its kind; `custom` knows only what its run file says.
-            "error-in-200" => &["overloaded", "other"],
+            "error-in-200" => &["overloaded", "rate_limited", "other"],
             _ => &["unexpected_reply"],
         };
         assert_unscored(&run(&mock, false), kind, expected);
@@ -90,7 +90,7 @@ fn a_stream_that_is_no_answer_is_never_graded() {
     for kind in REPLIES {
         let mock = Mock::start(&["--reply", kind]);
         let expected: &[&str] = match kind {
-            "error-in-200" => &["overloaded", "other"],
+            "error-in-200" => &["overloaded", "rate_limited", "other"],
             // A stream that ends before its last event broke off.
             "empty" | "truncated" => &["transport", "unexpected_reply"],
             _ => &["unexpected_reply", "transport"],
