@@ -102,11 +102,12 @@ impl Backend for Litellm {
 
     async fn generate(&self, request: &Generate<'_>, io: &Io) -> Result<Completion> {
         let mut notes = Vec::new();
+        let fills_in = self.fills_in(io).await?;
         let request = self.filled(request, &mut notes);
         let prepared = self
             .calls(&request)
             .iter()
-            .map(|request| self.prepare(request))
+            .map(|request| self.prepare(request, fills_in))
             .collect::<Result<Vec<_>>>()?;
         if let Some(first) = prepared.first() {
             self.insist(&first.encoded.changed)?;
@@ -164,11 +165,11 @@ impl Backend for Litellm {
 }
 
 impl Litellm {
-    /// The request as its vendor takes it.
-    fn prepare(&self, request: &Generate<'_>) -> Result<Prepared> {
+    /// The request as its vendor takes it, or as an engine does that fills in what is unset.
+    fn prepare(&self, request: &Generate<'_>, fills_in: bool) -> Result<Prepared> {
         let (encoded, reader) = match &self.wire {
             Wire::Openai(options) => {
-                let (encoded, reading) = openai::encode(options, &self.model, request)?;
+                let (encoded, reading) = openai::encode(options, &self.model, request, fills_in)?;
                 (encoded, Reader::Openai(reading))
             }
             Wire::Anthropic(options) => {
@@ -301,7 +302,7 @@ impl Litellm {
         }
     }
 
-    fn failure(&self, reply: &Reply) -> Error {
+    pub(crate) fn failure(&self, reply: &Reply) -> Error {
         let reader = match &self.wire {
             Wire::Openai(_) => Reader::Openai(Reading::default()),
             Wire::Anthropic(_) => Reader::Anthropic,
@@ -371,7 +372,8 @@ fn merged(answers: Vec<Result<Completion>>) -> Result<Completion> {
         add(&mut sum.cached_tokens, usage.cached_tokens);
         add(&mut sum.reasoning_tokens, usage.reasoning_tokens);
         // A sum without one of its parts would be too small.
-        sum.cost_usd_nanos = sum.cost_usd_nanos.zip(usage.cost_usd_nanos).map(|(a, b)| a + b);
+        let costs = sum.cost_usd_nanos.zip(usage.cost_usd_nanos);
+        sum.cost_usd_nanos = costs.map(|(a, b)| a.saturating_add(b));
         for change in answer.changed {
             if !whole.changed.contains(&change) {
                 whole.changed.push(change);
@@ -383,7 +385,7 @@ fn merged(answers: Vec<Result<Completion>>) -> Result<Completion> {
 
 fn add(sum: &mut Option<u64>, more: Option<u64>) {
     if let Some(more) = more {
-        *sum = Some(sum.unwrap_or(0) + more);
+        *sum = Some(sum.unwrap_or(0).saturating_add(more));
     }
 }
 

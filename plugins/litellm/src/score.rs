@@ -1,4 +1,5 @@
-//! Log-likelihood over `/completions`: which way the server has, token ids where it tokenises, and the calls.
+//! Who a server is, and log-likelihood over `/completions`: which way the server has, token ids where it tokenises, and
+//! the calls.
 //!
 //! What replies mean is [`crate::likelihood`]'s business. A list of models is asked for once, since servers name
 //! themselves there.
@@ -27,6 +28,10 @@ pub struct Server {
     /// Context size in tokens, where it tells it.
     pub context_tokens: Option<u64>,
 }
+
+/// Engines that take sampling values nobody sent from the model's `generation_config.json` (vLLM, SGLang) or from their
+/// own command line (llama.cpp), so that a score would hang on how the server was started.
+const FILL_IN: [&str; 3] = ["vllm", "sglang", "llamacpp"];
 
 #[derive(Debug, Deserialize)]
 struct Models {
@@ -166,12 +171,28 @@ impl Litellm {
         }
     }
 
+    /// Whether the server is an engine that fills in what is unset. A provider's row says so where it is named; any
+    /// other server is asked who it is.
+    pub(crate) async fn fills_in(&self, io: &Io) -> Result<bool> {
+        if !self.provider.is_any() {
+            return Ok(false);
+        }
+        let server = self.server(io).await?;
+        Ok(server.is_some_and(|server| FILL_IN.contains(&server.owned_by.as_str())))
+    }
+
     /// Who the server is, asked once; none if it does not tell.
+    ///
+    /// # Errors
+    /// It cannot tell yet: a server that is still loading must not be taken for another one for the whole run.
     pub(crate) async fn server(&self, io: &Io) -> Result<Option<&Server>> {
         if let Some(known) = self.server.get() {
             return Ok(known.as_ref());
         }
-        let reply = self.keys.send(HttpRequest::get(self.models_url()), io).await?;
+        let reply = self.keys.send(self.headed(HttpRequest::get(self.models_url())), io).await?;
+        if matches!(reply.status, 408 | 429 | 502..=504) {
+            return Err(self.failure(&reply));
+        }
         let found = if reply.is_success() { Server::of(&reply, &self.model) } else { None };
         Ok(self.server.get_or_init(|| found).as_ref())
     }

@@ -147,6 +147,7 @@ fn kind_of(refusal: &Refusal<'_>, status: u16, otherwise: ErrorKind) -> ErrorKin
         return ErrorKind::ContentFilter;
     }
     if is("insufficient_quota")
+        || is("exceeded_current_quota_error")
         || is("billing_not_active")
         || is("billing_hard_limit_reached")
         || status == 402
@@ -244,6 +245,12 @@ mod tests {
             (
                 429,
                 r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#,
+                Unauthorized,
+            ),
+            // Moonshot.
+            (
+                429,
+                r#"{"error":{"message":"Your account is suspended, please check your plan and billing details","type":"exceeded_current_quota_error"}}"#,
                 Unauthorized,
             ),
             (
