@@ -102,10 +102,11 @@ impl Backend for Litellm {
 
     async fn generate(&self, request: &Generate<'_>, io: &Io) -> Result<Completion> {
         let mut notes = Vec::new();
-        let fills_in = self.fills_in(io).await?;
+        let engine = self.engine(io).await?;
+        let fills_in = engine.is_some_and(Server::fills_in);
         let request = self.filled(request, &mut notes);
         let prepared = self
-            .calls(&request)
+            .calls(&request, engine.is_none_or(Server::gives_several))
             .iter()
             .map(|request| self.prepare(request, fills_in))
             .collect::<Result<Vec<_>>>()?;

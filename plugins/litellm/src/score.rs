@@ -31,7 +31,10 @@ pub struct Server {
 
 /// Engines that take sampling values nobody sent from the model's `generation_config.json` (vLLM, SGLang) or from their
 /// own command line (llama.cpp), so that a score would hang on how the server was started.
-const FILL_IN: [&str; 3] = ["vllm", "sglang", "llamacpp"];
+const FILL_IN: [&str; 3] = ["vllm", "sglang", LLAMA_CPP];
+
+/// llama.cpp's name for itself.
+const LLAMA_CPP: &str = "llamacpp";
 
 #[derive(Debug, Deserialize)]
 struct Models {
@@ -56,6 +59,16 @@ struct Meta {
 }
 
 impl Server {
+    /// Whether it fills in what is unset.
+    pub fn fills_in(&self) -> bool {
+        FILL_IN.contains(&self.owned_by.as_str())
+    }
+
+    /// Whether it gives several choices at once. llama.cpp's refuses more than it has slots for.
+    pub fn gives_several(&self) -> bool {
+        self.owned_by != LLAMA_CPP
+    }
+
     /// Reads a list of models; the served one is that of this name, else the first.
     pub fn of(reply: &Reply, model: &str) -> Option<Self> {
         let models: Models = reply.json().ok()?;
@@ -163,7 +176,7 @@ impl Litellm {
         }
         match self.server(io).await?.map_or("", |server| server.owned_by.as_str()) {
             "vllm" => Ok(Way::PromptLogprobs),
-            "llamacpp" => Err(Error::unsupported(
+            LLAMA_CPP => Err(Error::unsupported(
                 "log-likelihood: llama.cpp's server gives no log-probabilities of a prompt (the plugin `local` \
                  scores the same model file)",
             )),
@@ -171,14 +184,10 @@ impl Litellm {
         }
     }
 
-    /// Whether the server is an engine that fills in what is unset. A provider's row says so where it is named; any
-    /// other server is asked who it is.
-    pub(crate) async fn fills_in(&self, io: &Io) -> Result<bool> {
-        if !self.provider.is_any() {
-            return Ok(false);
-        }
-        let server = self.server(io).await?;
-        Ok(server.is_some_and(|server| FILL_IN.contains(&server.owned_by.as_str())))
+    /// The engine behind a base URL that no provider is named for: it is asked. A provider's row says of itself what
+    /// there is to know.
+    pub(crate) async fn engine(&self, io: &Io) -> Result<Option<&Server>> {
+        if self.provider.is_any() { self.server(io).await } else { Ok(None) }
     }
 
     /// Who the server is, asked once; none if it does not tell.

@@ -2,18 +2,26 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[allow(dead_code, reason = "shared with the other vendors' tests")]
 mod vendor;
 
 use litellm::anthropic::{Options, collector, decode, encode, takes_sampling};
-use plugin_api::{ErrorKind, Reply};
-use serde_json::{Value, json};
-use vendor::{cases, check_answer, check_request, golden, reply, request, stops, stream};
+use serde_json::Value;
+use vendor::Codec;
+
+const CODEC: Codec = Codec {
+    name: "anthropic",
+    encode: |config, request| encode(&options(config), config["model"].as_str().unwrap(), request),
+    decode,
+    collector,
+    one_event_may_be_all: false,
+};
 
 fn options(of: &Value) -> Options {
     let model = of["model"].as_str().unwrap();
     let mut options = Options { sampling: takes_sampling(model), ..Options::default() };
     if let Some(beta) = of.get("beta") {
-        options.beta = stops(beta);
+        options.beta = vendor::stops(beta);
     }
     if let Some(version) = of["version"].as_str() {
         options.version = version.to_owned();
@@ -25,101 +33,35 @@ fn options(of: &Value) -> Options {
 
 #[test]
 fn requests_are_encoded_as_the_api_takes_them() {
-    for case in cases(&golden("anthropic_requests.json"), "cases") {
-        let config = &case["config"];
-        let model = config["model"].as_str().unwrap();
-        let encoded = encode(&options(config), model, &request(&case["request"]))
-            .unwrap_or_else(|error| panic!("{}: {error}", case["name"]));
-        check_request(case, &encoded);
-    }
+    CODEC.encodes_requests_as_the_api_takes_them();
 }
 
 #[test]
 fn requests_that_cannot_be_kept_are_refused_by_name() {
-    for case in cases(&golden("anthropic_requests.json"), "refused") {
-        let config = &case["config"];
-        let model = config["model"].as_str().unwrap();
-        let error = encode(&options(config), model, &request(&case["request"])).unwrap_err();
-        assert_eq!(json!(error.kind), case["kind"], "{}: {error}", case["name"]);
-        assert!(error.message.contains(case["names"].as_str().unwrap()), "{error}");
-    }
+    CODEC.refuses_by_name_what_cannot_be_kept();
 }
 
 #[test]
 fn replies_become_completions() {
-    for case in cases(&golden("anthropic_replies.json"), "cases") {
-        let completion = decode(&reply(case), &stops(&case["stop"]))
-            .unwrap_or_else(|error| panic!("{}: {error}", case["name"]));
-        check_answer(case, &completion);
-    }
+    CODEC.reads_replies_as_completions();
 }
 
 #[test]
 fn replies_that_are_no_answers_fail_as_their_kind() {
-    for case in cases(&golden("anthropic_replies.json"), "failures") {
-        let error = decode(&reply(case), &[]).unwrap_err();
-        assert_eq!(json!(error.kind), case["kind"], "{}: {error}", case["name"]);
-        assert!(error.excerpt.is_some(), "{}", case["name"]);
-    }
+    CODEC.fails_by_kind_what_is_no_answer();
 }
 
 #[test]
 fn streams_become_the_same_completions_wherever_they_are_cut_into_chunks() {
-    for case in cases(&golden("anthropic_streams.json"), "cases") {
-        let bytes = stream(case);
-        for chunk in [1, 7, bytes.len()] {
-            let stop = stops(&case["stop"]);
-            let (completion, handed) = vendor::collect(collector(&stop), &bytes, chunk).unwrap();
-            check_answer(case, &completion);
-            assert_eq!(handed, completion.choices[0].text, "{}", case["name"]);
-        }
-    }
+    CODEC.collects_streams_wherever_they_are_cut_into_chunks();
 }
 
 #[test]
 fn a_stream_that_breaks_off_is_never_an_answer() {
-    for case in cases(&golden("anthropic_streams.json"), "cases") {
-        let bytes = stream(case);
-        let last =
-            bytes.len() - case["events"].as_array().unwrap().last().unwrap().to_string().len();
-        for end in 0..last {
-            if let Ok((completion, _)) = vendor::collect(collector(&[]), &bytes[..end], end.max(1))
-            {
-                panic!("{}: {end} bytes gave {completion:?}", case["name"]);
-            }
-        }
-    }
+    CODEC.takes_no_stream_that_breaks_off_for_an_answer();
 }
 
 #[test]
 fn no_reply_is_graded_that_is_none() {
-    for body in vendor::NO_ANSWERS {
-        let error = decode(&Reply::new(200, &[], body.as_bytes()), &[]).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::UnexpectedReply, "{body}");
-    }
-    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(decode(&Reply::new(200, &[], deep.as_bytes()), &[]).is_err());
-    for case in cases(&golden("anthropic_replies.json"), "cases") {
-        let body = case["reply"].to_string();
-        for end in 0..body.len() {
-            let error = decode(&Reply::new(200, &[], &body.as_bytes()[..end]), &[]).unwrap_err();
-            assert_eq!(error.kind, ErrorKind::UnexpectedReply, "{} cut at {end}", case["name"]);
-        }
-        for mutation in vendor::mutations(&case["reply"]) {
-            if let Ok(completion) =
-                decode(&Reply::new(200, &[], mutation.to_string().as_bytes()), &[])
-            {
-                assert_eq!(completion.choices.len(), 1, "{mutation}");
-            }
-        }
-    }
-    for case in cases(&golden("anthropic_streams.json"), "cases") {
-        for event in case["events"].as_array().unwrap() {
-            for mutation in vendor::mutations(event) {
-                let mut collector = collector(&[]);
-                drop(collector.take(&vendor::event(&mutation.to_string())));
-                assert_eq!(collector.finish().unwrap_err().kind, ErrorKind::Transport);
-            }
-        }
-    }
+    CODEC.grades_no_reply_that_is_none();
 }

@@ -476,8 +476,11 @@ fn a_server_that_is_still_loading_is_asked_again_and_not_taken_for_another() {
     let next = calls(&reply_json(&mut driver, 1, &models));
     assert_eq!(next[0].url, "http://127.0.0.1:8080/v1/chat/completions");
     assert_eq!(next[0].body["min_p"], 0.0);
-    let next = Driver::new(backend).start(&[Request::Generate(generate(Prompt::Text("Q")))]);
-    assert_eq!(calls(&next)[0].body["min_p"], 0.0);
+    // Known by now. It has one slot, so that each choice is a call.
+    let two = Generate { n: 2, ..generate(Prompt::Text("Q")) };
+    let next = calls(&Driver::new(backend).start(&[Request::Generate(two)]));
+    assert_eq!(next.len(), 2);
+    assert_eq!((&next[1].body["min_p"], next[1].body.get("n")), (&json!(0.0), None));
 }
 
 #[test]
