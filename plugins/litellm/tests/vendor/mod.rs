@@ -1,6 +1,8 @@
 //! What the golden tests of the vendors' codecs share: cases out of files, requests out of cases, replies that are
 //! no answers, and what every codec must hold ([`Codec`]).
 
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
 use litellm::call::{Collect, Encoded};
 use plugin_api::{
     Changed, Choice, Completion, ErrorKind, Generate, Message, Part, Prompt, Reply, Result,
