@@ -55,7 +55,10 @@ impl Base {
 fn path_of(provider: &Provider, path: &str, own: bool) -> String {
     let cut = |mut path: &str, ends: &[&str]| {
         for end in ends {
-            path = path.strip_suffix(end).unwrap_or(path).trim_end_matches('/');
+            path = match path.strip_suffix(end) {
+                Some(rest) if rest.is_empty() || rest.ends_with('/') => rest.trim_end_matches('/'),
+                _ => path,
+            };
         }
         path.to_owned()
     };
@@ -132,6 +135,14 @@ mod tests {
                 false,
             ),
             ("openai", "https://proxy.example/v1/completions/", "https://proxy.example/v1", false),
+            // A name that only ends like a route is none.
+            (
+                "openai",
+                "https://proxy.example/mycompletions",
+                "https://proxy.example/mycompletions",
+                false,
+            ),
+            ("anthropic", "https://proxy.example/api-v1", "https://proxy.example/api-v1", false),
             ("openai", "https://API.openai.com", "https://api.openai.com/v1", true),
             ("openai", "https://api.openai.com:443/v1", "https://api.openai.com/v1", true),
             ("openai_compatible", "http://localhost:8080", "http://localhost:8080/v1", false),

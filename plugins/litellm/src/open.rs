@@ -103,9 +103,14 @@ fn base(provider: &Provider, given: Option<&str>, host: &Host) -> Result<Base> {
         } else {
             String::new()
         };
+        let why = if provider.origins.is_empty() {
+            "is not followed on its own: requests would go where the run file does not show it"
+        } else {
+            "names another address than the provider's own"
+        };
         return Err(invalid(format!(
-            "${name} names another address than that of `{}`; if it is meant, write base_url = \
-             \"${{{name}}}\"{secrets} into the backend's table",
+            "${name} {why} (`{}`); if it is meant, write base_url = \"${{{name}}}\"{secrets} into the \
+             backend's table",
             provider.id
         )));
     }
@@ -114,7 +119,13 @@ fn base(provider: &Provider, given: Option<&str>, host: &Host) -> Result<Base> {
         None => Err(invalid(format!(
             "base_url: the provider `{}` has no address of its own; write base_url into the backend's table{}",
             provider.id,
-            names.first().map(|name| format!(" (or set {name})")).unwrap_or_default()
+            names
+                .first()
+                .map(|name| match provider.origins.is_empty() {
+                    true => format!(" (base_url = \"${{{name}}}\", say)"),
+                    false => format!(" (or set {name})"),
+                })
+                .unwrap_or_default()
         ))),
     }
 }

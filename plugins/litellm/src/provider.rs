@@ -169,6 +169,11 @@ impl Provider {
         self.origins.iter().any(|pattern| address::is_in(pattern, origin))
     }
 
+    /// Whether it is no provider by name, but whatever serves OpenAI's wire at the base URL.
+    pub fn is_any(&self) -> bool {
+        self.id == ANY
+    }
+
     /// Whether the provider says that this model reasons.
     pub fn reasons(&self, model: &str) -> bool {
         self.rules.iter().any(|rule| rule.reasoning && rule.is_for(model))

@@ -14,7 +14,7 @@ mod vendor;
 use std::sync::Arc;
 
 use drive::{
-    answer, backend, calls, chat_reply, completion, deltas, generate, head, likelihoods,
+    answer, backend, begin, calls, chat_reply, completion, deltas, generate, head, likelihoods,
     reply_json, reply_with, streamed,
 };
 use litellm::Litellm;
@@ -214,7 +214,8 @@ fn a_budget_stays_within_the_context_and_is_widened_only_where_the_model_reasons
         let mut config = config;
         config["base_url"] = json!("http://127.0.0.1:9");
         let request = Generate { max_tokens: Some(100), ..generate(Prompt::Text("Q")) };
-        let start = calls(&Driver::new(backend(config)).start(&[Request::Generate(request)]));
+        let mut driver = Driver::new(backend(config));
+        let start = calls(&begin(&mut driver, Request::Generate(request), None));
         let body = &start[0].body;
         body.get("max_completion_tokens").or(body.get("max_tokens")).cloned().unwrap()
     };
@@ -249,7 +250,8 @@ fn defaults_of_the_run_file_hold_where_a_request_says_nothing() {
         stop: Vec::new(),
         ..generate(Prompt::Text("Q"))
     };
-    let start = calls(&Driver::new(Arc::clone(&backend)).start(&[Request::Generate(silent)]));
+    let mut driver = Driver::new(Arc::clone(&backend));
+    let start = calls(&begin(&mut driver, Request::Generate(silent), None));
     assert_eq!(
         start[0].body,
         json!({ "model": "m", "messages": [{ "role": "user", "content": "Q" }], "max_tokens": 7,
@@ -476,6 +478,31 @@ fn a_server_is_asked_who_it_is_only_once() {
     let next = calls(&Driver::new(backend).start(&[request()]));
     let urls: Vec<_> = next.iter().map(|call| call.url.as_str()).collect();
     assert_eq!(urls, ["http://127.0.0.1:8000/tokenize"; 3]);
+}
+
+#[test]
+fn a_server_that_is_still_loading_is_asked_again_and_not_taken_for_another() {
+    let backend = backend(json!({ "model": "smollm2", "base_url": "http://127.0.0.1:8080" }));
+    let start = |backend| {
+        let mut driver = Driver::new(backend);
+        let start = calls(&driver.start(&[Request::Generate(generate(Prompt::Text("Q")))]));
+        assert_eq!(start[0].url, "http://127.0.0.1:8080/v1/models");
+        driver
+    };
+    let loading = br#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#;
+    let mut driver = start(Arc::clone(&backend));
+    let error = answer(&driver.reply(1, 503, loading)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Loading);
+    let mut driver = start(Arc::clone(&backend));
+    let models = json!({ "data": [{ "id": "smollm2", "owned_by": "llamacpp" }] });
+    let next = calls(&reply_json(&mut driver, 1, &models));
+    assert_eq!(next[0].url, "http://127.0.0.1:8080/v1/chat/completions");
+    assert_eq!(next[0].body["min_p"], 0.0);
+    // Known by now. It has one slot, so that each choice is a call.
+    let two = Generate { n: 2, ..generate(Prompt::Text("Q")) };
+    let next = calls(&Driver::new(backend).start(&[Request::Generate(two)]));
+    assert_eq!(next.len(), 2);
+    assert_eq!((&next[1].body["min_p"], next[1].body.get("n")), (&json!(0.0), None));
 }
 
 #[test]

@@ -268,6 +268,12 @@ mod tests {
                 r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#,
                 Unauthorized,
             ),
+            // Moonshot.
+            (
+                429,
+                r#"{"error":{"message":"Your account is suspended, please check your plan and billing details","type":"exceeded_current_quota_error"}}"#,
+                Unauthorized,
+            ),
             (
                 500,
                 r#"{"error":{"message":"The server had an error","type":"server_error","param":null,"code":null}}"#,

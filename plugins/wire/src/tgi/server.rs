@@ -31,7 +31,7 @@ use super::{
     failure, likelihood,
     stream::{Collector, Ended},
 };
-use crate::object::Object;
+use crate::{object::Object, text};
 
 /// One server that speaks TGI's routes.
 #[derive(Debug)]
@@ -213,7 +213,7 @@ impl Server {
     /// # Errors
     /// `unsupported` for an image; what [`failure`] makes of a reply.
     pub async fn render(&self, messages: &[Message<'_>], io: &Io) -> Result<String> {
-        let (messages, prefix) = chat::split(messages)?;
+        let (messages, prefix) = text::split_prefix(messages)?;
         let reply = io.send(self.post("/chat_tokenize", &encode::chat(messages)?)?);
         let leading = self.leading(io).await?;
         let reply = reply.await?;
