@@ -5,7 +5,7 @@ use plugin_api::{Error, ErrorKind, Held, HttpRequest, Io, Level, Reply, Result};
 
 use crate::{
     life::Life,
-    management::{self, Freeing, Note, State},
+    management::{self, Note},
     wait::Patience,
 };
 
