@@ -148,8 +148,10 @@ pub async fn open(
     for backend in found {
         let before = bringing.instances.len();
         let brought = tokio::select! {
-            brought = bringing.up(backend) => brought.map_err(RunError::from),
+            // After a stop nothing more is begun.
+            biased;
             () = stopped(stop) => Err(RunError::Stopped),
+            brought = bringing.up(backend) => brought.map_err(RunError::from),
         };
         match brought {
             Ok(backend) => backends.push(Arc::new(backend)),

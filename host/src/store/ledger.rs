@@ -225,10 +225,11 @@ impl Ledger {
             None => {
                 let file = directory.lines(run_dir::RESOURCES)?;
                 file.lock().map_err(failed)?;
-                // The name of the file must be as durable as what is in it.
-                File::open(directory.path())
-                    .and_then(|folder| folder.sync_all())
-                    .map_err(failed)?;
+                // The names of file and folder must be as durable as what is in them.
+                let folder = std::path::absolute(directory.path()).map_err(failed)?;
+                for folder in folder.ancestors().take(2) {
+                    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+                }
                 state.file.insert(file)
             }
         };

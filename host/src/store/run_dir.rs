@@ -106,13 +106,7 @@ impl RunDir {
             let id = format!("{}-{stamp}{suffix}", safe.trim_start_matches('.'));
             let path = parent.join(&id);
             match fs::create_dir(&path) {
-                Ok(()) => {
-                    // So that a power failure takes no run whose files were told to be stored.
-                    File::open(parent)
-                        .and_then(|parent| parent.sync_all())
-                        .map_err(|source| error(parent, source))?;
-                    return Ok(Self { path, id });
-                }
+                Ok(()) => return Ok(Self { path, id }),
                 Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(source) => return Err(error(&path, source)),
             }
