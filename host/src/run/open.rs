@@ -40,8 +40,8 @@ use crate::{
     transport::{Access, Settings, Transport},
 };
 
-/// Longest time that a backend may take to prepare: to load a model, or to have a machine started. A plugin that
-/// waits for something has a shorter bound of its own.
+/// Longest time that a backend may take to prepare, over all attempts: to load a model, or to have a machine started.
+/// A plugin that waits for something has a shorter bound of its own.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// What the outside gives to opening.
@@ -152,8 +152,10 @@ pub async fn open(
     for backend in found {
         let before = bringing.instances.len();
         let brought = tokio::select! {
-            brought = bringing.up(backend) => brought.map_err(RunError::from),
+            // After a stop nothing more is begun.
+            biased;
             () = stopped(stop) => Err(RunError::Stopped),
+            brought = bringing.up(backend) => brought.map_err(RunError::from),
         };
         match brought {
             Ok(backend) => backends.push(Arc::new(backend)),
@@ -465,7 +467,8 @@ async fn introduce(
         }
     };
     let prepare = Request::Prepare(ledger.held(&backend.id));
-    let preparing = RetryPolicy { attempt_timeout: PREPARE_TIMEOUT, ..policy };
+    let preparing =
+        RetryPolicy { attempt_timeout: PREPARE_TIMEOUT, sample_timeout: PREPARE_TIMEOUT, ..policy };
     match ask_backend(&backend.instance, prepare, &preparing, &waits).await {
         Ok(_) => {}
         // A plugin without the SDK need not know of it: it has nothing to prepare.

@@ -368,14 +368,7 @@ fn merged(answers: Vec<Result<Completion>>) -> Result<Completion> {
     for answer in answers {
         let answer = answer?;
         whole.choices.extend(answer.choices);
-        let (sum, usage) = (&mut whole.usage, answer.usage);
-        add(&mut sum.prompt_tokens, usage.prompt_tokens);
-        add(&mut sum.completion_tokens, usage.completion_tokens);
-        add(&mut sum.cached_tokens, usage.cached_tokens);
-        add(&mut sum.reasoning_tokens, usage.reasoning_tokens);
-        // A sum without one of its parts would be too small.
-        let costs = sum.cost_usd_nanos.zip(usage.cost_usd_nanos);
-        sum.cost_usd_nanos = costs.map(|(a, b)| a.saturating_add(b));
+        whole.usage.add(answer.usage);
         for change in answer.changed {
             if !whole.changed.contains(&change) {
                 whole.changed.push(change);
@@ -383,12 +376,6 @@ fn merged(answers: Vec<Result<Completion>>) -> Result<Completion> {
         }
     }
     Ok(whole)
-}
-
-fn add(sum: &mut Option<u64>, more: Option<u64>) {
-    if let Some(more) = more {
-        *sum = Some(sum.unwrap_or(0).saturating_add(more));
-    }
 }
 
 fn pass_on(io: &Io, text: &str) {

@@ -101,8 +101,7 @@ impl Server {
         for choice in join_all(choices).await {
             let (choice, usage) = choice?;
             completion.choices.push(choice);
-            add(&mut completion.usage.prompt_tokens, usage.prompt_tokens);
-            add(&mut completion.usage.completion_tokens, usage.completion_tokens);
+            completion.usage.add(usage);
         }
         completion.changed = generation.changed;
         Ok(completion)
@@ -325,10 +324,4 @@ fn pass_on(io: &Io, text: &str) {
 fn ids(reply: &Reply) -> Result<Vec<u32>> {
     let tokens: Vec<TextToken<'_>> = decode::success(reply)?;
     Ok(tokens.into_iter().map(|token| token.id).collect())
-}
-
-fn add(sum: &mut Option<u64>, more: Option<u64>) {
-    if let Some(more) = more {
-        *sum = Some(sum.unwrap_or(0) + more);
-    }
 }
