@@ -80,8 +80,22 @@ pub async fn run(
         Err(error) => Err(error),
     };
     // Whether the run went well or not.
-    release(&opened.instances, &ledger, around.printer).await;
-    finish
+    let unfreed = release(&opened.instances, &ledger).await;
+    unfreed.iter().for_each(|message| around.printer.error(message));
+    let (mut finish, mut reporters) = finish?;
+    // What goes on costing must not look like success to a script.
+    if !unfreed.is_empty() && finish.exit_code == exit::DONE {
+        finish.exit_code = exit::PLUGIN;
+    }
+    let done = Event::Done {
+        exit_code: finish.exit_code,
+        error: finish.error.clone().or_else(|| unfreed.into_iter().next()),
+        summary: Some(Box::new(finish.summary.clone())),
+    };
+    for reporter in &mut reporters {
+        reporter.on(&done);
+    }
+    Ok(finish)
 }
 
 /// What will be asked, and where the results go.
@@ -111,7 +125,7 @@ async fn carry_out(
     opened: &mut Opened,
     mut reporters: Vec<Box<dyn Reporter>>,
     stop: watch::Sender<bool>,
-) -> Result<Finish, RunError> {
+) -> Result<(Finish, Vec<Box<dyn Reporter>>), RunError> {
     let Planned { units, data, started } = planned;
     let plugins = std::mem::take(&mut opened.plugins);
     let manifest = manifest(file, directory, &started, plugins, &opened.backends, data);
@@ -137,7 +151,7 @@ async fn carry_out(
         .map_err(|error| RunError::Internal(format!("no thread for the recorder: {error}")))?;
     let _ = notes.send(Note::Event(launch)).await;
     let ended = ask_everything(&units, &opened.backends, notes, &stop).await;
-    let recorded = tokio::task::spawn_blocking(move || recorder.join())
+    let mut recorded = tokio::task::spawn_blocking(move || recorder.join())
         .await
         .ok()
         .and_then(Result::ok)
@@ -145,7 +159,9 @@ async fn carry_out(
             RunError::Internal("the recorder failed; what the journal holds is kept".to_owned())
         })?;
     let unopened = std::mem::take(&mut opened.unopened);
-    finish(file, directory, started, recorded, ended, unopened, &opened.redactor)
+    let reporters = std::mem::take(&mut recorded.reporters);
+    let finish = finish(file, directory, started, recorded, ended, unopened, &opened.redactor)?;
+    Ok((finish, reporters))
 }
 
 /// The tasks as meant, and the backends that each is for.
@@ -290,11 +306,6 @@ fn finish(
     };
     directory.write_json(run_dir::SUMMARY, &summary, redactor)?;
     let error = error.map(|error| error.to_string());
-    let done =
-        Event::Done { exit_code, error: error.clone(), summary: Some(Box::new(summary.clone())) };
-    for reporter in &mut recorded.reporters {
-        reporter.on(&done);
-    }
     Ok(Finish { directory: directory.path().to_owned(), summary, exit_code, error })
 }
 

@@ -160,11 +160,11 @@ pub async fn open(
         match brought {
             Ok(backend) => backends.push(Arc::new(backend)),
             Err(RunError::Backend(error)) if !error.is_configuration() => {
-                release(&bringing.instances[before..], ledger, around.printer).await;
+                tell(release(&bringing.instances[before..], ledger).await, around.printer);
                 unopened.push(error);
             }
             Err(error) => {
-                release(&bringing.instances, ledger, around.printer).await;
+                tell(release(&bringing.instances, ledger).await, around.printer);
                 return Err(error);
             }
         }
@@ -177,6 +177,10 @@ pub async fn open(
         around.printer.warn(&format!("{error}; the others go on without it"));
     }
     Ok(Opened { backends, plugins: libraries.plugins, instances, unopened, redactor })
+}
+
+fn tell(unfreed: Vec<String>, printer: &Printer) {
+    unfreed.iter().for_each(|message| printer.error(message));
 }
 
 /// Waits for the stop.
