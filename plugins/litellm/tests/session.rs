@@ -508,7 +508,11 @@ fn a_server_that_is_still_loading_is_asked_again_and_not_taken_for_another() {
 #[test]
 fn a_whole_text_is_scored_but_its_first_token() {
     let echo = golden("scoring.json")["cases"][2]["exchange"][0][0]["reply"].clone();
-    let opened = head(&json!({ "model": "openai/davinci-002" }), &Value::Null, &json!(["openai"]));
+    let opened = head(
+        &json!({ "model": "openai/davinci-002", "mode": "completions" }),
+        &Value::Null,
+        &json!(["openai"]),
+    );
     let mut driver = Driver::new(Arc::new(open_with::<Litellm>(opened).unwrap()));
     let start = calls(&driver.start(&[Request::Rolling(Rolling { text: "Q: x yes sir" })]));
     assert_eq!(start[0].body["prompt"], "Q: x yes sir");
