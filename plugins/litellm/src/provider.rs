@@ -232,7 +232,7 @@ pub fn resolve(
         Some((name, _)) => {
             let near = table.near(name);
             if near.is_empty() {
-                message.push_str(&format!("`{name}` is none that is known, "));
+                message.push_str(&format!("`{name}` is no known one; write a known one, "));
             } else {
                 message.push_str(&format!("did you mean {}? ", near.join(" or ")));
             }
