@@ -95,6 +95,13 @@ impl Printer {
         self.stderr_is_terminal
     }
 
+    /// Columns of the terminal that stdout goes to; none if it goes elsewhere.
+    pub fn width(&self) -> Option<u16> {
+        let stdout = io::stdout();
+        let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok());
+        size.flatten().map(|size| size.ws_col).filter(|columns| *columns > 0)
+    }
+
     /// Data for people, on stdout, as it is given (with its own line ends). Nothing in JSON mode.
     pub fn data(&self, text: &str) {
         if self.mode != Mode::Json {

@@ -58,7 +58,7 @@ struct RefusedRecord {
 
 fn list(dirs: &PluginDirs, printer: &Printer) -> anyhow::Result<u8> {
     let discovery = find(dirs)?;
-    let mut table = table::plain();
+    let mut table = table::plain(printer.width());
     table.set_header(["plugin", "version", "capabilities", "file"]);
     for candidate in &discovery.plugins {
         printer.record(&PluginRecord {
@@ -127,7 +127,7 @@ fn inspect(file: &Path, printer: &Printer) -> anyhow::Result<u8> {
         bytes: bytes.len(),
         manifest,
     });
-    let mut table = table::plain();
+    let mut table = table::plain(printer.width());
     table.set_header(["plugin", &manifest.plugin.id]);
     for (key, value) in facts(manifest, &path, &sha256, bytes.len()) {
         table.add_row([key.to_owned(), value]);

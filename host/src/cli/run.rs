@@ -170,7 +170,7 @@ pub(super) async fn asked_to_stop() -> bool {
 
 /// The table and where everything lies.
 fn show(finish: &Finish, printer: &Printer) -> u8 {
-    printer.data(&table::render(&finish.summary));
+    printer.data(&table::render(&finish.summary, printer.width()));
     printer.note(&format!("results: {}", finish.directory.join("summary.json").display()));
     if let Some(error) = &finish.error {
         printer.error(error);

@@ -37,7 +37,7 @@ fn list(catalog: &Catalog, printer: &Printer) -> u8 {
     for error in broken {
         printer.warn(&format!("not used: {error}"));
     }
-    let mut table = table::plain();
+    let mut table = table::plain(printer.width());
     table.set_header(["task", "kind", "data", "what it is", "file"]);
     for definition in &definitions {
         printer.record(definition);

@@ -106,9 +106,11 @@ fn read_tree(
     overrides::anchor_paths(&mut root);
     // A path that could not be expanded would be told once more, as a file that is not there.
     ConfigError::unless_empty(std::mem::take(&mut problems))?;
-    let base_dirs = task::merge_files(&mut root, run_dir, variables, &mut problems)?;
+    let mut unset = Vec::new();
+    let base_dirs = task::merge_files(&mut root, run_dir, variables, &mut problems, &mut unset)?;
     apply(&of_tasks, &mut root, &mut problems);
     apply(&after, &mut root, &mut problems);
+    problems.extend(task::still_unset(&root, unset));
     overrides::anchor_paths(&mut root);
     let schema = schema::checked_schema();
     typed::convert(&mut root, &schema, "", &mut problems);

@@ -268,6 +268,20 @@ fn a_flag_that_asks_for_nothing_is_told() {
 
 /// The same for the good task file.
 #[test]
+fn a_path_of_a_task_file_that_is_set_need_not_expand() {
+    let task = TASK.replace("x.jsonl", "${DIR}/x.jsonl");
+    let (_dir, unset) = load_texts(GOOD, &task, &[]);
+    let unset = unset.unwrap_err();
+    assert!(
+        unset.contains("tasks/piqa.toml:5: data.path: the environment variable DIR"),
+        "{unset}"
+    );
+    let (_dir, set) = load_texts(GOOD, &task, &["task.piqa.data.path=/data/x.jsonl"]);
+    let task = serde_json::to_value(&set.unwrap().config.tasks[0].task).unwrap();
+    assert_eq!(task["data"]["path"], "/data/x.jsonl");
+}
+
+#[test]
 fn mistakes_in_a_task_file_are_told_at_its_own_lines() {
     let table = [
         (

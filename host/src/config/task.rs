@@ -27,19 +27,34 @@ pub(crate) const PATH_KEYS: [&[&str]; 5] = [
 /// folder of each.
 ///
 /// # Errors
-/// If a task file cannot be read or is not TOML. Unset variables go to `problems`.
+/// If a task file cannot be read or is not TOML. Paths with unset variables go to `unset`: what overrides them
+/// later makes them good ([`still_unset`]).
 pub(crate) fn merge_files(
     root: &mut Node,
     run_dir: &Path,
     variables: &Variables<'_>,
     problems: &mut Vec<Problem>,
+    unset: &mut Vec<Problem>,
 ) -> Result<Vec<PathBuf>, ConfigError> {
     let Some(Content::Array(tasks)) =
         root.as_table_mut().and_then(|table| table.get_mut("task")).map(|node| &mut node.content)
     else {
         return Ok(Vec::new());
     };
-    tasks.iter_mut().map(|task| merge_file(task, run_dir, variables, problems)).collect()
+    tasks.iter_mut().map(|task| merge_file(task, run_dir, variables, problems, unset)).collect()
+}
+
+/// Those of the problems whose value is still the one that was read from a task's file.
+pub(crate) fn still_unset(root: &Node, unset: Vec<Problem>) -> impl Iterator<Item = Problem> {
+    let tasks = root.get("task").map(Node::items).unwrap_or_default();
+    let places: Vec<Place> = tasks
+        .iter()
+        .flat_map(|task| {
+            let at = move |path: &&[&str]| path.iter().try_fold(task, |node, key| node.get(key));
+            PATH_KEYS.iter().filter_map(at).map(|node| node.place.clone())
+        })
+        .collect();
+    unset.into_iter().filter(move |problem| places.contains(&problem.place))
 }
 
 fn merge_file(
@@ -47,13 +62,14 @@ fn merge_file(
     run_dir: &Path,
     variables: &Variables<'_>,
     problems: &mut Vec<Problem>,
+    unset: &mut Vec<Problem>,
 ) -> Result<PathBuf, ConfigError> {
     let Some(file) = task.get_str("file").map(str::to_owned) else {
         return Ok(run_dir.to_owned());
     };
     let path = run_dir.join(file);
     let mut merged = node::read(&path).map_err(|error| at_task(error, task))?;
-    env::expand_task(&mut merged, "", variables, problems);
+    env::expand_task(&mut merged, "", variables, unset);
     let place = task.place.clone();
     for key in RUN_KEYS {
         if let Some(entry) = merged.get(key).filter(|_| key != "max_samples") {

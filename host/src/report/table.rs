@@ -11,13 +11,13 @@ use crate::{
 const NONE: &str = "–";
 
 /// The table of a summary, with a line for each thing that a number alone would hide.
-pub fn render(summary: &Summary) -> String {
+pub fn render(summary: &Summary, width: Option<u16>) -> String {
     let metrics: Vec<&str> = Metric::ALL
         .iter()
         .map(|metric| metric.name())
         .filter(|name| summary.results.iter().any(|result| result.metrics.contains_key(*name)))
         .collect();
-    let mut table = plain();
+    let mut table = plain(width);
     let mut header =
         vec!["task".to_owned(), "backend".to_owned(), "scored".to_owned(), "unscored".to_owned()];
     header.extend(metrics.iter().map(|name| format!("{name} ± stderr")));
@@ -55,12 +55,16 @@ pub fn render(summary: &Summary) -> String {
     text
 }
 
-/// An empty table in the host's one style: a rule below the header, none between rows.
-pub fn plain() -> Table {
+/// An empty table in the host's one style: a rule below the header, none between rows. With a `width`, in columns,
+/// it breaks its cells rather than its lines.
+pub fn plain(width: Option<u16>) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
         .set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(width) = width {
+        table.set_width(width);
+    }
     table
 }
 
@@ -209,11 +213,13 @@ mod tests {
             groups: Vec::new(),
         };
         let priced =
-            render(&summary(vec![result("a", 1.0, None), result("b", 1.0, Some((1.0, 10)))]));
+            render(&summary(vec![result("a", 1.0, None), result("b", 1.0, Some((1.0, 10)))]), None);
         assert!(priced.contains("cost (est.)") && priced.contains("$1.00"), "{priced}");
+        let narrow = render(&summary(vec![result("a", 1.0, Some((1.0, 10)))]), Some(60));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
         let mocked = [("a", true), ("b", false), ("a", true)]
             .map(|(backend, mock)| TaskResult { mock, ..result(backend, 1.0, None) });
-        let mocked = render(&summary(mocked.into()));
+        let mocked = render(&summary(mocked.into()), None);
         assert!(!mocked.contains("cost"), "{mocked}");
         assert!(mocked.contains("by no model, so these are no scores: a\n"), "{mocked}");
     }
