@@ -21,7 +21,7 @@ pub struct MockArgs {
     #[arg(long, value_name = "KEY")]
     pub api_key: Option<String>,
 
-    /// Wait so long before each answer.
+    /// Wait so long before the answer to each POST; a GET is answered at once.
     #[arg(long, value_name = "MS", default_value_t = 0, help_heading = "Faults")]
     pub latency_ms: u64,
     /// Refuse this share of requests, from 0 to 1: some with 429, some as overloaded (503, or what the vendor has in
