@@ -77,8 +77,8 @@ pub struct MockArgs {
     /// Let this OpenAI-compatible server answer, whichever wire asks: `http://127.0.0.1:8000/v1`. Its key is read from
     /// MOCK_UPSTREAM_API_KEY. It is sent the prompt or the messages and, as far as the asked wire has them, max_tokens,
     /// stop, temperature, top_p, frequency_penalty, presence_penalty and seed, and nothing else; what is not asked is
-    /// left to it, but for the temperature where the wire's server has one of its own (TGI greedy, Ollama 0.8,
-    /// SGLang 1). Log-probabilities stay the mock's own.
+    /// left to it, but for the temperature where the wire's server has one of its own (TGI's own routes 0, Ollama 0.8,
+    /// SGLang and TGI's OpenAI routes 1). Log-probabilities stay the mock's own.
     #[arg(long, value_name = "URL", help_heading = "A real server behind it")]
     pub upstream: Option<String>,
     /// Model to ask it for; the first that it lists, if not given.
