@@ -48,6 +48,12 @@ pub enum Command {
     /// Answers and log-probabilities follow from the prompt alone, and are the same on every wire: a letter where the
     /// prompt offers lettered options, the result where it asks for a sum, words else. What the vendor would refuse
     /// is refused in the vendor's own words, and so is a field that does not belong where it stands.
+    ///
+    /// What a vendor seldom does is done on cue, on the hosted wires (not tgi, sglang, ollama): a prompt with the word
+    /// `mock-content-filter` is refused in the vendor's way, the answer to one with `mock-answer-filter` is begun
+    /// and withheld, and a model whose name has `mock-missing` in it does not exist. vLLM, which has no filter, is
+    /// served below `vllm` for any model, and below `openai` for those whose names begin with `vllm-`. With
+    /// `--flavor azure`, paths such as `/openai/deployments/...` and `/openai/v1/...` are Azure's own.
     Mock(MockArgs),
 }
 

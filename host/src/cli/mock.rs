@@ -144,7 +144,7 @@ mod tests {
     fn what_cannot_be_is_refused_with_what_can() {
         for (arguments, expected) in [
             ("--fail-rate 2", "from 0 (never) to 1 (always)"),
-            ("--flavor vllm", "expected one of tgi"),
+            ("--flavor llamafile", "expected one of tgi"),
             ("--reply xml", "expected one of html"),
             ("--loading-for soon", "invalid value"),
             ("--stream-chunk-bytes 0", "invalid value"),

@@ -6,7 +6,8 @@ use super::{
     exchange::Wire,
     flavors::{
         anthropic::Anthropic, azure::Azure, gemini::Gemini, huggingface::HuggingFace,
-        moonshot::Moonshot, ollama::Ollama, openai::OpenAi, sglang::Sglang, tgi::Tgi, xai::Xai,
+        moonshot::Moonshot, ollama::Ollama, openai::OpenAi, sglang::Sglang, tgi::Tgi, vllm::Vllm,
+        xai::Xai,
     },
 };
 
@@ -21,6 +22,8 @@ pub enum Flavor {
     Ollama,
     /// OpenAI, and vLLM under model names of its own.
     OpenAi,
+    /// vLLM, whatever the model's name.
+    Vllm,
     /// Azure OpenAI.
     Azure,
     /// xAI.
@@ -37,9 +40,10 @@ pub enum Flavor {
 
 impl Flavor {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Tgi,
         Self::Sglang,
+        Self::Vllm,
         Self::OpenAi,
         Self::Azure,
         Self::Anthropic,
@@ -57,6 +61,7 @@ impl Flavor {
             Self::Sglang => "sglang",
             Self::Ollama => "ollama",
             Self::OpenAi => "openai",
+            Self::Vllm => "vllm",
             Self::Azure => "azure",
             Self::Xai => "xai",
             Self::Moonshot => "moonshot",
@@ -72,6 +77,7 @@ impl Flavor {
             Self::Sglang => &Sglang,
             Self::Ollama => &Ollama,
             Self::OpenAi => &OpenAi,
+            Self::Vllm => &Vllm,
             Self::Azure => &Azure,
             Self::Xai => &Xai,
             Self::Moonshot => &Moonshot,
@@ -107,13 +113,22 @@ impl FromStr for Flavor {
 }
 
 /// The flavor that a path names, and the path below it; a path that names none is the root flavor's.
+///
+/// Azure's own paths begin with the name of another flavor, so that one gives way where Azure is the root.
 pub(crate) fn route(path: &str, root: Flavor) -> (Flavor, &str) {
     let rest = path.strip_prefix('/').unwrap_or(path);
     let (first, below) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
     match first.parse() {
+        Ok(Flavor::OpenAi) if root == Flavor::Azure && is_azures(below) => (root, path),
         Ok(flavor) => (flavor, below),
         Err(_) => (root, path),
     }
+}
+
+/// Whether Azure has such a path below `/openai`.
+fn is_azures(below: &str) -> bool {
+    let first = below.split('/').nth(1);
+    matches!(first, Some("deployments" | "v1" | "models"))
 }
 
 #[cfg(test)]
@@ -137,11 +152,30 @@ mod tests {
     }
 
     #[test]
+    fn azures_own_paths_are_its_own_where_it_is_the_root() {
+        let chat = "/openai/deployments/gpt-4o/chat/completions";
+        let table = [
+            (chat, Flavor::Azure, chat),
+            ("/openai/v1/chat/completions", Flavor::Azure, "/openai/v1/chat/completions"),
+            ("/openai/models", Flavor::Azure, "/openai/models"),
+            ("/openai/chat/completions", Flavor::OpenAi, "/chat/completions"),
+            ("/openai/v10/models", Flavor::OpenAi, "/v10/models"),
+            ("/openai", Flavor::OpenAi, "/"),
+            ("/azure/openai/v1/models", Flavor::Azure, "/openai/v1/models"),
+            ("/vllm/v1/models", Flavor::Vllm, "/v1/models"),
+        ];
+        for (path, flavor, below) in table {
+            assert_eq!(route(path, Flavor::Azure), (flavor, below), "{path}");
+        }
+        assert_eq!(route("/openai/v1/models", Flavor::OpenAi), (Flavor::OpenAi, "/v1/models"));
+    }
+
+    #[test]
     fn names_are_read_as_they_are_written() {
         for flavor in Flavor::ALL {
             assert_eq!(flavor.to_string().parse(), Ok(flavor));
         }
-        let error = "vllm".parse::<Flavor>().unwrap_err().to_string();
-        assert!(error.contains("`vllm`") && error.contains("expected one of tgi"), "{error}");
+        let error = "llamafile".parse::<Flavor>().unwrap_err().to_string();
+        assert!(error.contains("`llamafile`") && error.contains("expected one of tgi"), "{error}");
     }
 }

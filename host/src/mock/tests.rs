@@ -215,3 +215,55 @@ fn a_real_server_answers_in_the_models_place() {
     });
     assert_eq!(serde_json::from_str::<serde_json::Value>(sent).unwrap(), expected);
 }
+
+#[test]
+fn a_real_server_is_asked_as_the_wire_was() {
+    let chat = |more: serde_json::Value| {
+        let mut body =
+            json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": "Hi" }] });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let sampling = json!({
+        "temperature": 0.5, "top_p": 0.9, "frequency_penalty": 0.25, "presence_penalty": -0.5, "seed": -7,
+    });
+    let sglang = |more| json!({ "text": "Hi", "sampling_params": more });
+    let gemini = json!({
+        "contents": [{ "role": "user", "parts": [{ "text": "Hi" }] }],
+        "generationConfig": { "temperature": 0.5, "topP": 0.9, "frequencyPenalty": 0.25, "presencePenalty": -0.5, "seed": -7 },
+    });
+    let gemini_path = "/gemini/v1beta/models/gemini-2.0-flash:generateContent";
+    let ollama = json!({ "model": "m", "prompt": "Hi", "stream": false, "options": sampling });
+    let table = [
+        ("/openai/v1/chat/completions", chat(json!({})), json!({})),
+        ("/openai/v1/chat/completions", chat(sampling.clone()), sampling.clone()),
+        (gemini_path, gemini, sampling.clone()),
+        ("/ollama/api/generate", ollama, sampling),
+        ("/sglang/generate", sglang(json!({ "temperature": 0 })), json!({ "temperature": 0.0 })),
+        (
+            "/sglang/generate",
+            sglang(json!({ "presence_penalty": 1.5 })),
+            json!({ "temperature": 1.0, "presence_penalty": 1.5 }),
+        ),
+        (
+            "/tgi/generate",
+            json!({ "inputs": "Hi", "parameters": { "frequency_penalty": 0.5, "seed": 3 } }),
+            json!({ "temperature": 0.0, "frequency_penalty": 0.5, "seed": 3 }),
+        ),
+    ];
+    let said = json!({ "choices": [{ "text": "Yes.", "finish_reason": "stop" }] }).to_string();
+    let (url, served) = upstream(vec![(200, said); table.len()]);
+    let upstream = Some(Upstream { url, model: Some("real".to_owned()), api_key: None });
+    let server = start(Settings { upstream, ..Settings::default() });
+    for (path, body, _) in &table {
+        let got = post(&server, path, body);
+        assert_eq!(got.status, 200, "{path}: {}", got.text());
+    }
+    for (seen, (path, _, expected)) in served.join().unwrap().iter().zip(&table) {
+        let sent = seen.split_once("\r\n\r\n").unwrap().1;
+        let mut sent: serde_json::Value = serde_json::from_str(sent).unwrap();
+        let sampling = ["temperature", "top_p", "frequency_penalty", "presence_penalty", "seed"];
+        sent.as_object_mut().unwrap().retain(|name, _| sampling.contains(&name.as_str()));
+        assert_eq!(&sent, expected, "{path}");
+    }
+}

@@ -44,11 +44,16 @@ struct Request<'a> {
     max_tokens: Option<usize>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     stop: &'a [std::borrow::Cow<'a, str>],
-    temperature: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     top_p: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    seed: Option<u64>,
+    frequency_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<i64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -139,9 +144,11 @@ impl Upstream {
             messages: None,
             max_tokens: ask.max_tokens,
             stop: &ask.stop,
-            temperature: ask.temperature.unwrap_or(0.0),
+            temperature: ask.temperature,
             top_p: ask.top_p,
-            seed: ask.seed.map(|seed| seed.wrapping_add(ask.choice)),
+            frequency_penalty: ask.frequency_penalty,
+            presence_penalty: ask.presence_penalty,
+            seed: ask.seed.map(|seed| seed.wrapping_add(ask.choice).cast_signed()),
         };
         let route = match &ask.prompt {
             Prompt::Text(text) => {

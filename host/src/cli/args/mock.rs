@@ -21,7 +21,7 @@ pub struct MockArgs {
     #[arg(long, value_name = "KEY")]
     pub api_key: Option<String>,
 
-    /// Wait so long before each answer.
+    /// Wait so long before the answer to each POST; a GET is answered at once.
     #[arg(long, value_name = "MS", default_value_t = 0, help_heading = "Faults")]
     pub latency_ms: u64,
     /// Refuse this share of requests, from 0 to 1: some with 429, some as overloaded (503, or what the vendor has in
@@ -75,7 +75,10 @@ pub struct MockArgs {
     pub endpoint_start: Duration,
 
     /// Let this OpenAI-compatible server answer, whichever wire asks: `http://127.0.0.1:8000/v1`. Its key is read from
-    /// MOCK_UPSTREAM_API_KEY. Log-probabilities stay the mock's own.
+    /// MOCK_UPSTREAM_API_KEY. It is sent the prompt or the messages and, as far as the asked wire has them, max_tokens,
+    /// stop, temperature, top_p, frequency_penalty, presence_penalty and seed, and nothing else; what is not asked is
+    /// left to it, but for the temperature where the wire's server has one of its own (TGI's own routes 0, Ollama 0.8,
+    /// SGLang and TGI's OpenAI routes 1). Log-probabilities stay the mock's own.
     #[arg(long, value_name = "URL", help_heading = "A real server behind it")]
     pub upstream: Option<String>,
     /// Model to ask it for; the first that it lists, if not given.

@@ -207,6 +207,8 @@ async fn generate(name: &str, body: &[u8], form: Form, mock: &Mock) -> Result<An
         stop,
         temperature: config.temperature,
         top_p: config.top_p,
+        frequency_penalty: config.frequency_penalty,
+        presence_penalty: config.presence_penalty,
         seed: config.seed.map(|seed| i64::from(seed).cast_unsigned()),
         ..Ask::new(prompt)
     };

@@ -15,4 +15,5 @@ pub(crate) mod sglang;
 mod speak;
 mod text;
 pub(crate) mod tgi;
+pub(crate) mod vllm;
 pub(crate) mod xai;

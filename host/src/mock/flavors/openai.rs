@@ -1,6 +1,5 @@
 //! OpenAI, with or without `/v1` before the routes; and vLLM's server, for models whose names begin with `vllm-`: those
-//! take vLLM's parameters, `/completions` scores their prompts (`echo`, `prompt_logprobs`), and their errors are
-//! vLLM's. `vllm-...think...` thinks first. `/tokenize`, `/detokenize`, `/health` and `/version` are vLLM's, too.
+//! are answered as [`super::vllm`] answers for any. `/tokenize`, `/detokenize`, `/health` and `/version` are vLLM's, too.
 
 use serde_json::json;
 
@@ -50,9 +49,25 @@ pub(super) async fn answer(dialect: Dialect, asked: Asked<'_>, mock: &Mock) -> A
     }
 }
 
+/// Whether a route wants a key; those that tell how the server is do not.
+pub(super) fn guarded(asked: &Asked<'_>) -> bool {
+    !matches!(asked.path, "/health" | "/version")
+}
+
+/// What [`answer`] has, and what only vLLM's server has beside it.
+pub(super) async fn serve(dialect: Dialect, asked: Asked<'_>, mock: &Mock) -> Answer {
+    match (asked.method.as_str(), route(&asked)) {
+        ("GET", "/health") => Answer::empty(200),
+        ("GET", "/version") => Answer::json(200, &json!({ "version": "0.33.0" })),
+        ("POST", "/tokenize") => tokenize(asked.body),
+        ("POST", "/detokenize") => detokenize(asked.body),
+        _ => answer(dialect, asked, mock).await,
+    }
+}
+
 impl Wire for OpenAi {
     fn guarded(&self, asked: &Asked<'_>) -> bool {
-        !matches!(asked.path, "/health" | "/version")
+        guarded(asked)
     }
 
     fn generates(&self, asked: &Asked<'_>) -> bool {
@@ -64,14 +79,6 @@ impl Wire for OpenAi {
     }
 
     fn answer<'a>(&'a self, asked: Asked<'a>, mock: &'a Mock) -> Answering<'a> {
-        Box::pin(async move {
-            match (asked.method.as_str(), route(&asked)) {
-                ("GET", "/health") => Answer::empty(200),
-                ("GET", "/version") => Answer::json(200, &json!({ "version": "0.33.0" })),
-                ("POST", "/tokenize") => tokenize(asked.body),
-                ("POST", "/detokenize") => detokenize(asked.body),
-                _ => answer(Dialect::OpenAi, asked, mock).await,
-            }
-        })
+        Box::pin(serve(Dialect::OpenAi, asked, mock))
     }
 }

@@ -163,8 +163,9 @@ async fn generate(
         max_tokens: Some(parameters.max_new_tokens.unwrap_or(fits)),
         stop: parameters.stop.clone(),
         stops: Stops::AtEnd,
-        temperature: sampled.then(|| parameters.temperature.unwrap_or(1.0)),
+        temperature: Some(parameters.sampled_at()),
         top_p: parameters.top_p,
+        frequency_penalty: parameters.frequency_penalty,
         seed: parameters.seed,
         choice,
         ..Ask::new(Prompt::Text(text.into()))

@@ -99,11 +99,16 @@ pub(crate) struct Ask<'a> {
     pub(crate) stop: Vec<Cow<'a, str>>,
     /// How a stop text is looked for.
     pub(crate) stops: Stops,
-    /// Greedy if it is none or 0.
+    /// As it was asked, or as the wire's server has it where nothing is asked; none leaves it to the one who answers,
+    /// and the mock's own model is then greedy, as with 0.
     pub(crate) temperature: Option<f64>,
-    /// For a server that really samples.
+    /// For a server that really samples, as are the penalties.
     pub(crate) top_p: Option<f64>,
-    /// Of a sampled answer.
+    /// Of tokens by how often they came.
+    pub(crate) frequency_penalty: Option<f64>,
+    /// Of tokens that came at all.
+    pub(crate) presence_penalty: Option<f64>,
+    /// Of a sampled answer. One below 0 stands here as its two's complement.
     pub(crate) seed: Option<u64>,
     /// Which of several answers to the same request.
     pub(crate) choice: u64,
@@ -120,6 +125,8 @@ impl<'a> Ask<'a> {
             stops: Stops::Within,
             temperature: None,
             top_p: None,
+            frequency_penalty: None,
+            presence_penalty: None,
             seed: None,
             choice: 0,
         }

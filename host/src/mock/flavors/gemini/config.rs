@@ -31,9 +31,9 @@ pub(super) struct GenerationConfig<'a> {
     #[serde(default)]
     pub(super) logprobs: Option<i64>,
     #[serde(default)]
-    presence_penalty: Option<f64>,
+    pub(super) presence_penalty: Option<f64>,
     #[serde(default)]
-    frequency_penalty: Option<f64>,
+    pub(super) frequency_penalty: Option<f64>,
     #[serde(borrow, default)]
     response_mime_type: Option<Text<'a>>,
     #[serde(default)]

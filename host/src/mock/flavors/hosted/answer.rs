@@ -106,6 +106,8 @@ async fn answer(
         stop: stops.clone(),
         temperature: request.temperature,
         top_p: request.top_p,
+        frequency_penalty: request.frequency_penalty,
+        presence_penalty: request.presence_penalty,
         seed: request.seed.map(i64::cast_unsigned),
         ..Ask::new(prompt)
     };

@@ -14,7 +14,7 @@ use super::{
         verdict, with_limits,
     },
     request::{StreamOptions, request},
-    trouble,
+    rules, trouble,
     values::{at_most, decimal, integer},
 };
 use crate::mock::{
@@ -116,6 +116,8 @@ async fn answer(
     if cue::is_missing(model) {
         return Err(Refusal::missing_model(dialect, model).into());
     }
+    let echo = request.echo == Some(true);
+    rules::check_completion(dialect, model, echo && request.logprobs.is_some())?;
     let bos = vllm && request.add_special_tokens != Some(false);
     let Some(mut prompts) = request.prompt.tokens(bos) else {
         let message = "Invalid 'prompt': expected a string, an array of strings, an array of tokens, or an array of \
@@ -141,7 +143,6 @@ async fn answer(
     }
     let count = usize::try_from(request.n.unwrap_or(1)).unwrap_or(1);
     let stops = request.stop.take().map_or_else(Vec::new, TextOr::into_list);
-    let echo = request.echo == Some(true);
     let mut all = Vec::with_capacity(prompts.len() * count);
     for prompt in &prompts {
         let text = Prompt::Text(Cow::Borrowed(&prompt.text));
@@ -157,6 +158,8 @@ async fn answer(
             stop: stops.clone(),
             temperature: request.temperature,
             top_p: request.top_p,
+            frequency_penalty: request.frequency_penalty,
+            presence_penalty: request.presence_penalty,
             seed: request.seed.map(i64::cast_unsigned),
             ..Ask::new(text)
         };

@@ -11,7 +11,7 @@ use crate::mock::exchange::{Answer, Trouble};
 pub(crate) enum Dialect {
     /// OpenAI.
     OpenAi,
-    /// vLLM's server: under the flavor `openai`, models whose names begin with `vllm-`.
+    /// vLLM's server: the flavor `vllm`, and under the flavor `openai` models whose names begin with `vllm-`.
     Vllm,
     /// Azure OpenAI.
     Azure,

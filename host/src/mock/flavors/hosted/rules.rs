@@ -60,6 +60,45 @@ fn is_reasoning(model: &str) -> bool {
     family(model) != Family::Plain
 }
 
+/// Whether OpenAI's model of this name, or what it was tuned from, is for chats alone. A name that is not OpenAI's is
+/// not.
+fn is_chat_alone(model: &str) -> bool {
+    let model = model.strip_prefix("ft:").unwrap_or(model);
+    let numbered =
+        |version: &str| version.as_bytes().first().is_some_and(|d| (b'4'..=b'9').contains(d));
+    // Azure's name for it is the one without the point.
+    let turbo =
+        ["gpt-3.5-turbo", "gpt-35-turbo"].iter().find_map(|turbo| model.strip_prefix(turbo));
+    model.starts_with("chatgpt")
+        || is_reasoning(model)
+        || model.strip_prefix("gpt-").is_some_and(numbered)
+        || turbo.is_some_and(|rest| !rest.starts_with("-instruct"))
+}
+
+/// Refuses what OpenAI's models do not complete: a chat model anything, and all but the base models the
+/// log-probabilities of a prompt (`wire.md` 4.1).
+pub(super) fn check_completion(
+    dialect: Dialect,
+    model: &str,
+    scores_prompt: bool,
+) -> Result<(), Refusal> {
+    if !matches!(dialect, Dialect::OpenAi | Dialect::Azure) {
+        return Ok(());
+    }
+    if is_chat_alone(model) {
+        let message = "This is a chat model and not supported in the v1/completions endpoint. \
+                       Did you mean to use v1/chat/completions?";
+        let param = Some("model".to_owned());
+        return Err(Refusal { status: 404, param, ..Refusal::new(message) });
+    }
+    if scores_prompt && model.starts_with("gpt-") {
+        let message =
+            "Setting 'echo' and 'logprobs' at the same time is not supported for this model.";
+        return Err(Refusal::new(message));
+    }
+    Ok(())
+}
+
 /// How much a model thinks about a request.
 pub(super) fn thinking(dialect: Dialect, model: &str, request: &ChatRequest<'_>) -> Thinking {
     let tokens = match request.reasoning_effort.as_deref() {
@@ -289,6 +328,42 @@ mod tests {
             ("moonshot-v1-8k", false),
         ] {
             assert_eq!(is_kimi_reasoning(model), expected, "{model}");
+        }
+    }
+
+    #[test]
+    fn chat_models_are_told_from_those_that_complete() {
+        for model in [
+            "gpt-4o-mini",
+            "gpt-4.1",
+            "gpt-4",
+            "gpt-4-turbo",
+            "gpt-5-chat-latest",
+            "o1",
+            "o3-mini",
+            "o4-mini",
+            "chatgpt-4o-latest",
+            "gpt-3.5-turbo",
+            "gpt-3.5-turbo-0125",
+            "gpt-35-turbo",
+            "ft:gpt-4o-mini:acme::1",
+        ] {
+            assert!(is_chat_alone(model), "{model}");
+        }
+        for model in [
+            "gpt-3.5-turbo-instruct",
+            "gpt-35-turbo-instruct",
+            "davinci-002",
+            "babbage-002",
+            "ft:davinci-002:acme::1",
+            "gpt-oss-20b",
+            "gpt2",
+            "mock-model",
+            "m",
+            "o1x",
+            "smollm2",
+        ] {
+            assert!(!is_chat_alone(model), "{model}");
         }
     }
 

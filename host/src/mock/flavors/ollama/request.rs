@@ -130,10 +130,8 @@ pub(super) struct Options {
     _repeat_last_n: Option<i64>,
     #[serde(rename = "repeat_penalty")]
     _repeat_penalty: Option<f64>,
-    #[serde(rename = "presence_penalty")]
-    _presence_penalty: Option<f64>,
-    #[serde(rename = "frequency_penalty")]
-    _frequency_penalty: Option<f64>,
+    presence_penalty: Option<f64>,
+    frequency_penalty: Option<f64>,
     #[serde(rename = "num_batch")]
     _num_batch: Option<i64>,
     #[serde(rename = "num_gpu")]
@@ -157,6 +155,8 @@ impl Options {
             stop: self.stop.iter().map(|stop| stop.clone().into()).collect(),
             temperature: Some(self.temperature.unwrap_or(0.8)),
             top_p: self.top_p,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
             seed: self.seed.map(i64::cast_unsigned),
             ..Ask::new(prompt)
         }

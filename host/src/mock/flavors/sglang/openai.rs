@@ -60,10 +60,10 @@ struct Chat<'a> {
     _top_k: Option<i64>,
     #[serde(rename = "min_p", default)]
     _min_p: Option<f64>,
-    #[serde(rename = "frequency_penalty", default)]
-    _frequency_penalty: Option<f64>,
-    #[serde(rename = "presence_penalty", default)]
-    _presence_penalty: Option<f64>,
+    #[serde(default)]
+    frequency_penalty: Option<f64>,
+    #[serde(default)]
+    presence_penalty: Option<f64>,
     #[serde(rename = "repetition_penalty", default)]
     _repetition_penalty: Option<f64>,
     #[serde(default)]
@@ -106,10 +106,10 @@ struct Completion<'a> {
     _top_k: Option<i64>,
     #[serde(rename = "min_p", default)]
     _min_p: Option<f64>,
-    #[serde(rename = "frequency_penalty", default)]
-    _frequency_penalty: Option<f64>,
-    #[serde(rename = "presence_penalty", default)]
-    _presence_penalty: Option<f64>,
+    #[serde(default)]
+    frequency_penalty: Option<f64>,
+    #[serde(default)]
+    presence_penalty: Option<f64>,
     #[serde(rename = "repetition_penalty", default)]
     _repetition_penalty: Option<f64>,
     #[serde(default)]
@@ -164,6 +164,8 @@ pub(super) async fn chat(wire: &Sglang, asked: &Asked<'_>, mock: &Mock) -> Resul
         max_new_tokens: Some(request.max_tokens.unwrap_or(CONTEXT.saturating_sub(given))),
         temperature: request.temperature,
         top_p: request.top_p,
+        frequency_penalty: request.frequency_penalty,
+        presence_penalty: request.presence_penalty,
         stop: request.stop,
         seed: request.seed,
         n: request.n,
@@ -215,6 +217,8 @@ pub(super) async fn completion(
         max_new_tokens: Some(request.max_tokens.unwrap_or(16)),
         temperature: request.temperature,
         top_p: request.top_p,
+        frequency_penalty: request.frequency_penalty,
+        presence_penalty: request.presence_penalty,
         stop: request.stop,
         seed: request.seed,
         n: request.n,

@@ -64,6 +64,8 @@ pub(super) struct Handed {
     pub(super) max_new_tokens: Option<usize>,
     pub(super) temperature: Option<f64>,
     pub(super) top_p: Option<f64>,
+    pub(super) frequency_penalty: Option<f64>,
+    pub(super) presence_penalty: Option<f64>,
     pub(super) stop: Option<OneOrMany<String>>,
     pub(super) seed: Option<u64>,
     pub(super) n: Option<usize>,
@@ -77,6 +79,8 @@ impl From<Handed> for Sampling {
             max_new_tokens: handed.max_new_tokens,
             temperature: handed.temperature,
             top_p: handed.top_p,
+            frequency_penalty: handed.frequency_penalty,
+            presence_penalty: handed.presence_penalty,
             stop: handed.stop,
             sampling_seed: handed.seed,
             n: handed.n,
@@ -113,6 +117,14 @@ impl Sampling {
         self.stop.clone().map(OneOrMany::into_vec).unwrap_or_default()
     }
 
+    /// The temperature of the answer: 0 where it is as good as that.
+    fn sampled_at(&self) -> f64 {
+        match self.temperature.unwrap_or(1.0) {
+            temperature if temperature < GREEDY => 0.0,
+            temperature => temperature,
+        }
+    }
+
     /// The request for one answer.
     pub(super) fn ask<'a>(&self, prompt: Prompt<'a>, choice: usize) -> Ask<'a> {
         let most = self.max_new_tokens();
@@ -121,8 +133,10 @@ impl Sampling {
             max_tokens: Some(most),
             min_tokens: if endless { most } else { self.min_new_tokens.unwrap_or(0) },
             stop: self.stops().into_iter().map(Into::into).collect(),
-            temperature: Some(self.temperature.unwrap_or(1.0)).filter(|value| *value >= GREEDY),
+            temperature: Some(self.sampled_at()),
             top_p: self.top_p,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
             seed: self.sampling_seed,
             choice: choice as u64,
             ..Ask::new(prompt)
@@ -225,8 +239,8 @@ mod tests {
             sampling.ask(Prompt::Text("Q".into()), 0).temperature
         };
         assert_eq!(temperature("{}"), Some(1.0));
-        assert_eq!(temperature(r#"{"temperature":0}"#), None);
-        assert_eq!(temperature(r#"{"temperature":1e-7}"#), None);
+        assert_eq!(temperature(r#"{"temperature":0}"#), Some(0.0));
+        assert_eq!(temperature(r#"{"temperature":1e-7}"#), Some(0.0));
         assert_eq!(temperature(r#"{"temperature":0.5}"#), Some(0.5));
     }
 }

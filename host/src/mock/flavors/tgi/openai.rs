@@ -135,8 +135,9 @@ async fn generate(
         max_tokens: Some(parameters.max_new_tokens.unwrap_or(MAX_TOTAL_TOKENS - tokens)),
         stop: parameters.stop.clone(),
         stops: Stops::AtEnd,
-        temperature: parameters.samples().then(|| parameters.temperature.unwrap_or(1.0)),
+        temperature: Some(parameters.sampled_at()),
         top_p: parameters.top_p,
+        frequency_penalty: parameters.frequency_penalty,
         seed: parameters.seed,
         ..Ask::new(prompt)
     };

@@ -38,7 +38,7 @@ pub(super) struct Parameters<'a> {
     pub(super) best_of: Option<usize>,
     pub(super) temperature: Option<f64>,
     repetition_penalty: Option<f64>,
-    frequency_penalty: Option<f64>,
+    pub(super) frequency_penalty: Option<f64>,
     top_k: Option<i32>,
     pub(super) top_p: Option<f64>,
     typical_p: Option<f64>,
@@ -175,6 +175,11 @@ impl Parameters<'_> {
             || self.top_k.is_some()
             || self.top_p.is_some()
             || self.typical_p.is_some()
+    }
+
+    /// The temperature of the answer: 0 where nothing asks for sampling.
+    pub(super) fn sampled_at(&self) -> f64 {
+        if self.samples() { self.temperature.unwrap_or(1.0) } else { 0.0 }
     }
 
     /// What the OpenAI-shaped routes make of a temperature; a penalty is handed on.

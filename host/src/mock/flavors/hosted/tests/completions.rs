@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::mock::{
     Settings,
-    testkit::{post, start},
+    testkit::{get, post, start},
 };
 
 const PATH: &str = "/openai/v1/completions";
@@ -45,6 +45,66 @@ fn what_is_out_of_bounds_is_refused() {
     }
     let got = post(&server, PATH, &json!({ "model": "davinci-002" }));
     assert_eq!(got.json()["error"]["code"], "missing_required_parameter");
+}
+
+#[test]
+fn openais_chat_models_complete_nothing_and_its_others_score_no_prompt() {
+    let server = start(Settings::default());
+    let scored = json!({ "echo": true, "logprobs": 1 });
+    let nothing = json!({});
+    let azure = |model: &str| {
+        format!("/azure/openai/deployments/{model}/completions?api-version=2024-10-21")
+    };
+    let table = [
+        ("gpt-4o-mini", PATH.to_owned(), &nothing, 404, "This is a chat model"),
+        ("o4-mini", PATH.to_owned(), &scored, 404, "This is a chat model"),
+        ("gpt-4o", azure("gpt-4o"), &nothing, 404, "This is a chat model"),
+        ("gpt-4o", "/azure/openai/v1/completions".to_owned(), &nothing, 404, "This is a chat"),
+        ("gpt-3.5-turbo-instruct", PATH.to_owned(), &nothing, 200, ""),
+        ("gpt-3.5-turbo-instruct", PATH.to_owned(), &json!({ "logprobs": 1 }), 200, ""),
+        ("gpt-3.5-turbo-instruct", PATH.to_owned(), &json!({ "echo": true }), 200, ""),
+        ("gpt-3.5-turbo-instruct", PATH.to_owned(), &scored, 400, "Setting 'echo' and 'logprobs'"),
+        ("davinci-002", PATH.to_owned(), &scored, 200, ""),
+        ("babbage-002", azure("babbage-002"), &scored, 200, ""),
+        ("mock-model", PATH.to_owned(), &scored, 200, ""),
+        ("vllm-gpt-4", PATH.to_owned(), &scored, 200, ""),
+        ("gpt-4o", "/vllm/v1/completions".to_owned(), &scored, 200, ""),
+    ];
+    for (model, path, more, status, says) in table {
+        let got = post(&server, &path, &body(model, &json!("Hello"), more));
+        assert_eq!(got.status, status, "{path} {model} {more}: {}", got.text());
+        if status != 200 {
+            let error = got.json()["error"].clone();
+            assert!(error["message"].as_str().unwrap().starts_with(says), "{model}: {error}");
+            assert_eq!(error["type"], "invalid_request_error", "{model}");
+        }
+    }
+}
+
+#[test]
+fn the_flavor_vllm_speaks_its_dialect_whatever_the_name() {
+    let server = start(Settings::default());
+    let more = json!({ "prompt_logprobs": 1, "max_tokens": 2, "min_tokens": 1 });
+    let named = body("vllm-mock", &json!("A: yes"), &more);
+    let mut other =
+        post(&server, "/vllm/v1/completions", &body("acme/m", &json!("A: yes"), &more)).json();
+    assert_eq!(other["model"], "acme/m");
+    other["model"] = json!("vllm-mock");
+    assert_eq!(other, post(&server, PATH, &named).json());
+    let listed = get(&server, "/vllm/v1/models").json();
+    assert_eq!(listed["data"][0]["owned_by"], "vllm");
+    let ids = post(&server, "/vllm/tokenize", &json!({ "prompt": "A: yes" })).json();
+    assert_eq!(ids["count"], 4);
+    assert_eq!(get(&server, "/vllm/health").status, 200);
+    let refused = post(
+        &server,
+        "/vllm/v1/completions",
+        &body("acme/m", &json!("A"), &json!({ "logprobs": 21 })),
+    );
+    assert_eq!(
+        (refused.status, &refused.json()["error"]["type"]),
+        (400, &json!("BadRequestError"))
+    );
 }
 
 #[test]
