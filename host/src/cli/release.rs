@@ -2,11 +2,23 @@
 
 use std::env;
 
+use serde::Serialize;
+
 use super::{args::ReleaseArgs, print_error, run::surroundings, run_mock::RunMock};
 use crate::{
     printer::Printer,
     run::{error::exit, release::release_directory},
 };
+
+/// What came of one backend, as programs are told.
+#[derive(Serialize)]
+struct ReleaseRecord<'a> {
+    backend: &'a str,
+    resources: &'a [String],
+    freed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
 
 /// Frees it, says what is freed, and fails if anything is not.
 pub(super) fn main(args: &ReleaseArgs, printer: &Printer) -> u8 {
@@ -38,6 +50,12 @@ fn release(args: &ReleaseArgs, printer: &Printer) -> anyhow::Result<u8> {
         printer.note("nothing to free: the run's backends hold nothing");
     }
     for one in released {
+        printer.record(&ReleaseRecord {
+            backend: &one.backend,
+            resources: &one.resources,
+            freed: one.error.is_none(),
+            error: one.error.as_ref().map(ToString::to_string),
+        });
         let names = one.resources.join(", ");
         match one.error {
             None => printer.data(&format!("{}: freed {names}\n", one.backend)),

@@ -163,4 +163,4 @@ fn parse_sets(overrides: &Overrides, problems: &mut Vec<Problem>) -> Vec<Set> {
 
 #[cfg(test)]
 #[path = "load_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -65,3 +65,7 @@ impl Named {
             .collect()
     }
 }
+
+#[cfg(test)]
+#[path = "named_tests.rs"]
+mod tests;

@@ -95,3 +95,7 @@ fn is_path_of_task(path: &[String]) -> bool {
     let is = |rest: &[String]| PATH_KEYS[1..].iter().any(|key| *key == rest);
     first == "task" && (is(rest) || rest.get(1..).is_some_and(is))
 }
+
+#[cfg(test)]
+#[path = "profile_tests.rs"]
+mod tests;

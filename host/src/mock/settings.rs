@@ -37,7 +37,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
-            root: Flavor::Tgi,
+            root: Flavor::OpenAi,
             api_key: None,
             faults: Faults::default(),
             reply: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use plugin_api::{manifest::Manifest, message::Description};
 
-use super::retry::RetryPolicy;
+use super::{plan::Offer, retry::RetryPolicy};
 use crate::{
     config::BaseUrl,
     plugin::instance::{Instance, threads},
@@ -37,6 +37,11 @@ pub struct OpenBackend {
 }
 
 impl OpenBackend {
+    /// What it can be asked for.
+    pub fn offer(&self) -> Offer<'_> {
+        Offer { id: &self.id, declared: &self.manifest.plugin, lacks: &self.description.lacks }
+    }
+
     /// Whether the mock answers in place of a model.
     pub fn is_mock(&self) -> bool {
         self.base_url.as_ref().is_some_and(|base_url| base_url.mock().is_some())

@@ -64,21 +64,49 @@ pub async fn run(
     let tasks = tasks(config)?;
     let data = data_files(&tasks)?;
     let found = open::find(file, discovery, around)?;
-    let pairs = plan(tasks, &found.iter().map(Found::offer).collect::<Vec<_>>())?;
+    // What cannot work at all is told before anything is opened, or rented.
+    plan(&tasks, &found.iter().map(Found::offer).collect::<Vec<_>>())?;
     let now = jiff::Zoned::now();
     let started = now.timestamp().to_string();
     let directory = Arc::new(PlannedDir::new(&config.out, &config.name, now));
     let redactor = open::redactor(&found);
     let ledger = Arc::new(Ledger::new(Arc::clone(&directory), Arc::clone(&redactor)));
     let mut opened = open::open(config, found, &ledger, redactor, around, &stop).await?;
-    let planned = Planned { units: units(pairs, &opened.backends), data, started };
-    let finish = match directory.make() {
-        Ok(directory) => carry_out(file, &directory, planned, &mut opened, reporters, stop).await,
-        Err(error) => Err(RunError::Directory(error)),
+    let finish = match begin(&tasks, &opened, &directory) {
+        Ok((units, directory)) => {
+            let planned = Planned { units, data, started };
+            carry_out(file, &directory, planned, &mut opened, reporters, stop).await
+        }
+        Err(error) => Err(error),
     };
     // Whether the run went well or not.
-    release(&opened.instances, &ledger, around.printer).await;
-    finish
+    let unfreed = release(&opened.instances, &ledger).await;
+    unfreed.iter().for_each(|message| around.printer.error(message));
+    let (mut finish, mut reporters) = finish?;
+    // What goes on costing must not look like success to a script.
+    if !unfreed.is_empty() && finish.exit_code == exit::DONE {
+        finish.exit_code = exit::PLUGIN;
+    }
+    let done = Event::Done {
+        exit_code: finish.exit_code,
+        error: finish.error.clone().or_else(|| unfreed.into_iter().next()),
+        summary: Some(Box::new(finish.summary.clone())),
+    };
+    for reporter in &mut reporters {
+        reporter.on(&done);
+    }
+    Ok(finish)
+}
+
+/// What will be asked, and where the results go.
+fn begin(
+    tasks: &[(Task, Vec<String>)],
+    opened: &Opened,
+    directory: &PlannedDir,
+) -> Result<(Vec<Arc<Unit>>, RunDir), RunError> {
+    let offers: Vec<_> = opened.backends.iter().map(|backend| backend.offer()).collect();
+    let units = units(plan(tasks, &offers)?, &opened.backends);
+    Ok((units, directory.make().map_err(RunError::Directory)?))
 }
 
 /// A run that can begin.
@@ -97,7 +125,7 @@ async fn carry_out(
     opened: &mut Opened,
     mut reporters: Vec<Box<dyn Reporter>>,
     stop: watch::Sender<bool>,
-) -> Result<Finish, RunError> {
+) -> Result<(Finish, Vec<Box<dyn Reporter>>), RunError> {
     let Planned { units, data, started } = planned;
     let plugins = std::mem::take(&mut opened.plugins);
     let manifest = manifest(file, directory, &started, plugins, &opened.backends, data);
@@ -123,7 +151,7 @@ async fn carry_out(
         .map_err(|error| RunError::Internal(format!("no thread for the recorder: {error}")))?;
     let _ = notes.send(Note::Event(launch)).await;
     let ended = ask_everything(&units, &opened.backends, notes, &stop).await;
-    let recorded = tokio::task::spawn_blocking(move || recorder.join())
+    let mut recorded = tokio::task::spawn_blocking(move || recorder.join())
         .await
         .ok()
         .and_then(Result::ok)
@@ -131,7 +159,9 @@ async fn carry_out(
             RunError::Internal("the recorder failed; what the journal holds is kept".to_owned())
         })?;
     let unopened = std::mem::take(&mut opened.unopened);
-    finish(file, directory, started, recorded, ended, unopened, &opened.redactor)
+    let reporters = std::mem::take(&mut recorded.reporters);
+    let finish = finish(file, directory, started, recorded, ended, unopened, &opened.redactor)?;
+    Ok((finish, reporters))
 }
 
 /// The tasks as meant, and the backends that each is for.
@@ -276,11 +306,6 @@ fn finish(
     };
     directory.write_json(run_dir::SUMMARY, &summary, redactor)?;
     let error = error.map(|error| error.to_string());
-    let done =
-        Event::Done { exit_code, error: error.clone(), summary: Some(Box::new(summary.clone())) };
-    for reporter in &mut recorded.reporters {
-        reporter.on(&done);
-    }
     Ok(Finish { directory: directory.path().to_owned(), summary, exit_code, error })
 }
 

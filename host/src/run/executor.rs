@@ -166,12 +166,12 @@ pub async fn ask_backend(
     policy: &RetryPolicy,
     waits: &dyn Fn(&Error, Duration),
 ) -> Result<Answer, Error> {
-    let limit = policy.attempt_timeout;
     let started = Instant::now();
     let mut failures = Failures::default();
     let mut attempt = 0;
     loop {
         attempt += 1;
+        let limit = policy.attempt_timeout.min(policy.left(&failures, started.elapsed()));
         let begun = Instant::now();
         let job = Job {
             request_id: "host",

@@ -9,6 +9,7 @@ pub mod event;
 pub mod executor;
 pub mod feed;
 pub mod grade;
+pub mod introduce;
 pub mod mock;
 pub mod open;
 pub mod plan;

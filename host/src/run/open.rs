@@ -2,14 +2,12 @@
 //! fetched, servers asked who they are. Everything that can fail before the first sample fails here.
 
 use std::{
-    cell::Cell,
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
-use plugin_api::{Answer, Error, ErrorKind, Request, capability::Capability, message::Description};
+use plugin_api::{capability::Capability, message::Description};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -17,7 +15,7 @@ use super::{
     backend::{OpenBackend, concurrency},
     backend_error::BackendError,
     error::RunError,
-    executor::ask_backend,
+    introduce::introduce,
     mock::{self, Mock},
     plan::Offer,
     release::{BackendNotes, Releasable, release},
@@ -39,10 +37,6 @@ use crate::{
     },
     transport::{Access, Settings, Transport},
 };
-
-/// Longest time that a backend may take to prepare: to load a model, or to have a machine started. A plugin that
-/// waits for something has a shorter bound of its own.
-const PREPARE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// What the outside gives to opening.
 pub struct Surroundings<'a> {
@@ -88,7 +82,11 @@ pub struct Found<'a> {
 impl Found<'_> {
     /// What the backend can be asked for.
     pub fn offer(&self) -> Offer<'_> {
-        Offer { id: &self.config.id, declared: &self.candidate.inspection.manifest.plugin }
+        Offer {
+            id: &self.config.id,
+            declared: &self.candidate.inspection.manifest.plugin,
+            lacks: &[],
+        }
     }
 }
 
@@ -148,17 +146,19 @@ pub async fn open(
     for backend in found {
         let before = bringing.instances.len();
         let brought = tokio::select! {
-            brought = bringing.up(backend) => brought.map_err(RunError::from),
+            // After a stop nothing more is begun.
+            biased;
             () = stopped(stop) => Err(RunError::Stopped),
+            brought = bringing.up(backend) => brought.map_err(RunError::from),
         };
         match brought {
             Ok(backend) => backends.push(Arc::new(backend)),
             Err(RunError::Backend(error)) if !error.is_configuration() => {
-                release(&bringing.instances[before..], ledger, around.printer).await;
+                tell(release(&bringing.instances[before..], ledger).await, around.printer);
                 unopened.push(error);
             }
             Err(error) => {
-                release(&bringing.instances, ledger, around.printer).await;
+                tell(release(&bringing.instances, ledger).await, around.printer);
                 return Err(error);
             }
         }
@@ -171,6 +171,10 @@ pub async fn open(
         around.printer.warn(&format!("{error}; the others go on without it"));
     }
     Ok(Opened { backends, plugins: libraries.plugins, instances, unopened, redactor })
+}
+
+fn tell(unfreed: Vec<String>, printer: &Printer) {
+    unfreed.iter().for_each(|message| printer.error(message));
 }
 
 /// Waits for the stop.
@@ -421,67 +425,6 @@ fn load(backend: &Found<'_>) -> Result<(Loaded, PluginIdentity), BackendError> {
         installed: candidate.provenance == Provenance::Installed,
     };
     Ok((library, identity))
-}
-
-/// Lets the backend prepare and asks it who it is: a server that is down, or is another one than the plugin
-/// is for, is found out before the first sample.
-async fn introduce(
-    mut backend: OpenBackend,
-    ledger: &Ledger,
-    printer: &Printer,
-) -> Result<OpenBackend, BackendError> {
-    let not_ready = |error: Error| BackendError::NotReady {
-        backend: backend.id.clone(),
-        at: backend.base_url.as_ref().map(|url| format!(" ({url})")).unwrap_or_default(),
-        hint: match error.kind {
-            ErrorKind::Transport | ErrorKind::Timeout if backend.base_url.is_some() => {
-                "; is the server running, and is base_url right?"
-            }
-            ErrorKind::UnexpectedReply => {
-                "; is base_url that of a server which this plugin is for?"
-            }
-            ErrorKind::Loading => "; run.loading_timeout says how long it is waited for",
-            _ => "",
-        },
-        error,
-    };
-    let policy = RetryPolicy {
-        max_retries: backend.retry.max_retries.min(2),
-        sample_timeout: Duration::MAX,
-        ..backend.retry
-    };
-    let told = Cell::new(false);
-    let waits = |error: &Error, _: Duration| {
-        if error.kind == ErrorKind::Loading && !told.replace(true) {
-            let longest = humantime::format_duration(policy.loading_timeout);
-            printer.note(&format!(
-                "backend `{}`: {}; it is waited for, {longest} at most",
-                backend.id, error.message
-            ));
-        }
-    };
-    let prepare = Request::Prepare(ledger.held(&backend.id));
-    let preparing = RetryPolicy { attempt_timeout: PREPARE_TIMEOUT, ..policy };
-    match ask_backend(&backend.instance, prepare, &preparing, &waits).await {
-        Ok(_) => {}
-        // A plugin without the SDK need not know of it: it has nothing to prepare.
-        Err(error) if error.kind == ErrorKind::Unsupported => {}
-        Err(error) => return Err(not_ready(error)),
-    }
-    let described = ask_backend(&backend.instance, Request::Describe, &policy, &waits).await;
-    let description = match described {
-        Ok(Answer::Description(description)) => description,
-        Ok(_) => {
-            return Err(not_ready(Error::new(
-                ErrorKind::Protocol,
-                "it describes itself by another answer",
-            )));
-        }
-        Err(error) if error.kind == ErrorKind::Unsupported => Description::default(),
-        Err(error) => return Err(not_ready(error)),
-    };
-    backend.description = description;
-    Ok(backend)
 }
 
 /// Runs what blocks (a download, a plugin that loads a model) on a thread of its own, so that an interrupt

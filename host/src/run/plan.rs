@@ -24,13 +24,21 @@ pub struct Unit {
     pub backend: Arc<OpenBackend>,
 }
 
-/// A backend before it is open: its id, and what its plugin declares.
+/// What a backend can be asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Offer<'a> {
     /// The backend's id.
     pub id: &'a str,
-    /// The plugin's own words.
+    /// What its plugin declares.
     pub declared: &'a Declared,
+    /// What this one lacks of it; nothing is known of that before it is open.
+    pub lacks: &'a [Capability],
+}
+
+impl Offer<'_> {
+    fn has(&self, capability: &Capability) -> bool {
+        self.declared.capabilities.contains(capability) && !self.lacks.contains(capability)
+    }
 }
 
 /// A task and the backend that it will be asked of, in the form that the backend can do.
@@ -69,15 +77,16 @@ pub enum PlanError {
     Nothing,
 }
 
-/// Pairs tasks with backends, each in the form that the backend can do. Asks nobody: manifests say it.
+/// Pairs tasks with backends, each in the form that the backend can do. Asks nobody: manifests say it, and what
+/// open backends have said of themselves.
 ///
 /// # Errors
 /// The first pair that cannot work, with the ways out.
-pub fn plan(tasks: Vec<(Task, Vec<String>)>, offers: &[Offer<'_>]) -> Result<Vec<Pair>, PlanError> {
+pub fn plan(tasks: &[(Task, Vec<String>)], offers: &[Offer<'_>]) -> Result<Vec<Pair>, PlanError> {
     let mut pairs = Vec::new();
     for (task, names) in tasks {
         for offer in offers.iter().filter(|offer| names.iter().any(|name| name == offer.id)) {
-            let task = suited(&task, offer, offers)?;
+            let task = suited(task, offer, offers)?;
             pairs.push(Pair { task, backend: offer.id.to_owned() });
         }
     }
@@ -139,7 +148,7 @@ fn suited(task: &Task, offer: &Offer<'_>, all: &[Offer<'_>]) -> Result<Task, Pla
     })
 }
 
-/// What the backend would need and does not declare.
+/// What the backend would need and does not offer.
 fn missing(task: &Task, offer: &Offer<'_>) -> Vec<Capability> {
     let chat = task.format == PromptFormat::Chat;
     let needed = match task.ability {
@@ -149,10 +158,7 @@ fn missing(task: &Task, offer: &Offer<'_>) -> Vec<Capability> {
         Ability::Generate if chat => vec![Capability::Chat],
         Ability::Generate => vec![Capability::Generate],
     };
-    needed
-        .into_iter()
-        .filter(|capability| !offer.declared.capabilities.contains(capability))
-        .collect()
+    needed.into_iter().filter(|capability| !offer.has(capability)).collect()
 }
 
 fn in_words(capability: &Capability, format: PromptFormat) -> String {

@@ -18,7 +18,6 @@ use crate::{
         discover::Discovery,
         instance::{Instance, Notes},
     },
-    printer::Printer,
     store::{
         ledger::{Holder, Ledger},
         run_dir,
@@ -62,9 +61,10 @@ impl Notes for BackendNotes {
 /// A backend to be released: its id, and its plugin's side.
 pub type Releasable = (String, Arc<Instance>);
 
-/// Tells backends that this was all, all at once. What one holds still, because it cannot be freed, is told
-/// with the way out.
-pub async fn release(backends: &[Releasable], ledger: &Ledger, printer: &Printer) {
+/// Tells backends that this was all, all at once. Gives a message, with the way out, for each that holds something
+/// still because it cannot be freed.
+pub async fn release(backends: &[Releasable], ledger: &Ledger) -> Vec<String> {
+    let mut unfreed = Vec::new();
     let each = backends.iter().map(|(id, instance)| async move {
         let error = release_one(id, instance, ledger).await.err();
         (id, error)
@@ -76,12 +76,13 @@ pub async fn release(backends: &[Releasable], ledger: &Ledger, printer: &Printer
             continue;
         }
         let reason = error.map(|error| format!(" ({error})")).unwrap_or_default();
-        printer.error(&format!(
+        unfreed.push(format!(
             "backend `{id}` still holds {}{reason}; it may go on costing: free it by `host release` with the \
              run's directory",
             held.join(", ")
         ));
     }
+    unfreed
 }
 
 async fn release_one(id: &str, instance: &Arc<Instance>, ledger: &Ledger) -> Result<(), Error> {

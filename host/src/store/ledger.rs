@@ -54,6 +54,12 @@ struct Line {
     at: String,
 }
 
+/// What a line of any format says.
+#[derive(Debug, Deserialize)]
+struct Versioned {
+    format: u32,
+}
+
 /// Why a ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -73,6 +79,19 @@ pub enum LedgerError {
         /// What is wrong.
         reason: String,
     },
+    /// Another version of the host wrote it.
+    #[error(
+        "{}:{line}: the line is of format {format}, and this host reads format {FORMAT}; use the host that wrote it",
+        path.display()
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// The line's format.
+        format: u32,
+    },
 }
 
 /// What backends hold.
@@ -87,6 +106,8 @@ pub struct Ledger {
 struct State {
     /// Made with the first note.
     file: Option<File>,
+    /// Bytes of it that are whole lines.
+    whole: u64,
     /// Oldest first.
     held: Vec<(Holder, Held)>,
 }
@@ -117,9 +138,9 @@ impl Ledger {
                 }
                 let bytes =
                     std::fs::read(&path).map_err(|source| failed("read this file", source))?;
-                let whole = read(&path, &bytes, &mut state)?;
+                read(&path, &bytes, &mut state)?;
                 // What follows the last whole line was never acknowledged.
-                file.set_len(whole).map_err(|source| failed("cut this file", source))?;
+                file.set_len(state.whole).map_err(|source| failed("cut this file", source))?;
                 state.file = Some(file);
             }
             Err(source) if source.kind() == io::ErrorKind::NotFound => {}
@@ -204,20 +225,25 @@ impl Ledger {
             None => {
                 let file = directory.lines(run_dir::RESOURCES)?;
                 file.lock().map_err(failed)?;
-                // The name of the file must be as durable as what is in it.
-                File::open(directory.path())
-                    .and_then(|folder| folder.sync_all())
-                    .map_err(failed)?;
+                // The names of file and folder must be as durable as what is in them.
+                let folder = std::path::absolute(directory.path()).map_err(failed)?;
+                for folder in folder.ancestors().take(2) {
+                    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+                }
                 state.file.insert(file)
             }
         };
+        // A line of which only a part could be written, on a full disk say, must not lie between whole ones.
+        file.set_len(state.whole).map_err(failed)?;
         file.write_all(&bytes).map_err(failed)?;
-        file.sync_data().map_err(failed)
+        file.sync_data().map_err(failed)?;
+        state.whole += bytes.len() as u64;
+        Ok(())
     }
 }
 
-/// Replays the lines and says how many bytes of them are whole.
-fn read(path: &Path, bytes: &[u8], state: &mut State) -> Result<u64, LedgerError> {
+/// Replays the lines that are whole.
+fn read(path: &Path, bytes: &[u8], state: &mut State) -> Result<(), LedgerError> {
     let mut whole = 0;
     for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let damaged = |reason: String| LedgerError::Damaged {
@@ -233,15 +259,21 @@ fn read(path: &Path, bytes: &[u8], state: &mut State) -> Result<u64, LedgerError
             }
             return Err(damaged("its checksum does not fit".to_owned()));
         };
-        let line: Line =
-            serde_json::from_slice(sealed).map_err(|error| damaged(error.to_string()))?;
+        let unread = |error: serde_json::Error| damaged(error.to_string());
+        let Versioned { format } = serde_json::from_slice(sealed).map_err(unread)?;
+        if format != FORMAT {
+            let (path, line) = (path.to_owned(), number + 1);
+            return Err(LedgerError::Format { path, line, format });
+        }
+        let line: Line = serde_json::from_slice(sealed).map_err(unread)?;
         whole += sealed.len() + 1;
         state.held.retain(|(of, held)| of.id != line.backend.id || held.name != line.name);
         if matches!(line.deed, Deed::Hold) {
             state.held.push((line.backend, Held { name: line.name, note: line.note }));
         }
     }
-    Ok(u64::try_from(whole).unwrap_or(u64::MAX))
+    state.whole = whole as u64;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -305,11 +337,34 @@ mod tests {
             assert_eq!(again.held("a").len(), 1, "cut at {end}");
             assert_eq!(std::fs::read(&path).unwrap(), first, "cut at {end}");
         }
+        let mut later = br#"{"format":2,"deed":"hold"}"#.to_vec();
+        journal::seal(&mut later).unwrap();
+        std::fs::write(&path, &later).unwrap();
+        let error = Ledger::of(directory).unwrap_err().to_string();
+        assert!(error.contains("format 2"), "{error}");
         let mut damaged = both;
         damaged[20] ^= 1;
         std::fs::write(&path, &damaged).unwrap();
         let error = Ledger::of(directory).unwrap_err().to_string();
         assert!(error.contains("resources.jsonl:1"), "{error}");
+    }
+
+    #[test]
+    fn a_line_that_could_not_be_written_leaves_nothing_between_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = ledger(folder.path());
+        ledger.hold(&holder("a"), "one", json!(null)).unwrap();
+        let path = file(&ledger);
+        // What a full disk leaves of a line.
+        File::options().append(true).open(&path).unwrap().write_all(br#"{"format":1,"de"#).unwrap();
+        ledger.hold(&holder("a"), "two", json!(null)).unwrap();
+        drop(ledger);
+        let again = Ledger::of(path.parent().unwrap()).unwrap();
+        let names: Vec<_> = again.held("a").into_iter().map(|held| held.name).collect();
+        assert_eq!(names, ["one", "two"]);
+        again.free(&holder("a"), "one").unwrap();
+        drop(again);
+        assert_eq!(Ledger::of(path.parent().unwrap()).unwrap().held("a").len(), 1);
     }
 
     #[test]

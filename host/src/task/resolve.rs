@@ -347,13 +347,6 @@ mod tests {
     }
 
     #[test]
-    fn the_fallback_keeps_the_runs_limit() {
-        let mut task = resolve("multiple_choice", &[], "fallback = 'generate'").unwrap();
-        task.limit = Some(3);
-        assert_eq!(task.fallback().unwrap().unwrap().limit, Some(3));
-    }
-
-    #[test]
     fn a_server_is_sent_no_stops_that_a_thought_may_hold() {
         let table = [
             ("stop = ['X']", &["X"][..], &["X"][..]),

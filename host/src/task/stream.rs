@@ -263,7 +263,10 @@ mod tests {
         std::fs::write(folder.path().join("d.jsonl"), DATA).unwrap();
         std::fs::write(folder.path().join("d.lst"), "1\n0\n").unwrap();
         let raw: RawTask = toml::from_str(&format!("{PIQA}\nfallback = 'generate'")).unwrap();
-        let task = Task::resolve(raw, folder.path()).unwrap().fallback().unwrap().unwrap();
+        let mut task = Task::resolve(raw, folder.path()).unwrap();
+        task.limit = Some(3);
+        let task = task.fallback().unwrap().unwrap();
+        assert_eq!(task.limit, Some(3), "the run's limit, which the typed task does not know");
         assert!(task.generation.as_ref().unwrap().stop.is_empty() && task.fallback().is_none());
         let Some(Ok(Next::Ready(prepared))) = task.samples().unwrap().next() else {
             panic!("no sample")

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Span, Str};
+use crate::capability::Capability;
 
 /// The answer to one item.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -151,6 +152,26 @@ pub struct Usage {
     pub cost_usd_nanos: Option<u64>,
 }
 
+impl Usage {
+    /// Adds what another request used. A count is known as soon as a part of it is; the cost, which must never look
+    /// smaller than it is, only where both parts are.
+    pub fn add(&mut self, more: Usage) {
+        for (sum, more) in [
+            (&mut self.prompt_tokens, more.prompt_tokens),
+            (&mut self.completion_tokens, more.completion_tokens),
+            (&mut self.cached_tokens, more.cached_tokens),
+            (&mut self.reasoning_tokens, more.reasoning_tokens),
+        ] {
+            if let Some(more) = more {
+                // A server may say any number.
+                *sum = Some(sum.unwrap_or(0).saturating_add(more));
+            }
+        }
+        let costs = self.cost_usd_nanos.zip(more.cost_usd_nanos);
+        self.cost_usd_nanos = costs.map(|(sum, more)| sum.saturating_add(more));
+    }
+}
+
 /// A parameter that was dropped or changed, because the server or model would not take it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
@@ -211,7 +232,36 @@ pub struct Description {
     /// What is put before a context: `bos`, `none`, or a vendor's own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bos: Option<String>,
+    /// Capabilities of the manifest that this backend lacks all the same, because of its configuration or its
+    /// server. The host plans without them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<Capability>,
     /// The price table that costs are estimated from, by name and date.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prices: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usages_add_up_as_far_as_they_are_known() {
+        let usage = |counts: [Option<u64>; 5]| {
+            let [prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, cost_usd_nanos] =
+                counts;
+            Usage {
+                prompt_tokens,
+                completion_tokens,
+                cached_tokens,
+                reasoning_tokens,
+                cost_usd_nanos,
+            }
+        };
+        let mut sum = usage([Some(1), None, Some(3), Some(u64::MAX), Some(5)]);
+        sum.add(usage([Some(2), Some(4), None, Some(1), Some(6)]));
+        assert_eq!(sum, usage([Some(3), Some(4), Some(3), Some(u64::MAX), Some(11)]));
+        sum.add(Usage::default());
+        assert_eq!(sum, usage([Some(3), Some(4), Some(3), Some(u64::MAX), None]));
+    }
 }

@@ -74,11 +74,7 @@ impl Backend for Custom {
         for answer in join_all(answers).await {
             let Decoded { choices, usage, model } = answer?;
             completion.choices.extend(choices);
-            let sum = &mut completion.usage;
-            add(&mut sum.prompt_tokens, usage.prompt_tokens);
-            add(&mut sum.completion_tokens, usage.completion_tokens);
-            add(&mut sum.cached_tokens, usage.cached_tokens);
-            add(&mut sum.reasoning_tokens, usage.reasoning_tokens);
+            completion.usage.add(usage);
             completion.model = model.or(completion.model);
         }
         completion.changed = generation.changed;
@@ -163,12 +159,6 @@ impl Custom {
 fn pass_on(io: &Io, text: &str) {
     if !text.is_empty() {
         io.delta(text);
-    }
-}
-
-fn add(sum: &mut Option<u64>, more: Option<u64>) {
-    if let Some(more) = more {
-        *sum = Some(sum.unwrap_or(0) + more);
     }
 }
 

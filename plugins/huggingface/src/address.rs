@@ -76,7 +76,7 @@ pub fn management(base_url: Option<&str>) -> Result<Management> {
 /// As for [`router`].
 pub fn endpoint(base_url: &str) -> Result<String> {
     let mut base = checked(base_url)?;
-    for route in ["/chat/completions", "/v1", "/generate"] {
+    for route in ["/chat/completions", "/completions", "/v1", "/generate"] {
         base = base.strip_suffix(route).unwrap_or(base);
     }
     Ok(base.to_owned())
@@ -179,6 +179,7 @@ mod tests {
             ),
             ("https://x/v1/", "https://x"),
             ("https://x/v1/chat/completions", "https://x"),
+            ("https://x/v1/completions", "https://x"),
             ("https://x/generate", "https://x"),
             ("https://x/models/gpt2", "https://x/models/gpt2"),
         ] {

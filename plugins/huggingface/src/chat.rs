@@ -188,17 +188,7 @@ fn stops(request: &Generate<'_>, changed: &mut Vec<Changed>) -> Vec<String> {
 
 /// Adds the choices of one call, and what it cost, to those of the others.
 fn add(all: &mut Completion, one: Completion) {
-    let sums = [
-        (&mut all.usage.prompt_tokens, one.usage.prompt_tokens),
-        (&mut all.usage.completion_tokens, one.usage.completion_tokens),
-        (&mut all.usage.cached_tokens, one.usage.cached_tokens),
-        (&mut all.usage.reasoning_tokens, one.usage.reasoning_tokens),
-    ];
-    for (sum, more) in sums {
-        if let Some(more) = more {
-            *sum = Some(sum.unwrap_or(0) + more);
-        }
-    }
+    all.usage.add(one.usage);
     all.choices.extend(one.choices);
     all.model = all.model.take().or(one.model);
     for change in one.changed {

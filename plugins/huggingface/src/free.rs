@@ -5,8 +5,13 @@ use plugin_api::{Error, ErrorKind, Held, HttpRequest, Io, Level, Reply, Result};
 
 use crate::{
     life::Life,
-    management::{self, Freeing, Note, State},
+    management::{self, Note},
+    wait::Patience,
 };
+
+/// Time in which an endpoint that seems free already is looked at again, in seconds. The request that makes or resumes
+/// one may have been cut off just before, and be carried out yet.
+const SETTLING_S: u32 = 10;
 
 impl Life<'_> {
     /// Frees every endpoint that is noted.
@@ -50,7 +55,15 @@ impl Life<'_> {
     /// Does what a note says; an endpoint that is gone is free.
     async fn free(&self, note: &Note, io: &Io) -> Result<()> {
         let Note { namespace, name, on_finish, repository } = note;
-        let Some(now) = self.look_at(namespace, name, io).await? else { return Ok(()) };
+        let mut settling = Patience::new(io, SETTLING_S, self.poll_interval_s);
+        let now = loop {
+            match self.look_at(namespace, name, io).await? {
+                Some(now) if !on_finish.is_done(now.state) => break now,
+                // Gone, or as it shall be.
+                _ if !settling.wait(io).await => return Ok(()),
+                _ => {}
+            }
+        };
         if let (Some(noted), Some(serves)) = (repository, &now.repository)
             && noted != serves
         {
@@ -64,12 +77,6 @@ impl Life<'_> {
         let Some(route) = on_finish.route() else {
             return self.delete(namespace, name, io).await;
         };
-        if matches!(
-            (on_finish, now.state),
-            (_, State::Paused) | (Freeing::ScaleToZero, State::ScaledToZero)
-        ) {
-            return Ok(());
-        }
         let call = HttpRequest::post(self.route(namespace, name, route));
         gone_or_done(&io.send(self.api.dress(call)).await?)
     }

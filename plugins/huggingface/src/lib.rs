@@ -22,7 +22,7 @@ pub mod wait;
 
 use plugin_api::{
     Backend, Completion, Description, Error, Generate, Health, Held, Host, HttpRequest, Io, Level,
-    Likelihood, Loglikelihood, Message, Result, Rolling, export_plugin,
+    Likelihood, Loglikelihood, Message, Result, Rolling, capability::Capability, export_plugin,
 };
 
 use crate::{
@@ -138,12 +138,18 @@ impl Backend for HuggingFace {
         let plain = |model: &str, engine: &str| Description {
             model: Some(model.to_owned()),
             engine: Some(engine.to_owned()),
+            // Neither scores a prompt; an endpoint may.
+            lacks: SCORING.to_vec(),
             ..Description::default()
         };
         match &self.service {
             // The router does not tell which provider's engine answers.
             Service::Router { server, .. } => Ok(plain(server.model(), "inference-providers")),
-            Service::Serverless(serverless) => Ok(plain(serverless.model(), "hf-inference")),
+            Service::Serverless(serverless) => {
+                let mut description = plain(serverless.model(), "hf-inference");
+                description.lacks.push(Capability::Chat);
+                Ok(description)
+            }
             Service::Endpoint(endpoint) => endpoint.describe(io).await,
         }
     }
@@ -172,5 +178,13 @@ impl HuggingFace {
         )))
     }
 }
+
+/// What only text generation over a server's own engine can do.
+pub(crate) const SCORING: [Capability; 4] = [
+    Capability::Loglikelihood,
+    Capability::LoglikelihoodRolling,
+    Capability::Tokenize,
+    Capability::Render,
+];
 
 export_plugin!(HuggingFace);

@@ -309,6 +309,15 @@ impl Freeing {
             Self::Delete => None,
         }
     }
+
+    /// Whether an endpoint in this state needs no freeing any more.
+    pub const fn is_done(self, state: State) -> bool {
+        match self {
+            Self::Pause => matches!(state, State::Paused),
+            Self::ScaleToZero => matches!(state, State::Paused | State::ScaledToZero),
+            Self::Delete => false,
+        }
+    }
 }
 
 /// The note of a held endpoint: all that another process needs to free it.

@@ -11,6 +11,7 @@ use wire::{
 };
 
 use crate::{
+    SCORING,
     call::{Caller, TOKEN},
     chat::ChatServer,
     config::Engine,
@@ -148,6 +149,7 @@ impl Probe<'_> {
                 .and_then(|reply| reply.json::<Object<Version<'_>>>().ok())
                 .map(|Object(version)| version.version.into_owned()),
             context_tokens: first.max_model_len,
+            lacks: SCORING.to_vec(),
             ..Description::default()
         };
         Ok(Speaks::Chat(Box::new(server), description))

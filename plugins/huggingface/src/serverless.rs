@@ -87,14 +87,7 @@ impl Serverless {
                 self.choice(&reply, prompt, &generation.stop, generation.logprobs)?;
             completion.choices.push(choice);
             echoed |= echo;
-            for (sum, more) in [
-                (&mut completion.usage.prompt_tokens, usage.prompt_tokens),
-                (&mut completion.usage.completion_tokens, usage.completion_tokens),
-            ] {
-                if let Some(more) = more {
-                    *sum = Some(sum.unwrap_or(0) + more);
-                }
-            }
+            completion.usage.add(usage);
         }
         completion.changed = generation.changed;
         if echoed {

@@ -516,6 +516,33 @@ fn a_run_that_is_killed_anywhere_is_freed_from_its_notes_alone() {
     }
 }
 
+/// The request that makes or resumes it was cut off, and is carried out only after the first look for it.
+#[test]
+fn one_that_comes_up_late_is_freed_all_the_same() {
+    for (before, on_finish, after) in
+        [(None, "delete", None), (Some("paused"), "pause", Some("paused"))]
+    {
+        let plugin = open(&config(&json!({ "on_finish": on_finish })), true);
+        let mut hub = before.map_or_else(Hub::empty, Hub::with);
+        let killed = run(&plugin, Request::Prepare(Vec::new()), &mut |sent| {
+            if sent.method == "POST" { Does::Kill } else { hub.answer(sent) }
+        });
+        let late = killed.sent.last().unwrap();
+        let mut looks = 0;
+        let freed = run(&plugin, Request::Release(killed.held), &mut |sent| {
+            let does = hub.answer(sent);
+            looks += 1;
+            if looks == 1 {
+                hub.answer(late);
+            }
+            does
+        });
+        assert!(is_ready(&freed) && freed.held.is_empty(), "{freed:?}");
+        assert!(did(&freed, "wait 5000"), "{freed:?}");
+        assert_eq!(hub.state(), after);
+    }
+}
+
 #[test]
 fn a_run_that_is_resumed_takes_its_endpoint_over_and_still_frees_it() {
     for fatal in 1..6 {

@@ -1,7 +1,8 @@
 //! Where a provider is reached: the one rule by which a base URL becomes what routes are appended to, and origins.
 //!
 //! Pure. The rule: a URL with a path is taken as it stands, but for a slash or a route at its end; one without a path
-//! gets the path that its wire needs, or, where it is the provider's own origin, the provider's own path.
+//! gets the path that its wire needs, or, where it is the provider's own origin, the provider's own path. For the two
+//! wires whose own clients append the version (Anthropic, Gemini) a path need not end in it.
 
 use plugin_api::{Error, ErrorKind, Result};
 
@@ -54,7 +55,10 @@ impl Base {
 fn path_of(provider: &Provider, path: &str, own: bool) -> String {
     let cut = |mut path: &str, ends: &[&str]| {
         for end in ends {
-            path = path.strip_suffix(end).unwrap_or(path).trim_end_matches('/');
+            path = match path.strip_suffix(end) {
+                Some(rest) if rest.is_empty() || rest.ends_with('/') => rest.trim_end_matches('/'),
+                _ => path,
+            };
         }
         path.to_owned()
     };
@@ -62,7 +66,8 @@ fn path_of(provider: &Provider, path: &str, own: bool) -> String {
         Flavor::Openai | Flavor::Azure => cut(path, &["chat/completions", "completions"]),
         // Its routes begin with the version.
         Flavor::Anthropic => cut(path, &["messages", "v1"]),
-        Flavor::Gemini => cut(path, &[]),
+        Flavor::Gemini if path.is_empty() || ends_in_version(path) => path.to_owned(),
+        Flavor::Gemini => format!("{path}{}", provider.bare_path),
     };
     let own_path = provider.base_url.as_deref().filter(|_| own).and_then(|base| {
         base.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map(|(_, path)| path)
@@ -73,6 +78,12 @@ fn path_of(provider: &Provider, path: &str, own: bool) -> String {
         ("", None) => provider.bare_path.clone(),
         (path, _) => format!("/{path}"),
     }
+}
+
+/// Whether the last segment is a version: `v1`, `v1beta`.
+fn ends_in_version(path: &str) -> bool {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    last.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// `scheme://host[:port]` of a URL, in lower case and without the scheme's own port; none if it is no address of
@@ -124,6 +135,14 @@ mod tests {
                 false,
             ),
             ("openai", "https://proxy.example/v1/completions/", "https://proxy.example/v1", false),
+            // A name that only ends like a route is none.
+            (
+                "openai",
+                "https://proxy.example/mycompletions",
+                "https://proxy.example/mycompletions",
+                false,
+            ),
+            ("anthropic", "https://proxy.example/api-v1", "https://proxy.example/api-v1", false),
             ("openai", "https://API.openai.com", "https://api.openai.com/v1", true),
             ("openai", "https://api.openai.com:443/v1", "https://api.openai.com/v1", true),
             ("openai_compatible", "http://localhost:8080", "http://localhost:8080/v1", false),
@@ -155,7 +174,8 @@ mod tests {
             ),
             ("anthropic", "https://proxy.example/claude/v1", "https://proxy.example/claude", false),
             ("gemini", "http://127.0.0.1:1", "http://127.0.0.1:1/v1beta", false),
-            ("gemini", "http://127.0.0.1:1/gemini", "http://127.0.0.1:1/gemini", false),
+            ("gemini", "http://127.0.0.1:1/gemini/", "http://127.0.0.1:1/gemini/v1beta", false),
+            ("gemini", "http://127.0.0.1:1/gemini/v1", "http://127.0.0.1:1/gemini/v1", false),
             (
                 "gemini",
                 "https://generativelanguage.googleapis.com",

@@ -180,7 +180,7 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scoring {
-    /// As the server's list of models tells: vLLM's way, or by echo.
+    /// Not in `mode = "chat"`; else as the server's list of models tells: vLLM's way, or by echo.
     #[default]
     Auto,
     /// `prompt_logprobs` (vLLM).
@@ -241,12 +241,18 @@ impl Config {
         let lower = |(name, value): (String, String)| (name.to_lowercase(), value);
         self.extra_headers =
             std::mem::take(&mut self.extra_headers).into_iter().map(lower).collect();
-        for name in self.extra_headers.keys() {
-            if KEYS.contains(&name.as_str()) {
-                return Err(invalid(format!(
-                    "extra_headers.{name}: a key does not belong into a run file; it comes from the \
-                     environment, by the slot of its provider ([[backend.slot]] for one of your own)"
-                )));
+        let places = std::iter::once(("extra_headers".to_owned(), Some(&self.extra_headers)));
+        let rows = self.providers.iter();
+        let rows =
+            rows.map(|(name, row)| (format!("providers.{name}.headers"), row.headers.as_ref()));
+        for (place, headers) in places.chain(rows) {
+            for name in headers.into_iter().flatten().map(|(name, _)| name) {
+                if KEYS.contains(&name.to_lowercase().as_str()) {
+                    return Err(invalid(format!(
+                        "{place}.{name}: a key does not belong into a run file; it comes from the environment, \
+                         by the slot of its provider ([[backend.slot]] for one of your own)"
+                    )));
+                }
             }
         }
         Ok(self)
@@ -315,6 +321,7 @@ mod tests {
             ("stop", json!([""])),
             ("thinking", json!("loudly")),
             ("extra_headers", json!({ "Authorization": "Bearer x" })),
+            ("providers", json!({ "mine": { "headers": { "X-Api-Key": "x" } } })),
             ("model", json!(" ")),
         ] {
             let error = config(json!({ key: value })).unwrap_err();

@@ -102,11 +102,13 @@ impl Backend for Litellm {
 
     async fn generate(&self, request: &Generate<'_>, io: &Io) -> Result<Completion> {
         let mut notes = Vec::new();
+        let engine = self.engine(io).await?;
+        let fills_in = engine.is_some_and(Server::fills_in);
         let request = self.filled(request, &mut notes);
         let prepared = self
-            .calls(&request)
+            .calls(&request, engine.is_none_or(Server::gives_several))
             .iter()
-            .map(|request| self.prepare(request))
+            .map(|request| self.prepare(request, fills_in))
             .collect::<Result<Vec<_>>>()?;
         if let Some(first) = prepared.first() {
             self.insist(&first.encoded.changed)?;
@@ -158,17 +160,18 @@ impl Backend for Litellm {
                 let added = self.config.add_special_tokens;
                 if added { "as the server's tokenizer adds it" } else { "none" }.to_owned()
             }),
+            lacks: self.lacks(io).await,
             ..Description::default()
         })
     }
 }
 
 impl Litellm {
-    /// The request as its vendor takes it.
-    fn prepare(&self, request: &Generate<'_>) -> Result<Prepared> {
+    /// The request as its vendor takes it, or as an engine does that fills in what is unset.
+    fn prepare(&self, request: &Generate<'_>, fills_in: bool) -> Result<Prepared> {
         let (encoded, reader) = match &self.wire {
             Wire::Openai(options) => {
-                let (encoded, reading) = openai::encode(options, &self.model, request)?;
+                let (encoded, reading) = openai::encode(options, &self.model, request, fills_in)?;
                 (encoded, Reader::Openai(reading))
             }
             Wire::Anthropic(options) => {
@@ -301,7 +304,7 @@ impl Litellm {
         }
     }
 
-    fn failure(&self, reply: &Reply) -> Error {
+    pub(crate) fn failure(&self, reply: &Reply) -> Error {
         let reader = match &self.wire {
             Wire::Openai(_) => Reader::Openai(Reading::default()),
             Wire::Anthropic(_) => Reader::Anthropic,
@@ -365,13 +368,7 @@ fn merged(answers: Vec<Result<Completion>>) -> Result<Completion> {
     for answer in answers {
         let answer = answer?;
         whole.choices.extend(answer.choices);
-        let (sum, usage) = (&mut whole.usage, answer.usage);
-        add(&mut sum.prompt_tokens, usage.prompt_tokens);
-        add(&mut sum.completion_tokens, usage.completion_tokens);
-        add(&mut sum.cached_tokens, usage.cached_tokens);
-        add(&mut sum.reasoning_tokens, usage.reasoning_tokens);
-        // A sum without one of its parts would be too small.
-        sum.cost_usd_nanos = sum.cost_usd_nanos.zip(usage.cost_usd_nanos).map(|(a, b)| a + b);
+        whole.usage.add(answer.usage);
         for change in answer.changed {
             if !whole.changed.contains(&change) {
                 whole.changed.push(change);
@@ -379,12 +376,6 @@ fn merged(answers: Vec<Result<Completion>>) -> Result<Completion> {
         }
     }
     Ok(whole)
-}
-
-fn add(sum: &mut Option<u64>, more: Option<u64>) {
-    if let Some(more) = more {
-        *sum = Some(sum.unwrap_or(0) + more);
-    }
 }
 
 fn pass_on(io: &Io, text: &str) {

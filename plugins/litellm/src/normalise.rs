@@ -46,9 +46,6 @@ pub fn normalise(
     if let Some(role) = rules.iter().find_map(|rule| rule.system_role.clone()) {
         dialect.system_role = Some(role);
     }
-    if provider.explicit_sampling {
-        say_what_is_unset(parameters);
-    }
     changed
 }
 
@@ -154,7 +151,7 @@ fn seed(provider: &Provider, parameters: &mut Parameters, changed: &mut Vec<Chan
 }
 
 /// Servers that fill unset values from the model's own configuration would sample where nobody asked for it.
-fn say_what_is_unset(parameters: &mut Parameters) {
+pub fn say_what_is_unset(parameters: &mut Parameters) {
     parameters.top_p.get_or_insert(1.0);
     parameters.top_k.get_or_insert(-1);
     parameters.min_p.get_or_insert(0.0);
@@ -290,13 +287,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_would_fill_in_itself_is_said() {
-        let (parameters, _, changed) = fitted("hosted_vllm", "m", Parameters::default());
+    fn what_a_server_would_fill_in_itself_is_said_and_what_is_set_stays() {
+        let mut parameters = Parameters { top_p: Some(0.9), ..Parameters::default() };
+        say_what_is_unset(&mut parameters);
         assert_eq!(
-            (parameters.top_p, parameters.top_k, parameters.repetition_penalty),
-            (Some(1.0), Some(-1), Some(1.0))
+            (parameters.top_p, parameters.top_k, parameters.min_p, parameters.repetition_penalty),
+            (Some(0.9), Some(-1), Some(0.0), Some(1.0))
         );
-        assert!(changed.is_empty());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::{
     parameters::invalid,
     prices::Prices,
     provider::{self, Provider},
-    table::{Flavor, Table, ThinkingSwitch},
+    table::{Budget, Flavor, Table, ThinkingSwitch},
 };
 
 /// Environment variables of Azure's `api-version`, in order.
@@ -37,13 +37,19 @@ pub const PROJECT_ENV: [&str; 1] = ["OPENAI_PROJECT_ID"];
 pub(crate) fn open(config: Config, host: &Host) -> Result<Litellm> {
     let config = config.resolved()?;
     let table = Table::builtin()?.extended(&config.providers);
-    let (provider, model) = provider::resolve(
+    let (mut provider, model) = provider::resolve(
         &table,
         config.provider.as_deref(),
         &config.model,
         config.base_url.as_deref(),
     )?;
     let base = base(&provider, config.base_url.as_deref(), host)?;
+    if !base.own && provider.flavor == Flavor::Openai {
+        // Another server under the provider's name is taken for a plain one of the wire: it may not know the
+        // newer name of the budget, and may know what the provider does not.
+        provider.budget = Budget::MaxTokens;
+        provider.drop.clear();
+    }
     let azure = (provider.flavor == Flavor::Azure).then(|| {
         let version = config.api_version.as_deref().or(base.api_version.as_deref());
         let version = version.or_else(|| env(host, &VERSION_ENV).map(|(_, value)| value));
@@ -97,9 +103,14 @@ fn base(provider: &Provider, given: Option<&str>, host: &Host) -> Result<Base> {
         } else {
             String::new()
         };
+        let why = if provider.origins.is_empty() {
+            "is not followed on its own: requests would go where the run file does not show it"
+        } else {
+            "names another address than the provider's own"
+        };
         return Err(invalid(format!(
-            "${name} names another address than that of `{}`; if it is meant, write base_url = \
-             \"${{{name}}}\"{secrets} into the backend's table",
+            "${name} {why} (`{}`); if it is meant, write base_url = \"${{{name}}}\"{secrets} into the \
+             backend's table",
             provider.id
         )));
     }
@@ -108,7 +119,13 @@ fn base(provider: &Provider, given: Option<&str>, host: &Host) -> Result<Base> {
         None => Err(invalid(format!(
             "base_url: the provider `{}` has no address of its own; write base_url into the backend's table{}",
             provider.id,
-            names.first().map(|name| format!(" (or set {name})")).unwrap_or_default()
+            names
+                .first()
+                .map(|name| match provider.origins.is_empty() {
+                    true => format!(" (base_url = \"${{{name}}}\", say)"),
+                    false => format!(" (or set {name})"),
+                })
+                .unwrap_or_default()
         ))),
     }
 }

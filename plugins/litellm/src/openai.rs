@@ -3,16 +3,15 @@
 //!
 //! Pure. The wire itself is [`wire::openai`]'s; addresses and keys are the glue's.
 
-use plugin_api::{Completion, Error, ErrorKind, Generate, Prompt, Reply, Result, SseEvent};
-use serde::Serialize;
+use plugin_api::{Completion, Error, Generate, Prompt, Reply, Result, SseEvent};
 use serde_json::{Map, Value};
 use wire::openai::{self, Chat, Collector, Dialect, Input, Parameters, Prefill, Reading};
 
 use crate::{
     call::{Collect, Encoded},
     config::Mode,
-    normalise::normalise,
-    parameters::{change, invalid, stop},
+    normalise::{normalise, say_what_is_unset},
+    parameters::{change, invalid, stop, to_json},
     provider::Provider,
 };
 
@@ -33,7 +32,8 @@ pub struct Options {
     pub prefill: Prefill,
 }
 
-/// Translates a request; what comes back is read as the second says.
+/// Translates a request; what comes back is read as the second says. A server that fills in what is unset (`fills_in`)
+/// gets every value of sampling.
 ///
 /// # Errors
 /// `unsupported` for a parameter that the wire has not, an image where messages are text, messages where the route
@@ -42,6 +42,7 @@ pub fn encode(
     options: &Options,
     model: &str,
     request: &Generate<'_>,
+    fills_in: bool,
 ) -> Result<(Encoded, Reading)> {
     let provider = &options.provider;
     let mut changed = Vec::new();
@@ -57,6 +58,9 @@ pub fn encode(
     };
     let wanted = parameters.logprobs;
     changed.extend(normalise(provider, &options.family, &mut parameters, &mut dialect));
+    if fills_in || provider.explicit_sampling {
+        say_what_is_unset(&mut parameters);
+    }
     let reading = Reading {
         stop: stop.clone(),
         think_tags: options.think_tags,
@@ -73,7 +77,7 @@ pub fn encode(
                      is not known to continue it (`prefill` says how it would)",
                 ));
             }
-            (&provider.chat_route, json(&chat)?)
+            (&provider.chat_route, to_json(&chat)?)
         }
         Mode::Completions => {
             let Prompt::Text(text) = request.prompt else {
@@ -89,7 +93,7 @@ pub fn encode(
                 stream_usage: dialect.stream_usage,
                 ..openai::Completion::new(model, Input::Text(text, ""), &parameters)
             };
-            (&provider.completions_route, json(&body)?)
+            (&provider.completions_route, to_json(&body)?)
         }
     };
     let headers = provider.headers.clone().into_iter().collect();
@@ -117,12 +121,6 @@ fn parameters(request: &Generate<'_>, stop: Vec<String>) -> Result<Parameters> {
     };
     request.extra.iter().try_for_each(|(name, value)| parameters.set(name, value))?;
     Ok(parameters)
-}
-
-fn json<T: Serialize>(body: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(body).map_err(|error| {
-        Error::new(ErrorKind::InvalidRequest, format!("the request has no JSON form: {error}"))
-    })
 }
 
 /// Reads a reply.

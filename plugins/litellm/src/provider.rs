@@ -169,6 +169,11 @@ impl Provider {
         self.origins.iter().any(|pattern| address::is_in(pattern, origin))
     }
 
+    /// Whether it is no provider by name, but whatever serves OpenAI's wire at the base URL.
+    pub fn is_any(&self) -> bool {
+        self.id == ANY
+    }
+
     /// Whether the provider says that this model reasons.
     pub fn reasons(&self, model: &str) -> bool {
         self.rules.iter().any(|rule| rule.reasoning && rule.is_for(model))
@@ -227,7 +232,7 @@ pub fn resolve(
         Some((name, _)) => {
             let near = table.near(name);
             if near.is_empty() {
-                message.push_str(&format!("`{name}` is none that is known, "));
+                message.push_str(&format!("`{name}` is no known one; write a known one, "));
             } else {
                 message.push_str(&format!("did you mean {}? ", near.join(" or ")));
             }

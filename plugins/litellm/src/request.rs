@@ -70,11 +70,11 @@ impl Litellm {
         self.config.base_model.as_deref().unwrap_or(&self.model)
     }
 
-    /// The calls that give as many choices as were asked for. Each has a seed of its own, and only the first one is
+    /// The calls that give as many choices as were asked for, of a server that gives `several` at once or one. Each has a seed of its own, and only the first one is
     /// streamed: deltas are an item's, not a choice's.
-    pub(crate) fn calls<'a>(&self, request: &Generate<'a>) -> Vec<Generate<'a>> {
+    pub(crate) fn calls<'a>(&self, request: &Generate<'a>, several: bool) -> Vec<Generate<'a>> {
         let together = match &self.wire {
-            Wire::Openai(_) => self.provider.n,
+            Wire::Openai(_) => self.provider.n && several,
             Wire::Gemini(_) => true,
             Wire::Anthropic(_) => false,
         };

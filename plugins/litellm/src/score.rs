@@ -1,11 +1,12 @@
-//! Log-likelihood over `/completions`: which way the server has, token ids where it tokenises, and the calls.
+//! Who a server is, and log-likelihood over `/completions`: which way the server has, token ids where it tokenises, and
+//! the calls.
 //!
 //! What replies mean is [`crate::likelihood`]'s business. A list of models is asked for once, since servers name
 //! themselves there.
 
 use plugin_api::{
-    Error, ErrorKind, HttpRequest, Io, Likelihood, Loglikelihood, Prompt, Reply, Result, join_all,
-    split_context,
+    Error, ErrorKind, HttpRequest, Io, Likelihood, Loglikelihood, Prompt, Reply, Result,
+    capability::Capability, join_all, split_context,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -14,7 +15,7 @@ use wire::openai::{Completion, Input, Parameters, failure};
 
 use crate::{
     Litellm, Wire,
-    config::Scoring,
+    config::{Mode, Scoring},
     likelihood::{self, Scored, Tokenized},
     parameters::invalid,
 };
@@ -27,6 +28,13 @@ pub struct Server {
     /// Context size in tokens, where it tells it.
     pub context_tokens: Option<u64>,
 }
+
+/// Engines that take sampling values nobody sent from the model's `generation_config.json` (vLLM, SGLang) or from their
+/// own command line (llama.cpp), so that a score would hang on how the server was started.
+const FILL_IN: [&str; 3] = ["vllm", "sglang", LLAMA_CPP];
+
+/// llama.cpp's name for itself.
+const LLAMA_CPP: &str = "llamacpp";
 
 #[derive(Debug, Deserialize)]
 struct Models {
@@ -51,6 +59,16 @@ struct Meta {
 }
 
 impl Server {
+    /// Whether it fills in what is unset.
+    pub fn fills_in(&self) -> bool {
+        FILL_IN.contains(&self.owned_by.as_str())
+    }
+
+    /// Whether it gives several choices at once. llama.cpp's refuses more than it has slots for.
+    pub fn gives_several(&self) -> bool {
+        self.owned_by != LLAMA_CPP
+    }
+
     /// Reads a list of models; the served one is that of this name, else the first.
     pub fn of(reply: &Reply, model: &str) -> Option<Self> {
         let models: Models = reply.json().ok()?;
@@ -138,6 +156,17 @@ impl Litellm {
     }
 
     /// The way that the run file, or the server's own name, chooses.
+    /// What of the plugin's abilities this backend lacks.
+    pub(crate) async fn lacks(&self, io: &Io) -> Vec<Capability> {
+        match self.way(io).await {
+            Err(error) if error.kind == ErrorKind::Unsupported => {
+                vec![Capability::Loglikelihood, Capability::LoglikelihoodRolling]
+            }
+            // A server that does not answer now may do so later.
+            _ => Vec::new(),
+        }
+    }
+
     async fn way(&self, io: &Io) -> Result<Way> {
         if !matches!(self.wire, Wire::Openai(_)) {
             return Err(Error::unsupported(&format!(
@@ -151,6 +180,12 @@ impl Litellm {
             Scoring::None => {
                 return Err(Error::unsupported("log-likelihood (loglikelihood = \"none\")"));
             }
+            Scoring::Auto if self.config.mode == Mode::Chat => {
+                return Err(Error::unsupported(
+                    "log-likelihood in mode = \"chat\" (mode = \"completions\" has it, where the server scores \
+                     prompts)",
+                ));
+            }
             Scoring::Auto => {}
         }
         if self.is_vendor() {
@@ -158,7 +193,7 @@ impl Litellm {
         }
         match self.server(io).await?.map_or("", |server| server.owned_by.as_str()) {
             "vllm" => Ok(Way::PromptLogprobs),
-            "llamacpp" => Err(Error::unsupported(
+            LLAMA_CPP => Err(Error::unsupported(
                 "log-likelihood: llama.cpp's server gives no log-probabilities of a prompt (the plugin `local` \
                  scores the same model file)",
             )),
@@ -166,12 +201,24 @@ impl Litellm {
         }
     }
 
+    /// The engine behind a base URL that no provider is named for: it is asked. A provider's row says of itself what
+    /// there is to know.
+    pub(crate) async fn engine(&self, io: &Io) -> Result<Option<&Server>> {
+        if self.provider.is_any() { self.server(io).await } else { Ok(None) }
+    }
+
     /// Who the server is, asked once; none if it does not tell.
+    ///
+    /// # Errors
+    /// It cannot tell yet: a server that is still loading must not be taken for another one for the whole run.
     pub(crate) async fn server(&self, io: &Io) -> Result<Option<&Server>> {
         if let Some(known) = self.server.get() {
             return Ok(known.as_ref());
         }
-        let reply = self.keys.send(HttpRequest::get(self.models_url()), io).await?;
+        let reply = self.keys.send(self.headed(HttpRequest::get(self.models_url())), io).await?;
+        if matches!(reply.status, 408 | 429 | 502..=504) {
+            return Err(self.failure(&reply));
+        }
         let found = if reply.is_success() { Server::of(&reply, &self.model) } else { None };
         Ok(self.server.get_or_init(|| found).as_ref())
     }

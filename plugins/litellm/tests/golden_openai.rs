@@ -26,7 +26,7 @@ fn requests_go_to_their_provider_as_it_takes_them() {
         let mut driver = Driver::new(std::sync::Arc::new(backend));
         let request = vendor::request(&case["request"]);
         let (n, streamed) = (request.n, request.stream);
-        let start = driver.start(&[Request::Generate(request)]);
+        let start = drive::begin(&mut driver, Request::Generate(request), case.get("models"));
         let calls = drive::calls(&start);
         assert_eq!(calls.len(), 1, "{name}: {start:?}");
         assert_eq!(
@@ -52,7 +52,7 @@ fn requests_go_to_their_provider_as_it_takes_them() {
         for choice in answer["choices"].as_array_mut().unwrap() {
             choice["logprobs"] = tokens.clone();
         }
-        let completion = drive::completion(&drive::reply_json(&mut driver, 1, &answer));
+        let completion = drive::completion(&drive::reply_json(&mut driver, calls[0].call, &answer));
         let expected = case["changed"].as_array().unwrap();
         assert_eq!(completion.changed.len(), expected.len(), "{name}: {:?}", completion.changed);
         for (found, expected) in completion.changed.iter().zip(expected) {

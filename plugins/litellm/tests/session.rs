@@ -14,7 +14,7 @@ mod vendor;
 use std::sync::Arc;
 
 use drive::{
-    answer, backend, calls, chat_reply, completion, deltas, generate, head, likelihoods,
+    answer, backend, begin, calls, chat_reply, completion, deltas, generate, head, likelihoods,
     reply_json, reply_with, streamed,
 };
 use litellm::Litellm;
@@ -51,6 +51,28 @@ fn an_answer_has_its_text_usage_price_and_model() {
     assert_eq!(completion.model.as_deref(), Some("served-1"));
     // 9 prompt tokens at 0.15 and 2 at 0.6 US dollars a million.
     assert_eq!(completion.usage.cost_usd_nanos, Some(9 * 150 + 2 * 600));
+}
+
+#[test]
+fn a_price_file_of_the_run_file_takes_the_tables_place() {
+    let path = std::env::temp_dir().join(format!("litellm-prices-{}.json", std::process::id()));
+    let file = json!({ "gpt-4o-mini": { "litellm_provider": "openai", "mode": "chat",
+                       "input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6 } });
+    std::fs::write(&path, file.to_string()).unwrap();
+    let config = json!({ "model": "openai/gpt-4o-mini", "base_url": "http://127.0.0.1:9" });
+    let mut opened = head(&config, &Value::Null, &Value::Null);
+    opened.assets.insert("prices".to_owned(), path.display().to_string());
+    let backend = open_with::<Litellm>(opened);
+    std::fs::write(&path, "[]").unwrap();
+    let mut other = head(&config, &Value::Null, &Value::Null);
+    other.assets.insert("prices".to_owned(), path.display().to_string());
+    let refused = open_with::<Litellm>(other).is_err();
+    std::fs::remove_file(&path).unwrap();
+    assert!(refused);
+    let mut driver = Driver::new(Arc::new(backend.unwrap()));
+    driver.start(&[Request::Generate(generate(Prompt::Text("Q")))]);
+    let completion = completion(&reply_json(&mut driver, 1, &chat_reply("A")));
+    assert_eq!(completion.usage.cost_usd_nanos, Some(9 * 1000 + 2 * 2000));
 }
 
 #[test]
@@ -192,7 +214,8 @@ fn a_budget_stays_within_the_context_and_is_widened_only_where_the_model_reasons
         let mut config = config;
         config["base_url"] = json!("http://127.0.0.1:9");
         let request = Generate { max_tokens: Some(100), ..generate(Prompt::Text("Q")) };
-        let start = calls(&Driver::new(backend(config)).start(&[Request::Generate(request)]));
+        let mut driver = Driver::new(backend(config));
+        let start = calls(&begin(&mut driver, Request::Generate(request), None));
         let body = &start[0].body;
         body.get("max_completion_tokens").or(body.get("max_tokens")).cloned().unwrap()
     };
@@ -227,7 +250,8 @@ fn defaults_of_the_run_file_hold_where_a_request_says_nothing() {
         stop: Vec::new(),
         ..generate(Prompt::Text("Q"))
     };
-    let start = calls(&Driver::new(Arc::clone(&backend)).start(&[Request::Generate(silent)]));
+    let mut driver = Driver::new(Arc::clone(&backend));
+    let start = calls(&begin(&mut driver, Request::Generate(silent), None));
     assert_eq!(
         start[0].body,
         json!({ "model": "m", "messages": [{ "role": "user", "content": "Q" }], "max_tokens": 7,
@@ -457,9 +481,38 @@ fn a_server_is_asked_who_it_is_only_once() {
 }
 
 #[test]
+fn a_server_that_is_still_loading_is_asked_again_and_not_taken_for_another() {
+    let backend = backend(json!({ "model": "smollm2", "base_url": "http://127.0.0.1:8080" }));
+    let start = |backend| {
+        let mut driver = Driver::new(backend);
+        let start = calls(&driver.start(&[Request::Generate(generate(Prompt::Text("Q")))]));
+        assert_eq!(start[0].url, "http://127.0.0.1:8080/v1/models");
+        driver
+    };
+    let loading = br#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#;
+    let mut driver = start(Arc::clone(&backend));
+    let error = answer(&driver.reply(1, 503, loading)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Loading);
+    let mut driver = start(Arc::clone(&backend));
+    let models = json!({ "data": [{ "id": "smollm2", "owned_by": "llamacpp" }] });
+    let next = calls(&reply_json(&mut driver, 1, &models));
+    assert_eq!(next[0].url, "http://127.0.0.1:8080/v1/chat/completions");
+    assert_eq!(next[0].body["min_p"], 0.0);
+    // Known by now. It has one slot, so that each choice is a call.
+    let two = Generate { n: 2, ..generate(Prompt::Text("Q")) };
+    let next = calls(&Driver::new(backend).start(&[Request::Generate(two)]));
+    assert_eq!(next.len(), 2);
+    assert_eq!((&next[1].body["min_p"], next[1].body.get("n")), (&json!(0.0), None));
+}
+
+#[test]
 fn a_whole_text_is_scored_but_its_first_token() {
     let echo = golden("scoring.json")["cases"][2]["exchange"][0][0]["reply"].clone();
-    let opened = head(&json!({ "model": "openai/davinci-002" }), &Value::Null, &json!(["openai"]));
+    let opened = head(
+        &json!({ "model": "openai/davinci-002", "mode": "completions" }),
+        &Value::Null,
+        &json!(["openai"]),
+    );
     let mut driver = Driver::new(Arc::new(open_with::<Litellm>(opened).unwrap()));
     let start = calls(&driver.start(&[Request::Rolling(Rolling { text: "Q: x yes sir" })]));
     assert_eq!(start[0].body["prompt"], "Q: x yes sir");

@@ -1,24 +1,6 @@
-//! What is told of a conversation to the server's template, and what it means if the server takes none. Pure.
+//! What it means if the server takes no conversation for its template. Pure.
 
-use std::borrow::Cow;
-
-use plugin_api::{Error, ErrorKind, Message, Result};
-
-/// The messages that the template shall see, and the prefix of the answer: a trailing message of the assistant is
-/// held back, since templates would close its turn.
-///
-/// # Errors
-/// `unsupported` if the prefix holds an image.
-pub fn split<'m, 'a>(messages: &'m [Message<'a>]) -> Result<(&'m [Message<'a>], Cow<'a, str>)> {
-    match messages.split_last() {
-        Some((last, before)) if last.role == "assistant" => {
-            let prefix =
-                last.as_text().ok_or_else(|| Error::unsupported("images in chat messages"))?;
-            Ok((before, prefix))
-        }
-        _ => Ok((messages, Cow::Borrowed(""))),
-    }
-}
+use plugin_api::{Error, ErrorKind};
 
 /// The failure to tokenise messages. Servers before `/v1/tokenize` took them lack the route, or miss its `prompt`.
 pub fn refused(error: Error) -> Error {
@@ -41,14 +23,6 @@ pub fn refused(error: Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_trailing_assistant_message_is_a_prefix() {
-        let messages = [Message::text("user", "Q"), Message::text("assistant", "The answer is")];
-        let (before, prefix) = split(&messages).unwrap();
-        assert_eq!((before.len(), &*prefix), (1, "The answer is"));
-        assert_eq!(split(&messages[..1]).unwrap().1, "");
-    }
 
     #[test]
     fn an_old_server_is_told_from_a_template_that_refuses() {

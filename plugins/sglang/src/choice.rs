@@ -44,16 +44,7 @@ pub fn answered(output: Output<'_>, asked: &Asked<'_>) -> Result<Answered> {
         .finish_reason
         .as_ref()
         .ok_or_else(|| Error::unexpected("an answer without `finish_reason`"))?;
-    let (tokens, top) = (&meta.output_token_logprobs, &meta.output_top_logprobs);
-    let tokens = match tokens {
-        Some(tokens) if asked.logprobs => {
-            Some(token_logprobs(tokens, top.as_deref().unwrap_or_default()))
-        }
-        None if asked.logprobs => {
-            return Err(Error::unexpected("an answer without `output_token_logprobs`"));
-        }
-        _ => None,
-    };
+    let tokens = if asked.logprobs { Some(token_logprobs(meta)?) } else { None };
     let text = output.text.as_ref().ok_or_else(|| {
         Error::unexpected(
             "an answer without `text`: was the server started with --skip-tokenizer-init?",
@@ -169,18 +160,32 @@ fn tokens_inside(tokens: &[TokenLogprob], text: &str) -> usize {
     counted(str::to_owned).or_else(|| counted(|text| text.replace(' ', ""))).unwrap_or(tokens.len())
 }
 
-/// Generated tokens with their alternatives, as the host keeps them.
-pub fn token_logprobs(tokens: &[Entry<'_>], top: &[Option<Vec<Entry<'_>>>]) -> Vec<TokenLogprob> {
-    let alternatives = |at: usize| top.get(at).and_then(Option::as_deref).unwrap_or_default();
-    tokens
-        .iter()
-        .enumerate()
-        .map(|(at, token)| TokenLogprob {
+/// Generated tokens as the host keeps them, with their alternatives: the likeliest, then those that were asked for by
+/// id and are not among them.
+///
+/// # Errors
+/// `unexpected_reply` if there are none.
+pub fn token_logprobs(meta: &Meta<'_>) -> Result<Vec<TokenLogprob>> {
+    let tokens = meta
+        .output_token_logprobs
+        .as_ref()
+        .ok_or_else(|| Error::unexpected("an answer without `output_token_logprobs`"))?;
+    let with = |at: usize, token: &Entry<'_>| {
+        let likeliest = at_position(meta.output_top_logprobs.as_deref(), at);
+        let asked = at_position(meta.output_token_ids_logprobs.as_deref(), at);
+        let further = asked.iter().filter(|asked| likeliest.iter().all(|known| known.1 != asked.1));
+        let top = likeliest.iter().chain(further);
+        TokenLogprob {
             token: token.to_text(),
             logprob: token.0,
-            top: alternatives(at).iter().map(|other| (other.to_text(), other.0)).collect(),
-        })
-        .collect()
+            top: top.map(|other| (other.to_text(), other.0)).collect(),
+        }
+    };
+    Ok(tokens.iter().enumerate().map(|(at, token)| with(at, token)).collect())
+}
+
+fn at_position<'l, 'a>(lists: Option<&'l [Option<Vec<Entry<'a>>>]>, at: usize) -> &'l [Entry<'a>] {
+    lists.and_then(|lists| lists.get(at)?.as_deref()).unwrap_or_default()
 }
 
 #[cfg(test)]

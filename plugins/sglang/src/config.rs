@@ -118,6 +118,10 @@ pub struct Config {
     /// not ask for log-probabilities itself.
     #[serde(default)]
     pub top_logprobs_num: Option<u32>,
+    /// Tokens, by id, whose log-probability is reported too at each generated token, whatever their rank: those of
+    /// the answers that a question allows, say. A request may name others.
+    #[serde(default)]
+    pub token_ids_logprob: Vec<u32>,
     /// A LoRA adapter, by the name or path that the server knows. It holds for log-likelihood too.
     #[serde(default)]
     pub lora_path: Option<String>,

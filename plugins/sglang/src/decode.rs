@@ -84,6 +84,9 @@ pub struct Meta<'a> {
     /// The likeliest tokens at each of those positions.
     #[serde(borrow)]
     pub output_top_logprobs: Option<Vec<Option<Vec<Entry<'a>>>>>,
+    /// The tokens that were asked for by id, at each of those positions.
+    #[serde(borrow)]
+    pub output_token_ids_logprobs: Option<Vec<Option<Vec<Entry<'a>>>>>,
 }
 
 /// Why a generation ended.

@@ -73,6 +73,9 @@ pub struct Body<'a> {
     logprob_start_len: Option<OneOrMany<usize>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     top_logprobs_num: Option<u32>,
+    /// For every prompt of the body.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    token_ids_logprob: Vec<u32>,
     /// Without it the tokens come as ids alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     return_text_in_logprobs: Option<bool>,
@@ -93,6 +96,7 @@ pub struct Body<'a> {
 /// What stands beside `sampling_params` at the top level, equal for all prompts of a body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options<'a> {
+    token_ids_logprob: Vec<u32>,
     lora_path: Option<&'a str>,
     priority: Option<i64>,
     custom_logit_processor: Option<&'a str>,
@@ -104,6 +108,7 @@ pub struct Options<'a> {
 impl<'a> Options<'a> {
     fn configured(config: &'a Config) -> Self {
         Self {
+            token_ids_logprob: config.token_ids_logprob.clone(),
             lora_path: config.lora_path.as_deref(),
             priority: config.priority,
             custom_logit_processor: config.custom_logit_processor.as_deref(),
@@ -116,6 +121,10 @@ impl<'a> Options<'a> {
     /// One parameter of the vendor's own; false if it has no place here.
     fn take(&mut self, name: &str, value: &'a Value) -> Result<bool> {
         match name {
+            "token_ids_logprob" => {
+                let ids: Option<Vec<u32>> = sampling::typed(name, value)?;
+                self.token_ids_logprob = ids.unwrap_or_default();
+            }
             "lora_path" => self.lora_path = sampling::typed(name, value)?,
             "priority" => self.priority = sampling::typed(name, value)?,
             "custom_logit_processor" => {
@@ -146,6 +155,7 @@ impl<'a> Options<'a> {
             return_logprob: false,
             logprob_start_len: None,
             top_logprobs_num: None,
+            token_ids_logprob: Vec::new(),
             return_text_in_logprobs: None,
             lora_path: self.lora_path,
             priority: self.priority,
@@ -195,6 +205,9 @@ impl<'a> Generation<'a> {
         for (name, value) in &request.extra {
             generation.take(name, value, request.logprobs)?;
         }
+        if !generation.options.token_ids_logprob.is_empty() {
+            generation.logprobs.get_or_insert(0);
+        }
         let sampling = &mut generation.sampling;
         sampling.max_new_tokens = request.max_tokens.unwrap_or(sampling.max_new_tokens);
         sampling.settle(
@@ -239,6 +252,7 @@ impl<'a> Generation<'a> {
             body.return_logprob = true;
             body.return_text_in_logprobs = Some(true);
             body.top_logprobs_num = Some(alternatives).filter(|n| *n > 0);
+            body.token_ids_logprob.clone_from(&self.options.token_ids_logprob);
         }
         body
     }

@@ -293,16 +293,10 @@ pub(crate) fn shown(error: Error, body: &[u8]) -> Error {
 
 /// The choices of a request share its prompt.
 fn add(sum: &mut Usage, more: Usage) {
-    sum.prompt_tokens = sum.prompt_tokens.max(more.prompt_tokens);
-    sum.cached_tokens = sum.cached_tokens.or(more.cached_tokens);
-    for (sum, more) in [
-        (&mut sum.completion_tokens, more.completion_tokens),
-        (&mut sum.reasoning_tokens, more.reasoning_tokens),
-    ] {
-        if let Some(more) = more {
-            *sum = Some(sum.unwrap_or(0) + more);
-        }
-    }
+    let prompt_tokens = sum.prompt_tokens.max(more.prompt_tokens);
+    let cached_tokens = sum.cached_tokens.or(more.cached_tokens);
+    sum.add(more);
+    *sum = Usage { prompt_tokens, cached_tokens, ..*sum };
 }
 
 fn lost() -> Error {

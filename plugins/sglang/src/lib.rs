@@ -29,6 +29,7 @@ use plugin_api::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
+use wire::text;
 
 use crate::{
     config::Config,
@@ -181,7 +182,7 @@ impl Sglang {
                 Ok(Input::Ids(lists.concat()))
             }
             Prompt::Messages(messages) => {
-                let (messages, prefix) = chat::split(messages)?;
+                let (messages, prefix) = text::split_prefix(messages)?;
                 let mut ids = self.templated(messages, template, io).await?;
                 if !prefix.is_empty() {
                     ids.extend(self.tokens(&[&*prefix], false, io).await?.concat());

@@ -6,9 +6,10 @@ use std::borrow::Cow;
 use plugin_api::{
     Error, ErrorKind, HttpRequest, Io, Likelihood, Loglikelihood, Message, Prompt, Result, Rolling,
 };
+use wire::text;
 
 use crate::{
-    Sglang, chat,
+    Sglang,
     decode::{self, Models},
     encode::{self, Input},
     generate::shown,
@@ -114,7 +115,7 @@ impl Sglang {
         continuations: &[&str],
         io: &Io,
     ) -> Result<Vec<Sequence>> {
-        let (messages, prefix) = chat::split(messages)?;
+        let (messages, prefix) = text::split_prefix(messages)?;
         let template = &self.config.chat_template_kwargs;
         let ids = self.templated(messages, template, io).await?;
         if let Some(text) = self.faithful_text(&ids, io).await? {
@@ -163,7 +164,7 @@ impl Sglang {
 
     /// A conversation as the text that the model sees, the prefix of the answer with it.
     pub(crate) async fn rendered(&self, messages: &[Message<'_>], io: &Io) -> Result<String> {
-        let (messages, prefix) = chat::split(messages)?;
+        let (messages, prefix) = text::split_prefix(messages)?;
         let template = &self.config.chat_template_kwargs;
         let ids = self.templated(messages, template, io).await?;
         let text = self.text_of(&ids, io).await?;

@@ -197,13 +197,7 @@ impl<'s> Collector<'s> {
         if self.mode == Mode::Cumulative && !is_last {
             return Ok(());
         }
-        let Some(tokens) = &meta.output_token_logprobs else {
-            return Err(Error::unexpected(
-                "an event of the stream without `output_token_logprobs`",
-            ));
-        };
-        let tokens =
-            choice::token_logprobs(tokens, meta.output_top_logprobs.as_deref().unwrap_or_default());
+        let tokens = choice::token_logprobs(meta)?;
         if self.mode == Mode::Incremental {
             self.tokens.extend(tokens);
         } else {

@@ -3,11 +3,10 @@
 //!
 //! Pure: borrows texts and messages, sends nothing.
 
-use std::fmt;
-
-use plugin_api::{Error, Message, Part, Result};
-use serde::{Serialize, Serializer};
+use plugin_api::{Message, Result};
+use serde::Serialize;
 use serde_json::{Map, Value};
+use wire::text::{self, TextMessage};
 
 /// Body of `/tokenize` for texts: the answer has a list of ids for each.
 #[derive(Debug, Serialize)]
@@ -36,34 +35,9 @@ pub const fn detokenize(tokens: &[u32]) -> DetokenizeBody<'_> {
 /// Body of `/v1/tokenize` for a conversation.
 #[derive(Debug, Serialize)]
 pub struct ChatBody<'a> {
-    messages: Vec<ChatMessage<'a>>,
+    messages: Vec<TextMessage<'a>>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     chat_template_kwargs: &'a Map<String, Value>,
-}
-
-#[derive(Debug, Serialize)]
-struct ChatMessage<'a> {
-    role: &'a str,
-    content: Text<'a>,
-}
-
-/// The text parts of one message, written as one string.
-#[derive(Debug)]
-struct Text<'a>(&'a [Part<'a>]);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|part| match part {
-            Part::Text(text) => f.write_str(text),
-            Part::Image { .. } => Ok(()),
-        })
-    }
-}
-
-impl Serialize for Text<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
 }
 
 /// The body that asks for the tokens of a conversation, the turn of the assistant opened.
@@ -74,14 +48,5 @@ pub fn chat<'a>(
     messages: &'a [Message<'a>],
     template: &'a Map<String, Value>,
 ) -> Result<ChatBody<'a>> {
-    let messages = messages
-        .iter()
-        .map(|message| {
-            if message.content.iter().any(|part| matches!(part, Part::Image { .. })) {
-                return Err(Error::unsupported("images in chat messages"));
-            }
-            Ok(ChatMessage { role: &message.role, content: Text(&message.content) })
-        })
-        .collect::<Result<_>>()?;
-    Ok(ChatBody { messages, chat_template_kwargs: template })
+    Ok(ChatBody { messages: text::messages(messages)?, chat_template_kwargs: template })
 }

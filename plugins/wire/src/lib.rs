@@ -8,4 +8,5 @@ pub mod object;
 pub mod openai;
 pub mod phrases;
 pub mod stop;
+pub mod text;
 pub mod tgi;

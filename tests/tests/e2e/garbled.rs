@@ -20,7 +20,7 @@ const BACKENDS: [(&str, &str, &str); 10] = [
     ),
     ("anthropic", "anthropic", "plugin = \"litellm\"\nmodel = \"anthropic/claude-sonnet-4-5\""),
     ("gemini", "gemini", "plugin = \"litellm\"\nmodel = \"gemini/gemini-2.5-flash\""),
-    ("kimi", "moonshot", "plugin = \"litellm\"\nmodel = \"moonshot/kimi-k2-0905-preview\""),
+    ("kimi", "moonshot", "plugin = \"litellm\"\nmodel = \"moonshot/kimi-k2.6\""),
     ("router", "huggingface", "plugin = \"huggingface\"\nmodel = \"acme/model:novita\""),
     (
         "serverless",
@@ -33,7 +33,7 @@ const BACKENDS: [(&str, &str, &str); 10] = [
 const CUSTOM: &str = r#"plugin = "custom"
 model = "m"
 config.generate.path = "/v1/chat/completions"
-config.generate.body = '{"model": {{ model | tojson }}, "messages": {{ messages | tojson }}, "stream": {{ stream | tojson }}, "max_tokens": {{ max_tokens }}, "temperature": {{ temperature }}}'
+config.generate.body = '{"model": {{ model | tojson }}, "messages": {{ messages | tojson }}, "stream": {{ stream | tojson }}, "max_tokens": {{ max_tokens | tojson }}, "temperature": {{ temperature | tojson }}}'
 config.reply.choices = "/choices"
 config.reply.text = "/message/content"
 config.reply.finish_reason = "/finish_reason"
@@ -77,8 +77,8 @@ fn a_whole_reply_that_is_no_answer_is_never_graded() {
     for kind in REPLIES {
         let mock = Mock::start(&["--reply", kind]);
         let expected: &[&str] = match kind {
-            // The vendor's own error keeps its kind.
-            "error-in-200" => &["overloaded", "unexpected_reply"],
+            // The vendor's own error keeps its kind; `custom` knows only what its run file says.
+            "error-in-200" => &["overloaded", "rate_limited", "other"],
             _ => &["unexpected_reply"],
         };
         assert_unscored(&run(&mock, false), kind, expected);
@@ -90,7 +90,7 @@ fn a_stream_that_is_no_answer_is_never_graded() {
     for kind in REPLIES {
         let mock = Mock::start(&["--reply", kind]);
         let expected: &[&str] = match kind {
-            "error-in-200" => &["overloaded", "unexpected_reply"],
+            "error-in-200" => &["overloaded", "rate_limited", "other"],
             // A stream that ends before its last event broke off.
             "empty" | "truncated" => &["transport", "unexpected_reply"],
             _ => &["unexpected_reply", "transport"],

@@ -107,14 +107,16 @@ fn after_a_kill_the_directory_alone_is_enough_to_give_back_what_was_rented() {
     child.kill().unwrap();
     let _ = child.wait();
     assert!(state(&mock).is_some());
-    let release = || {
+    let release = |arguments: &[&str]| {
         let mut command = sandbox.host(["release"]);
-        command.arg(&directory);
+        command.arg(&directory).args(arguments);
         sandbox.finish(command)
     };
-    let _ = release().exits(0).says(&["endpoint: freed"]);
+    let freed = release(&["--json"]).exits(0).stdout;
+    let freed: Value = serde_json::from_str(&freed).unwrap();
+    assert_eq!([&freed["backend"], &freed["freed"]], [&Value::from("endpoint"), &true.into()]);
     assert_eq!(state(&mock), None);
-    let _ = release().exits(0).says(&["nothing to free"]);
+    let _ = release(&[]).exits(0).says(&["nothing to free"]);
 }
 
 #[test]

@@ -16,8 +16,8 @@ const VENDORS: [(&str, &str, &str, &str); 5] = [
     ("openai", "openai/gpt-4o-mini", "openai", "OPENAI_API_KEY"),
     ("anthropic", "anthropic/claude-sonnet-4-5", "anthropic", "ANTHROPIC_API_KEY"),
     ("google", "gemini/gemini-2.5-flash", "gemini", "GEMINI_API_KEY"),
-    ("grok", "xai/grok-4-fast-non-reasoning", "xai", "XAI_API_KEY"),
-    ("kimi", "moonshot/kimi-k2-0905-preview", "moonshot", "MOONSHOT_API_KEY"),
+    ("grok", "xai/grok-4.20-non-reasoning", "xai", "XAI_API_KEY"),
+    ("kimi", "moonshot/kimi-k2.6", "moonshot", "MOONSHOT_API_KEY"),
 ];
 
 /// The slot of a vendor's key is called as the provider is.

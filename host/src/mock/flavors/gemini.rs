@@ -137,7 +137,12 @@ impl From<Misfit> for Refusal {
 
 async fn route(asked: &Asked<'_>, mock: &Mock) -> Result<Answer, Refusal> {
     let nothing = || Refusal::not_found(format!("{} is not a method of this API.", asked.path));
-    let rest = asked.path.strip_prefix("/v1beta/models").ok_or_else(nothing)?;
+    let rest = asked
+        .path
+        .strip_prefix("/v1beta")
+        .unwrap_or(asked.path)
+        .strip_prefix("/models")
+        .ok_or_else(nothing)?;
     let Some(rest) = rest.strip_prefix('/') else {
         let listed = rest.is_empty() && asked.method == "GET";
         return if listed { Ok(models()) } else { Err(nothing()) };

@@ -90,6 +90,22 @@ pub(crate) fn calls(pushed: &[Pushed]) -> Vec<Call> {
     pushed.iter().filter_map(of).collect()
 }
 
+/// Begins a session. A server that is asked who it is answers with this list of models, or knows no such route.
+pub(crate) fn begin(
+    driver: &mut Driver<Litellm>,
+    request: Request<'_>,
+    models: Option<&Value>,
+) -> Vec<Pushed> {
+    let start = driver.start(&[request]);
+    match calls(&start).as_slice() {
+        [asked] if asked.method == "GET" => match models {
+            Some(models) => reply_json(driver, asked.call, models),
+            None => driver.reply(asked.call, 404, b""),
+        },
+        _ => start,
+    }
+}
+
 /// The answer that the last action is.
 pub(crate) fn answer(pushed: &[Pushed]) -> Result<Answer, Error> {
     let last = pushed.last().expect("an action");

@@ -1,10 +1,12 @@
-//! What the golden tests of the vendors' codecs share: cases out of files, requests out of cases, and replies that are
-//! no answers.
+//! What the golden tests of the vendors' codecs share: cases out of files, requests out of cases, replies that are
+//! no answers, and what every codec must hold ([`Codec`]).
+
+#![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use litellm::call::{Collect, Encoded};
 use plugin_api::{
-    Changed, Choice, Completion, Generate, Message, Part, Prompt, Reply, Result, SseEvent,
-    SseParser,
+    Changed, Choice, Completion, ErrorKind, Generate, Message, Part, Prompt, Reply, Result,
+    SseEvent, SseParser,
 };
 use serde_json::{Value, json};
 
@@ -209,4 +211,110 @@ pub(crate) const NO_ANSWERS: &[&str] = &[
 /// One event.
 pub(crate) fn event(data: &str) -> SseEvent {
     SseEvent { name: String::new(), data: data.to_owned() }
+}
+
+/// One vendor's codec. Its cases are in golden files named after it.
+pub(crate) struct Codec {
+    pub(crate) name: &'static str,
+    /// By the configuration of a case.
+    pub(crate) encode: fn(&Value, &Generate<'_>) -> Result<Encoded>,
+    pub(crate) decode: fn(&Reply, &[String]) -> Result<Completion>,
+    pub(crate) collector: fn(&[String]) -> Box<dyn Collect>,
+    /// Whether one event of a stream may be an answer.
+    pub(crate) one_event_may_be_all: bool,
+}
+
+impl Codec {
+    fn golden(&self, what: &str) -> Value {
+        golden(&format!("{}_{what}.json", self.name))
+    }
+
+    pub(crate) fn encodes_requests_as_the_api_takes_them(&self) {
+        for case in cases(&self.golden("requests"), "cases") {
+            let encoded = (self.encode)(&case["config"], &request(&case["request"]))
+                .unwrap_or_else(|error| panic!("{}: {error}", case["name"]));
+            check_request(case, &encoded);
+        }
+    }
+
+    pub(crate) fn refuses_by_name_what_cannot_be_kept(&self) {
+        for case in cases(&self.golden("requests"), "refused") {
+            let error = (self.encode)(&case["config"], &request(&case["request"])).unwrap_err();
+            assert_eq!(json!(error.kind), case["kind"], "{}: {error}", case["name"]);
+            assert!(error.message.contains(case["names"].as_str().unwrap()), "{error}");
+        }
+    }
+
+    pub(crate) fn reads_replies_as_completions(&self) {
+        for case in cases(&self.golden("replies"), "cases") {
+            let completion = (self.decode)(&reply(case), &stops(&case["stop"]))
+                .unwrap_or_else(|error| panic!("{}: {error}", case["name"]));
+            check_answer(case, &completion);
+        }
+    }
+
+    pub(crate) fn fails_by_kind_what_is_no_answer(&self) {
+        for case in cases(&self.golden("replies"), "failures") {
+            let error = (self.decode)(&reply(case), &[]).unwrap_err();
+            assert_eq!(json!(error.kind), case["kind"], "{}: {error}", case["name"]);
+            assert!(error.excerpt.is_some(), "{}", case["name"]);
+        }
+    }
+
+    pub(crate) fn collects_streams_wherever_they_are_cut_into_chunks(&self) {
+        for case in cases(&self.golden("streams"), "cases") {
+            let bytes = stream(case);
+            for chunk in [1, 7, bytes.len()] {
+                let stop = stops(&case["stop"]);
+                let (completion, handed) = collect((self.collector)(&stop), &bytes, chunk).unwrap();
+                check_answer(case, &completion);
+                assert_eq!(handed, completion.choices[0].text, "{}", case["name"]);
+            }
+        }
+    }
+
+    pub(crate) fn takes_no_stream_that_breaks_off_for_an_answer(&self) {
+        for case in cases(&self.golden("streams"), "cases") {
+            let bytes = stream(case);
+            let last = case["events"].as_array().unwrap().last().unwrap().to_string();
+            for end in 0..bytes.len() - last.len() {
+                let found = collect((self.collector)(&[]), &bytes[..end], end.max(1));
+                assert!(found.is_err(), "{}: {end} bytes gave {found:?}", case["name"]);
+            }
+        }
+    }
+
+    pub(crate) fn grades_no_reply_that_is_none(&self) {
+        let decode = |body: &str| (self.decode)(&Reply::new(200, &[], body.as_bytes()), &[]);
+        for body in NO_ANSWERS {
+            assert_eq!(decode(body).unwrap_err().kind, ErrorKind::UnexpectedReply, "{body}");
+        }
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(decode(&deep).is_err());
+        for case in cases(&self.golden("replies"), "cases") {
+            let body = case["reply"].to_string();
+            for end in 0..body.len() {
+                let cut = Reply::new(200, &[], &body.as_bytes()[..end]);
+                let error = (self.decode)(&cut, &[]).unwrap_err();
+                assert_eq!(error.kind, ErrorKind::UnexpectedReply, "{} cut at {end}", case["name"]);
+            }
+            for mutation in mutations(&case["reply"]) {
+                if let Ok(completion) = decode(&mutation.to_string()) {
+                    assert!(!completion.choices.is_empty(), "{mutation}");
+                }
+            }
+        }
+        for case in cases(&self.golden("streams"), "cases") {
+            for event_of in case["events"].as_array().unwrap() {
+                for mutation in mutations(event_of) {
+                    let mut collector = (self.collector)(&[]);
+                    drop(collector.take(&event(&mutation.to_string())));
+                    match collector.finish() {
+                        Ok(_) => assert!(self.one_event_may_be_all, "{mutation}"),
+                        Err(error) => assert_eq!(error.kind, ErrorKind::Transport, "{mutation}"),
+                    }
+                }
+            }
+        }
+    }
 }

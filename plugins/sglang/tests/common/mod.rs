@@ -58,6 +58,7 @@ fn generate(body: &Map<String, Value>) {
         "return_logprob",
         "logprob_start_len",
         "top_logprobs_num",
+        "token_ids_logprob",
         "return_text_in_logprobs",
         "lora_path",
         "priority",
@@ -67,6 +68,9 @@ fn generate(body: &Map<String, Value>) {
         "routing_key",
     ];
     only(body, &top);
+    if let Some(ids) = body.get("token_ids_logprob") {
+        assert!(is_list_of(ids, Value::is_u64) && body["return_logprob"] == true, "{body:?}");
+    }
     let prompts = match (body.get("text"), body.get("input_ids")) {
         (Some(Value::String(_)), None) => 1,
         (Some(texts), None) => {

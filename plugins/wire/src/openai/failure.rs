@@ -80,7 +80,13 @@ fn refusal(value: &Value) -> Option<Refusal<'_>> {
     match object.get("error") {
         Some(Value::String(text)) => {
             let kind = object.get("error_type").and_then(Value::as_str).unwrap_or_default();
-            Some(Refusal { message: text.clone(), kind, ..Refusal::default() })
+            let code = object.get("code");
+            Some(Refusal {
+                message: text.clone(),
+                code: code.and_then(Value::as_str).unwrap_or_default(),
+                kind,
+                status: status(code),
+            })
         }
         Some(Value::Object(error)) => {
             let text = |key: &str| error.get(key).and_then(Value::as_str);
@@ -129,8 +135,13 @@ fn bare(object: &serde_json::Map<String, Value>) -> Option<Refusal<'_>> {
     })
 }
 
+/// A code that is an HTTP status, as a number or as a text.
 fn status(code: Option<&Value>) -> Option<u16> {
-    code.and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok()).filter(|c| *c >= 400)
+    let code = match code? {
+        Value::String(text) => text.parse().ok()?,
+        number => u16::try_from(number.as_u64()?).ok()?,
+    };
+    (400..600).contains(&code).then_some(code)
 }
 
 fn kind_of(refusal: &Refusal<'_>, status: u16, otherwise: ErrorKind) -> ErrorKind {
@@ -147,6 +158,7 @@ fn kind_of(refusal: &Refusal<'_>, status: u16, otherwise: ErrorKind) -> ErrorKin
         return ErrorKind::ContentFilter;
     }
     if is("insufficient_quota")
+        || is("exceeded_current_quota_error")
         || is("billing_not_active")
         || is("billing_hard_limit_reached")
         || status == 402
@@ -155,10 +167,18 @@ fn kind_of(refusal: &Refusal<'_>, status: u16, otherwise: ErrorKind) -> ErrorKin
         // It comes as 429, but no wait helps.
         return ErrorKind::Unauthorized;
     }
-    if is("invalid_api_key") || is("authentication_error") || is("permission_error") {
+    if is("invalid_api_key")
+        || is("authentication_error")
+        || is("invalid_authentication_error")
+        || is("permission_error")
+    {
         return ErrorKind::Unauthorized;
     }
-    if is("rate_limit_exceeded") || is("rate_limit_error") || is("too_many_requests") {
+    if is("rate_limit_exceeded")
+        || is("rate_limit_error")
+        || is("rate_limit_reached_error")
+        || is("too_many_requests")
+    {
         return ErrorKind::RateLimited;
     }
     if status == 503 && text.contains("loading") {
@@ -166,6 +186,8 @@ fn kind_of(refusal: &Refusal<'_>, status: u16, otherwise: ErrorKind) -> ErrorKin
     }
     if matches!(status, 409 | 529)
         || is("overloaded_error")
+        || is("engine_overloaded_error")
+        || (status == 0 && text.contains("overloaded"))
         || is("server_error")
         || is("internal_server_error")
         || is("InternalServerError")
@@ -244,6 +266,12 @@ mod tests {
             (
                 429,
                 r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#,
+                Unauthorized,
+            ),
+            // Moonshot.
+            (
+                429,
+                r#"{"error":{"message":"Your account is suspended, please check your plan and billing details","type":"exceeded_current_quota_error"}}"#,
                 Unauthorized,
             ),
             (
@@ -357,6 +385,22 @@ mod tests {
                 ErrorKind::ContextLength,
             ),
             (r#"{"error":"Provider returned error"}"#, ErrorKind::Other),
+            (
+                r#"{"error":{"code":"404","message":"Resource not found"}}"#,
+                ErrorKind::InvalidRequest,
+            ),
+            (
+                r#"{"code":"The service is currently unavailable","error":"The server is currently overloaded."}"#,
+                ErrorKind::Overloaded,
+            ),
+            (
+                r#"{"error":{"message":"please try again later","type":"engine_overloaded_error"}}"#,
+                ErrorKind::Overloaded,
+            ),
+            (
+                r#"{"error":{"message":"top up","type":"exceeded_current_quota_error"}}"#,
+                ErrorKind::Unauthorized,
+            ),
             (r#"{"object":"error","message":"no","code":503}"#, ErrorKind::Overloaded),
         ] {
             assert_eq!(in_body(body.as_bytes()).unwrap().kind, kind, "{body}");

@@ -9,6 +9,7 @@ use plugin_api::{
     Choice, Error, ErrorKind, FinishReason, Result, TokenLogprob, Usage, message::Str,
 };
 use serde::{Deserialize, Deserializer, de};
+use serde_json::Value;
 
 use super::{
     reply::Reading,
@@ -27,6 +28,8 @@ pub(super) struct Raw {
     pub(super) called_tool: bool,
     /// The wire's own word.
     pub(super) finish_reason: Option<String>,
+    /// What ended it, where the server tells: a stop text, or something else.
+    pub(super) stop_reason: Option<Value>,
     pub(super) tokens: Option<Vec<Measured>>,
 }
 
@@ -100,7 +103,7 @@ impl Message<'_> {
         self.content.is_none()
             && self.refusal.is_none()
             && self.function_call.is_none()
-            && self.tool_calls.is_none()
+            && self.tool_calls.as_ref().is_none_or(Vec::is_empty)
             && [&self.reasoning_content, &self.reasoning].into_iter().all(Option::is_none)
     }
 }
@@ -136,6 +139,8 @@ impl Raw {
     /// `overloaded` if the server broke the generation off.
     pub(super) fn finished(self, reading: &Reading, usage: &Usage) -> Result<Choice> {
         let (inside, begin) = if reading.think_tags { Split::whole(&self.text) } else { (None, 0) };
+        let stopped_at_text = self.stopped_at_text(reading);
+        let told_apart = !self.reasoning.is_empty();
         let mut reasoning = self.reasoning;
         if let Some(inside) = inside {
             if !reasoning.is_empty() {
@@ -159,8 +164,18 @@ impl Raw {
         };
         let end = cut.unwrap_or(self.text.len());
         let tokens = self.tokens.filter(|_| reading.logprobs.is_some());
-        let logprobs = tokens.map(|tokens| between(tokens, begin, cut));
+        let logprobs = tokens.and_then(|tokens| {
+            let before = if told_apart { before(&tokens, &self.text)? } else { 0 };
+            Some(between(tokens, before + begin, cut.map(|cut| before + cut)))
+        });
         let mut text = self.text.get(begin..end).unwrap_or_default().to_owned();
+        // A server without a reasoning parser, and some with one, look for stop texts in the reasoning too: what it
+        // broke off there is no answer that the model left empty.
+        let broken_off = text.is_empty() && cut.is_none() && !reasoning.is_empty();
+        let finish_reason = match finish_reason {
+            FinishReason::Stop if broken_off && stopped_at_text => FinishReason::Length,
+            other => other,
+        };
         if text.is_empty() && !self.refusal.is_empty() {
             text = self.refusal;
         }
@@ -177,6 +192,39 @@ impl Raw {
         };
         Ok(Choice { text, reasoning, finish_reason, logprobs })
     }
+
+    /// Whether a stop text may have ended it. Servers that do not say so are taken to have found one if there was any
+    /// to find.
+    fn stopped_at_text(&self, reading: &Reading) -> bool {
+        match &self.stop_reason {
+            Some(reason) => reason.is_string(),
+            None => !reading.stop.is_empty(),
+        }
+    }
+}
+
+/// `stop_reason` (vLLM) or `matched_stop` (SGLang): a stop text, a token's id, or null for the model's own end. Null is
+/// not the same as nothing.
+pub(super) fn said<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// Bytes of the tokens before the answer's text. Some servers give the tokens of reasoning that they tell apart too,
+/// others those of the answer alone; behind the text may stand the tokens of its end. None if the tokens do not hold the
+/// text, so that nobody can tell which are its own.
+fn before(tokens: &[Measured], text: &str) -> Option<usize> {
+    let whole: String = tokens.iter().map(|measured| measured.token.token.as_str()).collect();
+    let (mut end, mut bytes) = (whole.len(), tokens.iter().map(|token| token.bytes).sum::<usize>());
+    for token in tokens.iter().rev() {
+        if whole.get(..end)?.ends_with(text) {
+            return bytes.checked_sub(text.len());
+        }
+        end -= token.token.token.len();
+        bytes -= token.bytes;
+    }
+    text.is_empty().then_some(0)
 }
 
 /// The tokens of the text from `begin` that begin before `cut`. What stands for the model's end has no text and
@@ -230,22 +278,88 @@ mod tests {
         }
     }
 
+    fn measured(tokens: &[&str]) -> Vec<Measured> {
+        let one = |text: &&str| Measured {
+            bytes: text.len(),
+            token: TokenLogprob { token: (*text).to_owned(), logprob: Some(-0.1), top: Vec::new() },
+        };
+        tokens.iter().map(one).collect()
+    }
+
     #[test]
     fn tokens_go_with_the_text_that_they_make() {
-        let tokens = ["<think>", "x</think>", " A", "\n", "\nQ", ""];
         let texts = |cut| {
-            let tokens = tokens.iter().map(|text| Measured {
-                bytes: text.len(),
-                token: TokenLogprob {
-                    token: (*text).to_owned(),
-                    logprob: Some(-0.1),
-                    top: Vec::new(),
-                },
-            });
-            let kept = between(tokens.collect(), 17, cut).into_iter();
+            let tokens = measured(&["<think>", "x</think>", " A", "\n", "\nQ", ""]);
+            let kept = between(tokens, 17, cut).into_iter();
             kept.map(|token| token.token).collect::<Vec<_>>()
         };
         assert_eq!(texts(Some(18)), [" A"]);
         assert_eq!(texts(None), [" A", "\n", "\nQ", ""]);
+    }
+
+    #[test]
+    fn tokens_of_reasoning_that_is_told_apart_are_not_the_answers() {
+        let all = ["hm e", "</think>", "\n\n", "th", "e", "<|im_end|>"];
+        for (tokens, text, kept) in [
+            (&all[..], "the", Some(&["th", "e", "<|im_end|>"][..])),
+            // The answer's own alone.
+            (&all[3..5], "the", Some(&["th", "e"])),
+            // The budget ended in the reasoning.
+            (&all[..1], "", Some(&[])),
+            (&[], "", Some(&[])),
+            (&all[..2], "the", None),
+        ] {
+            let raw = Raw {
+                text: text.to_owned(),
+                reasoning: "hm e".to_owned(),
+                tokens: Some(measured(tokens)),
+                ..Raw::default()
+            };
+            let reading = Reading { logprobs: Some(0), ..Reading::default() };
+            let choice = raw.finished(&reading, &Usage::default()).unwrap();
+            let found: Option<Vec<_>> =
+                choice.logprobs.map(|l| l.into_iter().map(|t| t.token).collect());
+            assert_eq!(
+                found.as_deref(),
+                kept.map(|kept| kept.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>())
+                    .as_deref(),
+                "{tokens:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stop_text_inside_the_reasoning_leaves_no_answer_to_grade() {
+        let ending = |text: &str, reasoning: &str, stop_reason: Option<Value>, stop: &[&str]| {
+            let raw = Raw {
+                text: text.to_owned(),
+                reasoning: reasoning.to_owned(),
+                finish_reason: Some("stop".to_owned()),
+                stop_reason,
+                ..Raw::default()
+            };
+            let stop = stop.iter().map(|stop| (*stop).to_owned()).collect();
+            let reading = Reading { stop, think_tags: true, ..Reading::default() };
+            raw.finished(&reading, &Usage::default()).unwrap().finish_reason.to_string()
+        };
+        for (text, reasoning, stop_reason, stop, reason) in [
+            ("", "hm", None, &["\n\n"][..], "length"),
+            ("<think>hm", "", None, &["\n\n"], "length"),
+            ("<think>hm</think>", "", Some("\n\n".into()), &[], "length"),
+            // The model's own end, as far as anybody can tell: it left its answer empty.
+            ("", "hm", Some(Value::Null), &["\n\n"], "stop"),
+            ("", "hm", Some(7.into()), &["\n\n"], "stop"),
+            ("", "hm", None, &[], "stop"),
+            ("", "", None, &["\n\n"], "stop"),
+            ("A", "hm", None, &["\n\n"], "stop"),
+            // The answer itself begins with it.
+            ("<think>hm</think>Q: x", "", None, &["Q:"], "stop"),
+        ] {
+            assert_eq!(
+                ending(text, reasoning, stop_reason.clone(), stop),
+                reason,
+                "{text} {reasoning} {stop_reason:?}"
+            );
+        }
     }
 }

@@ -4,10 +4,11 @@
 
 use plugin_api::{Changed, Completion, Error, Reply, Result, Usage, message::Str};
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
 
 use super::{
     failure,
-    raw::{Message, Raw},
+    raw::{Message, Raw, said},
     tokens::Logprobs,
 };
 use crate::object::Object;
@@ -52,6 +53,8 @@ struct Choice<'a> {
     logprobs: Option<Logprobs<'a>>,
     #[serde(borrow, default)]
     finish_reason: Option<Str<'a>>,
+    #[serde(default, alias = "matched_stop", deserialize_with = "said")]
+    stop_reason: Option<Value>,
 }
 
 /// `usage`. Details are absent from many servers; some put them beside the sums.
@@ -86,12 +89,15 @@ impl Counts {
     pub(super) fn usage(self) -> Usage {
         let details = self.completion_tokens_details.unwrap_or_default();
         let reasoning_tokens = details.reasoning_tokens.or(self.reasoning_tokens);
-        let sum = |more: u64| Some(self.prompt_tokens? + self.completion_tokens? + more);
+        let sum =
+            |more: u64| self.prompt_tokens?.checked_add(self.completion_tokens?)?.checked_add(more);
         let beside = reasoning_tokens
             .filter(|n| *n > 0 && self.total_tokens.is_some() && self.total_tokens == sum(*n));
         Usage {
             prompt_tokens: self.prompt_tokens,
-            completion_tokens: self.completion_tokens.map(|n| n + beside.unwrap_or(0)),
+            completion_tokens: self
+                .completion_tokens
+                .map(|n| n.saturating_add(beside.unwrap_or(0))),
             cached_tokens: self
                 .prompt_tokens_details
                 .and_then(|details| details.cached_tokens)
@@ -156,6 +162,7 @@ pub fn completion(reply: &Reply, reading: &Reading) -> Result<Completion> {
             }
         }
         raw.finish_reason = finish_reason;
+        raw.stop_reason = choice.stop_reason;
         raw.add_logprobs(choice.logprobs, reading.logprobs.unwrap_or(0));
         completion.choices.push(raw.finished(reading, &usage)?);
     }
@@ -177,7 +184,8 @@ pub(super) fn note_missing_logprobs(completion: &mut Completion, reading: &Readi
     if reading.logprobs.is_some() && missing {
         completion.changed.push(Changed {
             parameter: "logprobs".to_owned(),
-            detail: "the server gave none, although they were asked for".to_owned(),
+            detail: "the server gave none of the answer's tokens, although they were asked for"
+                .to_owned(),
         });
     }
 }
@@ -185,13 +193,16 @@ pub(super) fn note_missing_logprobs(completion: &mut Completion, reading: &Readi
 /// What is wrong with a number of choices.
 pub(super) fn count(found: usize, wanted: u32) -> String {
     let wanted = wanted.max(1);
-    format!("the server gave {found} choices, and {wanted} were asked for (`n`)")
+    format!(
+        "the server gave {found} choices, and {wanted} were asked for (`n`); a server that gives one a call must be \
+         asked for each"
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use plugin_api::{ErrorKind, FinishReason};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -306,6 +317,7 @@ mod tests {
             with("/choices/0/message", json!("A")),
             with("/choices/0/message", json!({})),
             with("/choices/0/message/content", json!(null)),
+            with("/choices/0/message", json!({ "content": null, "tool_calls": [] })),
             with("/choices/0/message/content", json!(7)),
             with("/choices/0/finish_reason", json!(7)),
             with("/usage", json!("many")),
@@ -384,6 +396,15 @@ mod tests {
             let reasoning = completion.choices[0].reasoning.as_deref().unwrap();
             assert!(reasoning.contains("4 reasoning tokens"), "{reasoning}");
         }
+    }
+
+    #[test]
+    fn counts_that_cannot_be_do_no_harm() {
+        let mut body = chat(&json!({ "content": "A" }), &json!("stop"));
+        body["usage"] = json!({ "prompt_tokens": u64::MAX, "completion_tokens": u64::MAX,
+                                "total_tokens": 1, "reasoning_tokens": u64::MAX });
+        let completion = read(&body, &Reading::default()).unwrap();
+        assert_eq!(completion.usage.completion_tokens, Some(u64::MAX));
     }
 
     #[test]

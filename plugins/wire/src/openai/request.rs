@@ -13,6 +13,7 @@ use serde::{
 };
 
 use super::parameters::{Parameters, put};
+use crate::text::{Content, Joined};
 
 /// What differs between servers of this wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -251,7 +252,7 @@ impl Serialize for One<'_> {
         map.serialize_entry("role", self.role)?;
         let plain = self.content.iter().all(|part| matches!(part, Part::Text(_)));
         if self.flatten || plain {
-            map.serialize_entry("content", &Text(self.content))?;
+            map.serialize_entry("content", &Content(self.content))?;
         } else {
             map.serialize_entry("content", &Parts(self.content))?;
         }
@@ -259,27 +260,6 @@ impl Serialize for One<'_> {
             map.serialize_entry(flag, &true)?;
         }
         map.end()
-    }
-}
-
-/// Text parts as one string.
-struct Text<'a>(&'a [Part<'a>]);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|part| match part {
-            Part::Text(text) => f.write_str(text),
-            Part::Image { .. } => Ok(()),
-        })
-    }
-}
-
-impl Serialize for Text<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        match self.0 {
-            [Part::Text(text)] => serializer.serialize_str(text),
-            _ => serializer.collect_str(self),
-        }
     }
 }
 
@@ -335,25 +315,6 @@ impl fmt::Display for DataUrl<'_> {
 
 impl Serialize for DataUrl<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// Two texts written as one.
-struct Joined<'a>(&'a str, &'a str);
-
-impl fmt::Display for Joined<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)?;
-        f.write_str(self.1)
-    }
-}
-
-impl Serialize for Joined<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        if self.1.is_empty() {
-            return serializer.serialize_str(self.0);
-        }
         serializer.collect_str(self)
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     failure,
-    raw::{Message, Raw},
+    raw::{Message, Raw, said},
     reply::{Counts, Reading, count, note_missing_logprobs},
     think::Split,
     tokens::Logprobs,
@@ -63,6 +63,8 @@ struct Piece<'a> {
     logprobs: Option<Logprobs<'a>>,
     #[serde(borrow, default)]
     finish_reason: Option<Str<'a>>,
+    #[serde(default, alias = "matched_stop", deserialize_with = "said")]
+    stop_reason: Option<Value>,
 }
 
 impl Collector {
@@ -117,14 +119,16 @@ impl Collector {
             self.model = chunk.model.map(|m| m.into_owned()).filter(|model| !model.is_empty());
         }
         // The sums of the last event that has any: some servers send them with every event.
+        let is_counted = chunk.usage.is_some();
         if let Some(counts) = chunk.usage {
             self.usage = Some(counts.usage());
         }
         for (position, Object(piece)) in (0..).zip(chunk.choices.unwrap_or_default()) {
             self.add(position, piece);
         }
-        // The end of the stream need not be waited for, which a proxy may hold back.
-        Ok(self.usage.is_some() && self.is_whole())
+        // The end of the stream need not be waited for, which a proxy may hold back. Sums that came before the answer's
+        // end are not the last ones.
+        Ok(is_counted && self.is_whole())
     }
 
     fn add(&mut self, position: u64, piece: Piece<'_>) {
@@ -138,6 +142,7 @@ impl Collector {
         raw.add_logprobs(piece.logprobs, self.reading.logprobs.unwrap_or(0));
         if let Some(reason) = piece.finish_reason {
             raw.finish_reason = Some(reason.into_owned());
+            raw.stop_reason = piece.stop_reason;
         }
     }
 
@@ -170,8 +175,8 @@ impl Collector {
     /// The answer.
     ///
     /// # Errors
-    /// `transport` if the stream broke off before its end; `unexpected_reply` if it ended with fewer choices than
-    /// were asked for.
+    /// `transport` if the stream broke off before its end, or its last event came although a choice has none: so ends a
+    /// stream that a proxy lost behind it. `unexpected_reply` if it ended with fewer choices than were asked for.
     pub fn finish(&mut self) -> Result<Completion> {
         if !self.done && !self.is_whole() {
             return Err(Error::new(
@@ -182,6 +187,12 @@ impl Collector {
         let found = self.choices.len();
         if found != wanted(&self.reading) {
             return Err(Error::unexpected(count(found, self.reading.n)));
+        }
+        if !self.is_whole() {
+            return Err(Error::new(
+                ErrorKind::Transport,
+                "the stream ended without saying how its answer did (finish_reason)",
+            ));
         }
         let usage = self.usage.unwrap_or_default();
         let choices = std::mem::take(&mut self.choices).into_values();
@@ -251,7 +262,7 @@ mod tests {
         let mut said = collector(&[], 1);
         said.take(&piece(0, "A", &Value::Null)).unwrap();
         assert!(said.take(&done()).unwrap());
-        assert_eq!(said.finish().unwrap().choices[0].finish_reason.as_str(), "unknown");
+        assert_eq!(said.finish().unwrap_err().kind, ErrorKind::Transport, "no finish reason");
 
         let mut broken = collector(&[], 1);
         broken.take(&piece(0, "A", &Value::Null)).unwrap();
@@ -261,6 +272,21 @@ mod tests {
         let mut empty = collector(&[], 1);
         empty.take(&done()).unwrap();
         assert_eq!(empty.finish().unwrap_err().kind, ErrorKind::UnexpectedReply);
+    }
+
+    #[test]
+    fn sums_that_come_before_the_end_are_not_taken_for_the_last_ones() {
+        let sums = |n: u64| json!({ "prompt_tokens": 3, "completion_tokens": n });
+        let mut collector = collector(&[], 1);
+        for (delta, finish, usage) in
+            [("A", json!(null), sums(1)), ("", json!("stop"), Value::Null)]
+        {
+            let data = json!({ "usage": usage, "choices": [
+                { "index": 0, "delta": { "content": delta }, "finish_reason": finish }] });
+            assert!(!collector.take(&event(&data)).unwrap());
+        }
+        assert!(collector.take(&event(&json!({ "choices": [], "usage": sums(2) }))).unwrap());
+        assert_eq!(collector.finish().unwrap().usage.completion_tokens, Some(2));
     }
 
     #[test]

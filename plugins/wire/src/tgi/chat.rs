@@ -5,26 +5,7 @@
 //! (versions of the server differ in what they make of it). Templates write the BOS text themselves while
 //! `/generate` puts a BOS token before every text, so the template's is taken out. Pure.
 
-use std::borrow::Cow;
-
-use plugin_api::{Error, Message, Result};
-
 use super::decode::Templated;
-
-/// The messages that the template shall see, and the prefix of the answer.
-///
-/// # Errors
-/// `unsupported` if the prefix holds an image.
-pub fn split<'m, 'a>(messages: &'m [Message<'a>]) -> Result<(&'m [Message<'a>], Cow<'a, str>)> {
-    match messages.split_last() {
-        Some((last, before)) if last.role == "assistant" => {
-            let prefix =
-                last.as_text().ok_or_else(|| Error::unsupported("images in chat messages"))?;
-            Ok((before, prefix))
-        }
-        _ => Ok((messages, Cow::Borrowed(""))),
-    }
-}
 
 /// The template's text without those texts of special tokens at its beginning that the server adds to every
 /// text (`leading`, their ids) itself.
@@ -52,14 +33,6 @@ pub fn without_leading<'t>(templated: &'t Templated<'_>, leading: &[u32]) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_trailing_assistant_message_is_a_prefix() {
-        let messages = [Message::text("user", "Q"), Message::text("assistant", "The answer is")];
-        let (before, prefix) = split(&messages).unwrap();
-        assert_eq!((before.len(), &*prefix), (1, "The answer is"));
-        assert_eq!(split(&messages[..1]).unwrap().1, "");
-    }
 
     #[test]
     fn the_templates_own_bos_is_taken_out_if_the_server_adds_one() {

@@ -3,13 +3,12 @@
 //! Pure: borrows the prompt and the defaults, sends nothing. TGI ignores unknown keys silently, so
 //! every key here is spelt by a typed field.
 
-use std::fmt;
-
-use plugin_api::{Changed, Error, ErrorKind, Generate, Message, Part, Result};
-use serde::{Deserialize, Serialize, Serializer};
+use plugin_api::{Changed, Error, ErrorKind, Generate, Message, Result};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Defaults;
+use crate::text::{self, Joined, TextMessage};
 
 /// Body of `/generate`, `/generate_stream` and `/tokenize`.
 #[derive(Debug, Serialize)]
@@ -17,23 +16,6 @@ pub struct Body<'a, P> {
     inputs: Joined<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parameters: Option<P>,
-}
-
-/// Two texts sent as one, written without being joined in memory first.
-#[derive(Clone, Copy, Debug)]
-struct Joined<'a>(&'a str, &'a str);
-
-impl fmt::Display for Joined<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)?;
-        f.write_str(self.1)
-    }
-}
-
-impl Serialize for Joined<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
 }
 
 /// `parameters` of a generation. `do_sample` is always there: a body without parameters samples.
@@ -283,32 +265,7 @@ pub fn tokenize(text: &str) -> Body<'_, ()> {
 pub struct ChatBody<'a> {
     /// Any name but `tgi` would be taken for an adapter.
     model: &'static str,
-    messages: Vec<ChatMessage<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-struct ChatMessage<'a> {
-    role: &'a str,
-    content: Text<'a>,
-}
-
-/// The text parts of one message, written as one string.
-#[derive(Debug)]
-struct Text<'a>(&'a [Part<'a>]);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|part| match part {
-            Part::Text(text) => f.write_str(text),
-            Part::Image { .. } => Ok(()),
-        })
-    }
-}
-
-impl Serialize for Text<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
+    messages: Vec<TextMessage<'a>>,
 }
 
 /// The body that asks for messages as text, the turn of the assistant opened.
@@ -316,16 +273,7 @@ impl Serialize for Text<'_> {
 /// # Errors
 /// `unsupported` if a message holds an image.
 pub fn chat<'a>(messages: &'a [Message<'a>]) -> Result<ChatBody<'a>> {
-    let messages = messages
-        .iter()
-        .map(|message| {
-            if message.content.iter().any(|part| matches!(part, Part::Image { .. })) {
-                return Err(Error::unsupported("images in chat messages"));
-            }
-            Ok(ChatMessage { role: &message.role, content: Text(&message.content) })
-        })
-        .collect::<Result<_>>()?;
-    Ok(ChatBody { model: "tgi", messages })
+    Ok(ChatBody { model: "tgi", messages: text::messages(messages)? })
 }
 
 fn typed<'a, T: Deserialize<'a>>(name: &str, value: &'a Value) -> Result<T> {

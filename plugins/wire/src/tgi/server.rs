@@ -31,7 +31,7 @@ use super::{
     failure, likelihood,
     stream::{Collector, Ended},
 };
-use crate::object::Object;
+use crate::{object::Object, text};
 
 /// One server that speaks TGI's routes.
 #[derive(Debug)]
@@ -101,8 +101,7 @@ impl Server {
         for choice in join_all(choices).await {
             let (choice, usage) = choice?;
             completion.choices.push(choice);
-            add(&mut completion.usage.prompt_tokens, usage.prompt_tokens);
-            add(&mut completion.usage.completion_tokens, usage.completion_tokens);
+            completion.usage.add(usage);
         }
         completion.changed = generation.changed;
         Ok(completion)
@@ -213,7 +212,7 @@ impl Server {
     /// # Errors
     /// `unsupported` for an image; what [`failure`] makes of a reply.
     pub async fn render(&self, messages: &[Message<'_>], io: &Io) -> Result<String> {
-        let (messages, prefix) = chat::split(messages)?;
+        let (messages, prefix) = text::split_prefix(messages)?;
         let reply = io.send(self.post("/chat_tokenize", &encode::chat(messages)?)?);
         let leading = self.leading(io).await?;
         let reply = reply.await?;
@@ -325,10 +324,4 @@ fn pass_on(io: &Io, text: &str) {
 fn ids(reply: &Reply) -> Result<Vec<u32>> {
     let tokens: Vec<TextToken<'_>> = decode::success(reply)?;
     Ok(tokens.into_iter().map(|token| token.id).collect())
-}
-
-fn add(sum: &mut Option<u64>, more: Option<u64>) {
-    if let Some(more) = more {
-        *sum = Some(sum.unwrap_or(0) + more);
-    }
 }

@@ -1,0 +1,79 @@
+//! What an open backend is asked before its first sample: to prepare, and who it is.
+
+use std::{cell::Cell, time::Duration};
+
+use plugin_api::{Answer, Error, ErrorKind, Request, message::Description};
+
+use super::{
+    backend::OpenBackend, backend_error::BackendError, executor::ask_backend, retry::RetryPolicy,
+};
+use crate::{printer::Printer, store::ledger::Ledger};
+
+/// Longest time that a backend may take to prepare, over all attempts: to load a model, or to have a machine started.
+/// A plugin that waits for something has a shorter bound of its own.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Lets the backend prepare and asks it who it is: a server that is down, or is another one than the plugin
+/// is for, is found out before the first sample.
+///
+/// # Errors
+/// [`BackendError::NotReady`] with what to do.
+pub async fn introduce(
+    mut backend: OpenBackend,
+    ledger: &Ledger,
+    printer: &Printer,
+) -> Result<OpenBackend, BackendError> {
+    let not_ready = |error: Error| BackendError::NotReady {
+        backend: backend.id.clone(),
+        at: backend.base_url.as_ref().map(|url| format!(" ({url})")).unwrap_or_default(),
+        hint: match error.kind {
+            ErrorKind::Transport | ErrorKind::Timeout if backend.base_url.is_some() => {
+                "; is the server running, and is base_url right?"
+            }
+            ErrorKind::UnexpectedReply => {
+                "; is base_url that of a server which this plugin is for?"
+            }
+            ErrorKind::Loading => "; run.loading_timeout says how long it is waited for",
+            _ => "",
+        },
+        error,
+    };
+    let policy = RetryPolicy {
+        max_retries: backend.retry.max_retries.min(2),
+        sample_timeout: Duration::MAX,
+        ..backend.retry
+    };
+    let told = Cell::new(false);
+    let waits = |error: &Error, _: Duration| {
+        if error.kind == ErrorKind::Loading && !told.replace(true) {
+            let longest = humantime::format_duration(policy.loading_timeout);
+            printer.note(&format!(
+                "backend `{}`: {}; it is waited for, {longest} at most",
+                backend.id, error.message
+            ));
+        }
+    };
+    let prepare = Request::Prepare(ledger.held(&backend.id));
+    let preparing =
+        RetryPolicy { attempt_timeout: PREPARE_TIMEOUT, sample_timeout: PREPARE_TIMEOUT, ..policy };
+    match ask_backend(&backend.instance, prepare, &preparing, &waits).await {
+        Ok(_) => {}
+        // A plugin without the SDK need not know of it: it has nothing to prepare.
+        Err(error) if error.kind == ErrorKind::Unsupported => {}
+        Err(error) => return Err(not_ready(error)),
+    }
+    let described = ask_backend(&backend.instance, Request::Describe, &policy, &waits).await;
+    let description = match described {
+        Ok(Answer::Description(description)) => description,
+        Ok(_) => {
+            return Err(not_ready(Error::new(
+                ErrorKind::Protocol,
+                "it describes itself by another answer",
+            )));
+        }
+        Err(error) if error.kind == ErrorKind::Unsupported => Description::default(),
+        Err(error) => return Err(not_ready(error)),
+    };
+    backend.description = description;
+    Ok(backend)
+}
