@@ -31,7 +31,7 @@ const REQUESTS: usize = 1_000;
 const ROUNDS: usize = 15;
 
 /// A request: what it shows, flavor, path and body.
-const CASES: [(&str, &str, &str, &str); 5] = [
+const CASES: [(&str, &str, &str, &str); 7] = [
     (
         "a short answer",
         "tgi",
@@ -55,6 +55,18 @@ const CASES: [(&str, &str, &str, &str); 5] = [
         "openai",
         "/v1/chat/completions",
         r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Which is larger?\nA. one\nB. two\nAnswer with A or B."}],"temperature":0,"max_completion_tokens":16}"#,
+    ),
+    (
+        "a message",
+        "anthropic",
+        "/v1/messages",
+        r#"{"model":"claude-haiku-4-5","messages":[{"role":"user","content":"Which is larger?\nA. one\nB. two\nAnswer with A or B."}],"temperature":0,"max_tokens":16}"#,
+    ),
+    (
+        "a candidate",
+        "gemini",
+        "/v1beta/models/gemini-2.0-flash:generateContent",
+        r#"{"contents":[{"role":"user","parts":[{"text":"Which is larger?\nA. one\nB. two\nAnswer with A or B."}]}],"generationConfig":{"temperature":0,"maxOutputTokens":16}}"#,
     ),
     (
         "a stream of 10 tokens",
@@ -106,6 +118,7 @@ fn ask(address: &str, case: usize) {
     let length = body.len();
     let request = format!(
         "POST /{flavor}{path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+         anthropic-version: 2023-06-01\r\n\
          content-length: {length}\r\n\r\n{body}"
     );
     thread::scope(|scope| {

@@ -9,6 +9,7 @@
 
 mod authors;
 mod bad_input;
+mod canaries;
 mod discovery;
 mod garbled;
 mod generating;
@@ -65,6 +66,19 @@ target = "{{ target }}"
 data.path = "data.jsonl"
 prompt.user = "{{ says }}"
 "#;
+
+/// A backend's table but for its address: OpenAI's chat, described to the plugin `custom`.
+const CUSTOM: &str = r#"plugin = "custom"
+model = "m"
+config.generate.path = "/v1/chat/completions"
+config.generate.body = '{"model": {{ model | tojson }}, "messages": {{ messages | tojson }}, "stream": {{ stream | tojson }}, "max_tokens": {{ max_tokens | tojson }}, "temperature": {{ temperature | tojson }}}'
+config.reply.choices = "/choices"
+config.reply.text = "/message/content"
+config.reply.finish_reason = "/finish_reason"
+config.stream.format = "sse"
+config.stream.text = "/choices/0/delta/content"
+config.stream.finish_reason = "/choices/0/finish_reason"
+config.stream.done = "[DONE]""#;
 
 /// A run file's start: the hostile plugin in this mode.
 fn hostile(mode: &str) -> String {
