@@ -53,7 +53,7 @@ impl Wire for Sglang {
 
     fn trouble_in_200(&self, asked: &Asked<'_>, trouble: &Trouble) -> Answer {
         match asked.path {
-            "/generate" => reply::aborted("Aborted, on cue."),
+            "/generate" => reply::aborted("Aborted, on cue.", batch(asked.body)),
             _ => Answer { status: 200, ..self.trouble(asked, trouble) },
         }
     }
@@ -70,6 +70,14 @@ impl Wire for Sglang {
     fn answer<'a>(&'a self, asked: Asked<'a>, mock: &'a Mock) -> Answering<'a> {
         Box::pin(async move { route(self, &asked, mock).await.unwrap_or_else(|refusal| refusal) })
     }
+}
+
+/// Prompts of a batch; none for a request with one prompt, which is answered without a list.
+fn batch(body: &[u8]) -> Option<usize> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let texts = body["text"].as_array();
+    let ids = body["input_ids"].as_array().filter(|ids| ids.first().is_some_and(Value::is_array));
+    texts.or(ids).map(Vec::len)
 }
 
 async fn route(wire: &Sglang, asked: &Asked<'_>, mock: &Mock) -> Result<Answer, Answer> {

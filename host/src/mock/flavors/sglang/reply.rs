@@ -133,9 +133,9 @@ pub(super) fn stream(items: &[Item<'_>], several: bool, incremental: bool) -> An
     Answer::events(frames)
 }
 
-/// A request that was aborted without a status of its own: a reply like any other.
-pub(super) fn aborted(message: &str) -> Answer {
-    let meta_info = Meta {
+/// A request that was aborted without a status of its own: a reply like any other, one for each prompt of a batch.
+pub(super) fn aborted(message: &str, batch: Option<usize>) -> Answer {
+    let meta_info = || Meta {
         id: Cow::Borrowed("aborted"),
         finish_reason: Some(Finish::Abort { message }),
         prompt_tokens: 0,
@@ -151,8 +151,16 @@ pub(super) fn aborted(message: &str) -> Answer {
         input_token_ids_logprobs: None,
         output_token_ids_logprobs: None,
     };
-    let text = Cow::Borrowed("");
-    Answer::json(200, &Output { index: None, text, output_ids: Vec::new(), meta_info })
+    let one = || Output {
+        index: None,
+        text: Cow::Borrowed(""),
+        output_ids: Vec::new(),
+        meta_info: meta_info(),
+    };
+    match batch {
+        None => Answer::json(200, &one()),
+        Some(prompts) => Answer::json(200, &(0..prompts).map(|_| one()).collect::<Vec<_>>()),
+    }
 }
 
 /// Tokens `from..until` of an answer.
