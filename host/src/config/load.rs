@@ -3,8 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use super::check;
 use super::env::{self, Variables};
 use super::error::{ConfigError, Problem};
@@ -39,8 +37,8 @@ pub struct Overrides {
 pub struct RunFile {
     /// What it means.
     pub config: RunConfig,
-    /// BLAKE3 of the canonical JSON of `config` without `out`, in lower-case hex: where results are
-    /// written changes none of them.
+    /// BLAKE3 of the canonical JSON of what of `config` may change a result, in lower-case hex: not of where
+    /// results are written, nor of how fast and how patiently samples are asked.
     pub config_blake3: String,
     /// The folder of the file, which its paths are relative to.
     pub folder: PathBuf,
@@ -123,11 +121,7 @@ fn read_tree(
     ConfigError::unless_empty(problems)?;
 
     let config = resolve::resolve(&root, stem, run_dir, base_dirs)?;
-    let mut value = serde_json::to_value(&config).unwrap_or(Value::Null);
-    if let Some(map) = value.as_object_mut() {
-        map.remove("out");
-    }
-    let config_blake3 = canonical::digest(&value);
+    let config_blake3 = canonical::digest(&config.decisive());
     Ok(RunFile { config, config_blake3, folder: run_dir.to_owned(), root })
 }
 

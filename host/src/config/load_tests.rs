@@ -75,8 +75,11 @@ fn a_run_file_means_what_it_says() {
     assert_eq!((config.name.as_str(), config.out.as_path()), ("demo", Path::new("runs")));
     assert_eq!((config.run.attempt_timeout.as_secs(), config.run.max_retries), (120, 5));
     assert_eq!(config.run.max_unscored, MaxUnscored::Share(0.5));
-    let ids: Vec<_> =
-        config.backends.iter().map(|backend| (backend.id.as_str(), backend.concurrency)).collect();
+    let ids: Vec<_> = config
+        .backends
+        .iter()
+        .map(|backend| (backend.id.as_str(), backend.concurrency.ceiling))
+        .collect();
     assert_eq!(ids, [("tgi", 8), ("small", 2)]);
     assert_eq!(config.backends[1].assets["model"].sources.len(), 2);
     let task = &config.tasks[0];
@@ -96,7 +99,12 @@ fn the_digest_names_the_meaning_and_not_the_layout() {
         digest(&format!("# a comment\n{}", GOOD.replace("\"2m\"", "\"120s\"")), &[])
     );
     assert_eq!(reference, digest(GOOD, &["task.piqa.repeats=1"]));
-    assert_eq!(reference, digest(GOOD, &["out=elsewhere"]));
+    for pace in ["out=elsewhere", "run.concurrency=3", "run.max_retries=0", "backend.small.rpm=60"]
+    {
+        assert_eq!(reference, digest(GOOD, &[pace]), "{pace}");
+    }
+    assert_ne!(reference, digest(GOOD, &["run.store=hash"]));
+    assert_ne!(reference, digest(GOOD, &["backend.small.stream=true"]));
     let with_seed = ["task.piqa.few_shot.n=1", "seed=1234"];
     assert_eq!(digest(GOOD, &with_seed[..1]), digest(GOOD, &with_seed));
     assert_ne!(reference, digest(GOOD, &["max_samples=1"]));
@@ -117,7 +125,7 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "plugin = \"local\"",
             "plugin = \"local\"\nurl = 1\nisolation = \"workr\"",
             &[],
-            "demo.toml:14: backend.small.url: unknown key\n  hint: known keys: allow_unchecked_layout, asset, base_url, concurrency, config, id, isolation, model, origins, plugin, secrets, slot, stream\n\
+            "demo.toml:14: backend.small.url: unknown key\n  hint: known keys: allow_unchecked_layout, asset, base_url, concurrency, config, eject_after, fallback, id, isolation, launch, max_concurrency, min_concurrency, model, origins, plugin, replica, route, rpm, secrets, slot, stream, tpm, wait_ready\n\
              demo.toml:15: backend.small.isolation: expected one of `in-process`, `worker`, found the string \"workr\"\n  hint: did you mean `worker`?",
         ),
         (
@@ -233,7 +241,7 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "[run]",
             "[run]",
             &["run.concurrency=many"],
-            "--set run.concurrency: run.concurrency: expected an integer, found the string \"many\"",
+            "--set run.concurrency: run.concurrency: expected a number of requests, at least 1, or \"auto\"",
         ),
         (
             "[run]",

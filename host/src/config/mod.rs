@@ -26,9 +26,10 @@ pub use env::Variables;
 pub use error::{ConfigError, Place, Problem};
 pub use load::{Overrides, RunFile, load, load_named};
 pub use named::Named;
-pub use raw::{Isolation, Store};
+pub use raw::{Isolation, Route, Store};
 pub use reopen::reopen;
 pub use resolved::{
-    BackendConfig, BaseUrl, Engine, GroupConfig, MaxUnscored, RunConfig, TaskConfig,
+    BackendConfig, BaseUrl, Budget, Concurrency, Engine, GroupConfig, MaxUnscored, ReplicaConfig,
+    RunConfig, SyncPolicy, TaskConfig,
 };
 pub use suggest::nearest;

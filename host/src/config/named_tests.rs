@@ -20,9 +20,9 @@ fn a_run_without_a_file_takes_a_backends_keys_as_they_are() {
     let table = [
         ("base_url=mock:x", "/backends/1/base_url", json!("mock:x")),
         ("config.deep.er=1", "/backends/0/config/deep/er", json!(1)),
-        ("backend.tgi.concurrency=3", "/backends/0/concurrency", json!(3)),
-        ("concurrency=3", "/backends/1/concurrency", json!(3)),
-        ("run.concurrency=4", "/backends/1/concurrency", json!(4)),
+        ("backend.tgi.concurrency=3", "/backends/0/concurrency/ceiling", json!(3)),
+        ("concurrency=3", "/backends/1/concurrency/ceiling", json!(3)),
+        ("run.concurrency=4", "/backends/1/concurrency/ceiling", json!(4)),
         ("max_samples=5", "/tasks/0/max_samples", json!(5)),
         ("task.repeats=2", "/tasks/0/task/repeats", json!(2)),
         ("name=n", "/name", json!("n")),

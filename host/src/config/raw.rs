@@ -1,11 +1,12 @@
 //! A run file as typed, apart from its tasks. The documentation here becomes the descriptions of the
 //! JSON Schema, so it is written for the person who writes the file.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::{Map, Number, Value};
 
 /// A run: which tasks, on which backends.
@@ -37,9 +38,15 @@ pub(crate) struct RawRun {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawEngine {
-    /// Most requests in flight at a backend; 32 by default.
+    /// Most requests in flight at a replica; 32 by default. Fewer are sent while a server says that it is overloaded.
+    /// `"auto"` begins low and looks for what the server bears.
+    pub concurrency: Option<RawConcurrency>,
+    /// Fewest requests in flight at a replica, however overloaded it says it is; 1 by default.
     #[schemars(range(min = 1))]
-    pub concurrency: Option<u32>,
+    pub min_concurrency: Option<u32>,
+    /// Most requests in flight at a replica under `concurrency = "auto"`; 256 by default.
+    #[schemars(range(min = 1))]
+    pub max_concurrency: Option<u32>,
     /// Most retries of a sample after its first attempt; 5 by default, 0 is honoured.
     pub max_retries: Option<u32>,
     /// Longest time of one attempt; `"120s"` by default.
@@ -58,6 +65,80 @@ pub(crate) struct RawEngine {
     pub max_unscored: Option<Number>,
     /// What a finished sample stores: `full` texts (the default), or their `hash` only.
     pub store: Store,
+    /// When the disk must have a finished sample before it counts as done: `"every"` sample by itself, all that are
+    /// finished within a time (`"100ms"`, the default), or at the `"end"` of the run.
+    pub sync: Option<String>,
+    /// Send a request a second time if its reply takes longer than 99 of 100 others did, and take the first reply;
+    /// false by default.
+    pub hedge: bool,
+    /// Answer from the response cache what was asked before, in any run, and keep there what is answered; false by
+    /// default.
+    pub cache: bool,
+    /// What may be spent. At the first of these the run stops cleanly, and can be resumed.
+    pub budget: RawBudget,
+}
+
+/// What a run may spend.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawBudget {
+    /// US dollars, as the backends estimate them.
+    #[schemars(range(min = 0))]
+    pub max_usd: Option<Number>,
+    /// Tokens, of prompts and generated.
+    #[schemars(range(min = 1))]
+    pub max_tokens: Option<u64>,
+    /// Time since the run began or was resumed.
+    pub max_wall: Option<String>,
+    /// Share of finished samples that may be unscored, 0.0 to 1.0.
+    #[schemars(range(min = 0, max = 1))]
+    pub max_error_rate: Option<Number>,
+    /// Finished samples before `max_error_rate` is looked at; 50 by default.
+    #[schemars(range(min = 1))]
+    pub min_samples: Option<u64>,
+}
+
+/// A number of requests in flight, or `"auto"`.
+#[derive(Clone, Debug)]
+pub(crate) enum RawConcurrency {
+    Number(u32),
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for RawConcurrency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Self::Text(text)),
+            other => u32::deserialize(other).map(Self::Number).map_err(D::Error::custom),
+        }
+    }
+}
+
+impl JsonSchema for RawConcurrency {
+    fn schema_name() -> Cow<'static, str> {
+        "Concurrency".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["integer", "string"], "minimum": 1 })
+    }
+}
+
+/// Which replica of a backend is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Route {
+    /// Of two at random, the one with fewer requests in flight for its weight.
+    #[default]
+    LeastInFlight,
+    /// Each in turn, by weight.
+    RoundRobin,
+    /// The same beginning of a prompt at the same replica, so that its prefix cache hits, unless it is full.
+    Prefix,
 }
 
 /// What a finished sample stores.
@@ -104,9 +185,39 @@ pub(crate) struct RawBackend {
     /// Read replies as they are generated and record the time to the first text, if the plugin can stream.
     #[serde(default)]
     pub stream: bool,
-    /// Most requests in flight; the engine's by default.
+    /// Most requests in flight at a replica, or `"auto"`; the engine's by default.
+    pub concurrency: Option<RawConcurrency>,
+    /// Fewest requests in flight at a replica; the engine's by default.
     #[schemars(range(min = 1))]
-    pub concurrency: Option<u32>,
+    pub min_concurrency: Option<u32>,
+    /// Most requests in flight at a replica under `concurrency = "auto"`; the engine's by default.
+    #[schemars(range(min = 1))]
+    pub max_concurrency: Option<u32>,
+    /// Most requests a minute, over all replicas; no bound by default.
+    #[schemars(range(min = 1))]
+    pub rpm: Option<u32>,
+    /// Most tokens a minute, over all replicas; no bound by default.
+    #[schemars(range(min = 1))]
+    pub tpm: Option<u64>,
+    /// Servers of the same model, between which requests are spread; in place of `base_url`.
+    #[serde(default)]
+    pub replica: Vec<RawReplica>,
+    /// Which replica is asked; `least-in-flight` by default.
+    #[serde(default)]
+    pub route: Route,
+    /// Failures in a row after which a replica is left alone until a probe finds it well; 5 by default.
+    #[schemars(range(min = 1))]
+    pub eject_after: Option<u32>,
+    /// Longest wait for a server that does not answer yet when the run begins; `"0s"` by default: it must be up. With
+    /// `launch` it is `"120s"`.
+    pub wait_ready: Option<String>,
+    /// A command that serves the model: it is started before the run and stopped after it, with its output in the run
+    /// directory.
+    #[serde(default)]
+    pub launch: Vec<String>,
+    /// Ids of backends that are asked, in this order, what this one cannot answer.
+    #[serde(default)]
+    pub fallback: Vec<String>,
     /// Where the plugin runs; `in-process` is all that this version offers.
     pub isolation: Option<Isolation>,
     /// Load the plugin although it carries no layout check.
@@ -121,6 +232,20 @@ pub(crate) struct RawBackend {
     /// Files that the plugin is given by path, by the name that it knows them by.
     #[serde(default)]
     pub asset: BTreeMap<String, RawAsset>,
+}
+
+/// A server of a backend.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawReplica {
+    /// Where it is.
+    pub base_url: String,
+    /// Its share of the requests against the others'; 1 by default.
+    #[schemars(range(min = 1))]
+    pub weight: Option<u32>,
+    /// A command that serves it; as the backend's own `launch`.
+    #[serde(default)]
+    pub launch: Vec<String>,
 }
 
 /// A secret that requests need: where it is looked up and where it may go, never what it is.

@@ -40,10 +40,9 @@ pub fn reopen(table: &Value, source: &Path, folder: &Path) -> Result<RunFile, Co
     let problems = check::check(&root, &schema::checked_schema(), "").unwrap_or_else(broken);
     ConfigError::unless_empty(problems)?;
     let config = resolve::resolve(&root, "release", folder, Vec::new())?;
-    let value = serde_json::to_value(&config).unwrap_or_default();
     Ok(RunFile {
+        config_blake3: canonical::digest(&config.decisive()),
         config,
-        config_blake3: canonical::digest(&value),
         folder: folder.to_owned(),
         root,
     })

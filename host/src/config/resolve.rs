@@ -7,16 +7,20 @@ use std::time::Duration;
 
 use plugin_api::manifest::SecretSlot;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use url::Url;
 
 use super::check::join;
 use super::error::{ConfigError, Problem};
 use super::nearest;
 use super::node::Node;
-use super::raw::{RawAsset, RawBackend, RawEngine, RawRun, RawSlot, RawSource};
+use super::raw::{
+    RawAsset, RawBackend, RawBudget, RawConcurrency, RawEngine, RawReplica, RawRun, RawSlot,
+    RawSource,
+};
 use super::resolved::{
-    BackendConfig, BaseUrl, Engine, GroupConfig, MOCK, MaxUnscored, RunConfig, TaskConfig,
+    BackendConfig, BaseUrl, Budget, Concurrency, Engine, GroupConfig, MOCK, MaxUnscored,
+    ReplicaConfig, RunConfig, SyncPolicy, TaskConfig,
 };
 use super::task::{self, RUN_KEYS};
 use crate::asset::{Asset, Sha256, Source};
@@ -61,6 +65,7 @@ impl Resolver<'_> {
             .collect();
         let known: Vec<_> = backends.iter().map(|backend| backend.id.clone()).collect();
         self.unique("backend", &known);
+        self.fallbacks(&backends);
 
         let nodes = self.root.get("task").map(Node::items).unwrap_or_default();
         let tasks: Vec<_> = (0..)
@@ -90,16 +95,8 @@ impl Resolver<'_> {
     }
 
     fn engine(&mut self, raw: &RawEngine) -> Engine {
-        let mut duration = |key: &str, text: &Option<String>, default: Duration| match text
-            .as_deref()
-            .map(humantime::parse_duration)
-        {
-            None => default,
-            Some(Ok(duration)) if !duration.is_zero() || key == "loading_timeout" => duration,
-            Some(_) => {
-                self.wrong::<()>(&["run", key], "expected a duration longer than nothing, such as \"120s\", \"2m\" or \"500ms\"");
-                default
-            }
+        let mut duration = |key: &str, text: &Option<String>, default: Duration| {
+            self.duration(&["run", key], text.as_deref(), default, key == "loading_timeout")
         };
         let (attempt_timeout, idle_timeout) = (
             duration("attempt_timeout", &raw.attempt_timeout, Duration::from_secs(120)),
@@ -126,7 +123,12 @@ impl Resolver<'_> {
             },
         };
         Engine {
-            concurrency: raw.concurrency.unwrap_or(32),
+            concurrency: self.concurrency(
+                &["run"],
+                raw.concurrency.as_ref(),
+                [raw.min_concurrency, raw.max_concurrency],
+                Concurrency { auto: false, floor: 1, ceiling: 32 },
+            ),
             max_retries: raw.max_retries.unwrap_or(5),
             attempt_timeout,
             idle_timeout,
@@ -135,10 +137,128 @@ impl Resolver<'_> {
             loading_timeout,
             max_unscored,
             store: raw.store,
+            sync: self.sync(raw.sync.as_deref()),
+            hedge: raw.hedge,
+            cache: raw.cache,
+            budget: self.budget(&raw.budget),
         }
     }
 
-    fn backend(&mut self, index: usize, raw: RawBackend, concurrency: u32) -> BackendConfig {
+    /// A duration as people write it. Only where `may_be_zero` may it be nothing.
+    fn duration(
+        &mut self,
+        at: &[&str],
+        text: Option<&str>,
+        default: Duration,
+        may_be_zero: bool,
+    ) -> Duration {
+        match text.map(humantime::parse_duration) {
+            None => default,
+            Some(Ok(duration)) if may_be_zero || !duration.is_zero() => duration,
+            Some(_) => {
+                let longer = if may_be_zero { "" } else { " longer than nothing" };
+                self.wrong::<()>(
+                    at,
+                    &format!("expected a duration{longer}, such as \"120s\", \"2m\" or \"500ms\""),
+                );
+                default
+            }
+        }
+    }
+
+    fn sync(&mut self, text: Option<&str>) -> SyncPolicy {
+        let default = SyncPolicy::Within(Duration::from_millis(100));
+        match (text, text.map(humantime::parse_duration)) {
+            (Some("every"), _) => SyncPolicy::Every,
+            (Some("end"), _) => SyncPolicy::End,
+            (Some(_), Some(Ok(within))) if !within.is_zero() => SyncPolicy::Within(within),
+            (None, _) => default,
+            (Some(text), _) => {
+                let message = format!(
+                    "expected `every`, `end`, or a duration such as \"100ms\", found {text:?}"
+                );
+                self.wrong::<()>(&["run", "sync"], &message);
+                default
+            }
+        }
+    }
+
+    fn budget(&mut self, raw: &RawBudget) -> Budget {
+        let at = |key| ["run", "budget", key];
+        let max_wall = raw.max_wall.as_deref();
+        Budget {
+            max_usd: raw.max_usd.as_ref().and_then(Number::as_f64),
+            max_tokens: raw.max_tokens,
+            max_wall: max_wall
+                .map(|text| self.duration(&at("max_wall"), Some(text), Duration::MAX, false)),
+            max_error_rate: raw.max_error_rate.as_ref().and_then(Number::as_f64),
+            min_samples: raw.min_samples.unwrap_or(50),
+        }
+    }
+
+    /// Requests in flight; what is not said is as in `default`. `bounds` are the fewest and the most.
+    fn concurrency(
+        &mut self,
+        at: &[&str],
+        raw: Option<&RawConcurrency>,
+        bounds: [Option<u32>; 2],
+        default: Concurrency,
+    ) -> Concurrency {
+        let [floor, ceiling] = bounds;
+        let fixed = |number: u32| (number >= 1).then_some(number);
+        let read = match raw {
+            None => None,
+            Some(RawConcurrency::Number(number)) => fixed(*number).map(Some),
+            Some(RawConcurrency::Text(text)) if text == "auto" => Some(None),
+            Some(RawConcurrency::Text(text)) => text.parse().ok().and_then(fixed).map(Some),
+        };
+        if raw.is_some() && read.is_none() {
+            self.wrong::<()>(
+                &[at, &["concurrency"]].concat(),
+                "expected a number of requests, at least 1, or \"auto\"",
+            );
+        }
+        let auto = read.map_or(default.auto, |fixed| fixed.is_none());
+        let most = match read.flatten() {
+            Some(number) => number,
+            None if auto && !default.auto => 256,
+            None => default.ceiling,
+        };
+        let ceiling = if auto { ceiling.unwrap_or(most) } else { most };
+        let floor = floor.unwrap_or(default.floor.min(ceiling));
+        if floor > ceiling {
+            self.wrong::<()>(
+                &[at, &["min_concurrency"]].concat(),
+                &format!("expected at most {ceiling}, the most requests in flight, found {floor}"),
+            );
+        }
+        Concurrency { auto, floor: floor.min(ceiling), ceiling }
+    }
+
+    fn replica(&mut self, at: &[&str], raw: RawReplica) -> Option<ReplicaConfig> {
+        let RawReplica { base_url: text, weight, launch } = raw;
+        let base_url = base_url(&text)
+            .map_err(|message| self.wrong::<()>(&[at, &["base_url"]].concat(), &message))
+            .ok()?;
+        Some(ReplicaConfig { base_url, weight: weight.unwrap_or(1), launch })
+    }
+
+    fn fallbacks(&mut self, backends: &[BackendConfig]) {
+        let known: Vec<&str> = backends.iter().map(|backend| backend.id.as_str()).collect();
+        for (index, backend) in backends.iter().enumerate() {
+            for (number, other) in backend.fallback.iter().enumerate() {
+                let at = ["backend", &index.to_string(), "fallback", &number.to_string()];
+                if *other == backend.id {
+                    self.wrong::<()>(&at, "a backend cannot stand in for itself");
+                } else if !known.contains(&other.as_str()) {
+                    let near = nearest(other, known.iter().copied());
+                    self.wrong_name(&at, &format!("there is no backend `{other}`"), near);
+                }
+            }
+        }
+    }
+
+    fn backend(&mut self, index: usize, raw: RawBackend, default: Concurrency) -> BackendConfig {
         let position = index.to_string();
         let at = ["backend", position.as_str()];
         let base_url = raw.base_url.and_then(|text| match base_url(&text) {
@@ -166,7 +286,38 @@ impl Resolver<'_> {
                 self.slot(&[&at[..], &["slot", &number.to_string()]].concat(), raw)
             })
             .collect();
-        if base_url.is_none() && !raw.secrets.is_empty() {
+        let replicas: Vec<_> = (0_usize..)
+            .zip(raw.replica)
+            .filter_map(|(number, raw)| {
+                self.replica(&[&at[..], &["replica", &number.to_string()]].concat(), raw)
+            })
+            .collect();
+        if !replicas.is_empty() && base_url.is_some() {
+            self.wrong::<()>(
+                &[&at[..], &["base_url"]].concat(),
+                "is given beside [[backend.replica]]; name it in a replica of its own",
+            );
+        }
+        let launches = !raw.launch.is_empty() || replicas.iter().any(|one| !one.launch.is_empty());
+        if !replicas.is_empty() && !raw.launch.is_empty() {
+            self.wrong::<()>(
+                &[&at[..], &["launch"]].concat(),
+                "is given beside [[backend.replica]]; each replica has a `launch` of its own",
+            );
+        }
+        let wait_ready = self.duration(
+            &[&at[..], &["wait_ready"]].concat(),
+            raw.wait_ready.as_deref(),
+            if launches { Duration::from_secs(120) } else { Duration::ZERO },
+            true,
+        );
+        let concurrency = self.concurrency(
+            &at,
+            raw.concurrency.as_ref(),
+            [raw.min_concurrency, raw.max_concurrency],
+            default,
+        );
+        if base_url.is_none() && replicas.is_empty() && !raw.secrets.is_empty() {
             self.wrong::<()>(
                 &[&at[..], &["secrets"]].concat(),
                 "lets secrets go to the origin of `base_url`, but there is no `base_url`",
@@ -180,7 +331,15 @@ impl Resolver<'_> {
             origins,
             secrets: raw.secrets,
             stream: raw.stream,
-            concurrency: raw.concurrency.unwrap_or(concurrency),
+            concurrency,
+            rpm: raw.rpm,
+            tpm: raw.tpm,
+            replicas,
+            route: raw.route,
+            eject_after: raw.eject_after.unwrap_or(5),
+            wait_ready,
+            launch: raw.launch,
+            fallback: raw.fallback,
             isolation: raw.isolation,
             allow_unchecked_layout: raw.allow_unchecked_layout,
             config: raw.config,

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::raw::{Isolation, Store};
+use super::raw::{Isolation, Route, Store};
 use crate::asset::Asset;
 use crate::secret::OriginPattern;
 use crate::task::raw::RawTask;
@@ -42,8 +42,8 @@ pub struct RunConfig {
 /// Settings of the engine.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Engine {
-    /// Most requests in flight at a backend; at least 1.
-    pub concurrency: u32,
+    /// Requests in flight at a replica.
+    pub concurrency: Concurrency,
     /// Most retries of a sample after its first attempt.
     pub max_retries: u32,
     /// Longest time of one attempt.
@@ -65,6 +65,54 @@ pub struct Engine {
     pub max_unscored: MaxUnscored,
     /// What a finished sample stores.
     pub store: Store,
+    /// When the disk must have a finished sample.
+    pub sync: SyncPolicy,
+    /// Whether a slow request is sent a second time.
+    pub hedge: bool,
+    /// Whether the response cache is asked and fed.
+    pub cache: bool,
+    /// What may be spent.
+    pub budget: Budget,
+}
+
+/// Requests in flight at one replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Concurrency {
+    /// Whether what the server bears is looked for; else it is `ceiling` while the server does not complain.
+    pub auto: bool,
+    /// Fewest; at least 1.
+    pub floor: u32,
+    /// Most; at least `floor`.
+    pub ceiling: u32,
+}
+
+/// When the disk must have a finished sample before it counts as done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncPolicy {
+    /// Each by itself.
+    Every,
+    /// All that are finished within this time.
+    #[serde(rename = "within_ms", serialize_with = "milliseconds")]
+    Within(Duration),
+    /// At the end of the run.
+    End,
+}
+
+/// What a run may spend; none of it is bounded by default.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Budget {
+    /// US dollars.
+    pub max_usd: Option<f64>,
+    /// Tokens, of prompts and generated.
+    pub max_tokens: Option<u64>,
+    /// Time since the run began or was resumed.
+    #[serde(rename = "max_wall_ms", serialize_with = "maybe_milliseconds")]
+    pub max_wall: Option<Duration>,
+    /// Share of finished samples that may be unscored, 0 to 1.
+    pub max_error_rate: Option<f64>,
+    /// Finished samples before that is looked at; at least 1.
+    pub min_samples: u64,
 }
 
 /// How many unscored samples do not make the run fail.
@@ -94,8 +142,25 @@ pub struct BackendConfig {
     pub secrets: Vec<String>,
     /// Read replies as they are generated.
     pub stream: bool,
-    /// Most requests in flight; at least 1.
-    pub concurrency: u32,
+    /// Requests in flight at a replica.
+    pub concurrency: Concurrency,
+    /// Most requests a minute, over all replicas.
+    pub rpm: Option<u32>,
+    /// Most tokens a minute, over all replicas.
+    pub tpm: Option<u64>,
+    /// Its servers, if it names several; then there is no `base_url`.
+    pub replicas: Vec<ReplicaConfig>,
+    /// Which replica is asked.
+    pub route: Route,
+    /// Failures in a row after which a replica is left alone; at least 1.
+    pub eject_after: u32,
+    /// Longest wait for a server when the run begins; zero if it must be up.
+    #[serde(rename = "wait_ready_ms", serialize_with = "milliseconds")]
+    pub wait_ready: Duration,
+    /// A command that serves the model; empty if there is none.
+    pub launch: Vec<String>,
+    /// Ids of backends that are asked what this one cannot answer; each exists and is another one.
+    pub fallback: Vec<String>,
     /// Where the plugin runs, if the run file says.
     pub isolation: Option<Isolation>,
     /// Load the plugin although it carries no layout check.
@@ -106,6 +171,17 @@ pub struct BackendConfig {
     pub slots: Vec<SecretSlot>,
     /// Files that the plugin is given by path.
     pub assets: BTreeMap<String, Asset>,
+}
+
+/// A server of a backend.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReplicaConfig {
+    /// Where it is.
+    pub base_url: BaseUrl,
+    /// Its share against the others'; at least 1.
+    pub weight: u32,
+    /// A command that serves it; empty if there is none.
+    pub launch: Vec<String>,
 }
 
 /// Where a backend's server is. As text it is what the run file says.
@@ -142,6 +218,28 @@ pub struct GroupConfig {
     pub tasks: Vec<String>,
     /// The metric that is averaged; all that the tasks share if none. It exists.
     pub metric: Option<String>,
+}
+
+/// Keys of a backend that say how fast and how patiently it is asked, and of nothing that it answers.
+const PACE: [&str; 7] =
+    ["concurrency", "eject_after", "isolation", "route", "rpm", "tpm", "wait_ready_ms"];
+
+impl RunConfig {
+    /// What of it may change a result, as JSON.
+    pub fn decisive(&self) -> Value {
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        let Some(map) = value.as_object_mut() else { return value };
+        map.remove("out");
+        if let Some(engine) = map.get_mut("run").and_then(Value::as_object_mut) {
+            engine.retain(|key, _| key == "store");
+        }
+        for backend in map.get_mut("backends").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(backend) = backend.as_object_mut() {
+                backend.retain(|key, _| !PACE.contains(&key.as_str()));
+            }
+        }
+        value
+    }
 }
 
 impl BaseUrl {
@@ -181,4 +279,15 @@ impl MaxUnscored {
 
 fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[allow(clippy::ref_option, reason = "the signature that serde asks for")]
+fn maybe_milliseconds<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => milliseconds(duration, serializer),
+        None => serializer.serialize_none(),
+    }
 }

@@ -317,7 +317,7 @@ impl Bringing<'_> {
         };
         let notes = Arc::new(BackendNotes { ledger: Arc::clone(self.ledger), holder });
         let setup = Setup { config: Value::Object(checked.config), env, assets, notes };
-        let calls = config.concurrency.max(1) as usize;
+        let calls = config.concurrency.ceiling as usize;
         let (name, limits) = (config.id.clone(), declared.limits);
         let instance = elsewhere(move || {
             Instance::open(library, &name, setup, limits, transport, access, calls)
@@ -331,7 +331,7 @@ impl Bringing<'_> {
         Ok(OpenBackend {
             id: config.id.clone(),
             stream: config.stream && declared.capabilities.contains(&Capability::Stream),
-            concurrency: concurrency(config.concurrency, &manifest),
+            concurrency: concurrency(config.concurrency.ceiling, &manifest),
             retry: RetryPolicy {
                 max_retries: run.run.max_retries,
                 attempt_timeout: run.run.attempt_timeout,
