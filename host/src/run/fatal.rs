@@ -120,9 +120,7 @@ mod tests {
     /// After which sample a backend is given up.
     fn given_up(results: &[Result<(), Error>]) -> Option<usize> {
         let mut fatal = Fatal::new();
-        results.iter().position(|result| {
-            fatal.add("small", result.as_ref().map(|()| ()).map_err(|error| error)).is_some()
-        })
+        results.iter().position(|result| fatal.add("small", result.as_ref().copied()).is_some())
     }
 
     #[test]
