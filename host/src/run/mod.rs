@@ -17,4 +17,6 @@ pub mod recorder;
 pub mod release;
 pub mod request;
 pub mod retry;
+#[cfg(test)]
+mod retry_properties;
 pub mod tally;
