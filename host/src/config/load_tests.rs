@@ -73,7 +73,7 @@ fn a_run_file_means_what_it_says() {
     let (dir, loaded) = load_text(GOOD, &["run.concurrency=8", "backend.small.concurrency=2"]);
     let config = loaded.unwrap().config;
     assert_eq!((config.name.as_str(), config.out.as_path()), ("demo", Path::new("runs")));
-    assert_eq!((config.run.attempt_timeout.as_secs(), config.run.max_retries), (120, 5));
+    assert_eq!((config.run.attempt_timeout.as_secs(), config.run.max_retries), (120, 15));
     assert_eq!(config.run.max_unscored, MaxUnscored::Share(0.5));
     let ids: Vec<_> = config
         .backends

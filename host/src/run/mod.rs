@@ -25,6 +25,8 @@ pub mod recorder;
 pub mod release;
 pub mod request;
 pub mod retry;
+#[cfg(test)]
+mod retry_properties;
 pub mod source;
 pub mod spending;
 pub mod tally;
