@@ -135,6 +135,9 @@ impl Reporter for Progress {
                 self.total += samples;
                 self.units_read += 1;
             }
+            Event::ServerEnded { backend, message } => {
+                self.printer.warn(&format!("backend `{backend}`: {message}"));
+            }
             Event::Interrupted => self.printer.warn("stopped; what is finished is kept"),
             Event::Done { .. } => self.printer.status(""),
         }

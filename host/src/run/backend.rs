@@ -1,13 +1,13 @@
 //! A configured backend as the run uses it: its open plugin and its bounds.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use plugin_api::{manifest::Manifest, message::Description};
 
 use super::{plan::Offer, retry::RetryPolicy};
 use crate::{
     config::BaseUrl,
+    launch::server::Launched,
     plugin::instance::{Instance, threads},
 };
 
@@ -20,6 +20,10 @@ pub struct OpenBackend {
     pub manifest: Manifest,
     /// The plugin's side.
     pub instance: Arc<Instance>,
+    /// Its server, if the host started it.
+    pub launched: Option<Arc<Launched>>,
+    /// Longest wait for its server before it is asked anything.
+    pub wait_ready: Duration,
     /// Most sessions at once; at least 1.
     pub concurrency: usize,
     /// Whether replies are read as they are generated.

@@ -71,6 +71,13 @@ pub enum Event {
         /// How many samples, repeats counted.
         samples: u64,
     },
+    /// A server that the host had started for a backend ended during the run.
+    ServerEnded {
+        /// Id of the backend, with a number for one of its replicas.
+        backend: String,
+        /// How, and the last lines of its log.
+        message: String,
+    },
     /// The user asked to stop.
     Interrupted,
     /// The last event.

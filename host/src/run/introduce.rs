@@ -5,7 +5,11 @@ use std::{cell::Cell, time::Duration};
 use plugin_api::{Answer, Error, ErrorKind, Request, message::Description};
 
 use super::{
-    backend::OpenBackend, backend_error::BackendError, executor::ask_backend, retry::RetryPolicy,
+    backend::OpenBackend,
+    backend_error::BackendError,
+    executor::ask_backend,
+    ready::Waiting,
+    retry::{RetryPolicy, is_retriable},
 };
 use crate::{printer::Printer, store::ledger::Ledger};
 
@@ -13,11 +17,11 @@ use crate::{printer::Printer, store::ledger::Ledger};
 /// A plugin that waits for something has a shorter bound of its own.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Lets the backend prepare and asks it who it is: a server that is down, or is another one than the plugin
-/// is for, is found out before the first sample.
+/// Lets the backend prepare, waits for its server and asks it who it is: a server that is down, or is another one
+/// than the plugin is for, is found out before the first sample.
 ///
 /// # Errors
-/// [`BackendError::NotReady`] with what to do.
+/// [`BackendError::NotReady`] with what to do, or what [`Waiting::wait`] says.
 pub async fn introduce(
     mut backend: OpenBackend,
     ledger: &Ledger,
@@ -53,16 +57,36 @@ pub async fn introduce(
             ));
         }
     };
-    let prepare = Request::Prepare(ledger.held(&backend.id));
     let preparing =
         RetryPolicy { attempt_timeout: PREPARE_TIMEOUT, sample_timeout: PREPARE_TIMEOUT, ..policy };
-    match ask_backend(&backend.instance, prepare, &preparing, &waits).await {
+    let prepare = || {
+        let held = ledger.held(&backend.id);
+        ask_backend(&backend.instance, Request::Prepare(held), &preparing, &waits)
+    };
+    let server = Waiting {
+        backend: &backend.id,
+        base_url: backend.base_url.as_ref(),
+        instance: &backend.instance,
+        launched: backend.launched.as_deref(),
+        limit: backend.wait_ready,
+    };
+    // First, since some servers are only there once they are prepared; most have nothing to do here.
+    let mut prepared = server.while_up(prepare()).await?;
+    let failed = prepared.as_ref().err().map(|error| error.kind);
+    if failed.is_none_or(|kind| kind == ErrorKind::Unsupported || is_retriable(kind)) {
+        server.wait(printer).await?;
+    }
+    if failed.is_some_and(is_retriable) && !server.limit.is_zero() {
+        prepared = server.while_up(prepare()).await?;
+    }
+    match prepared {
         Ok(_) => {}
         // A plugin without the SDK need not know of it: it has nothing to prepare.
         Err(error) if error.kind == ErrorKind::Unsupported => {}
         Err(error) => return Err(not_ready(error)),
     }
-    let described = ask_backend(&backend.instance, Request::Describe, &policy, &waits).await;
+    let describe = ask_backend(&backend.instance, Request::Describe, &policy, &waits);
+    let described = server.while_up(describe).await?;
     let description = match described {
         Ok(Answer::Description(description)) => description,
         Ok(_) => {
