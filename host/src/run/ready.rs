@@ -79,9 +79,9 @@ impl Waiting<'_> {
             pause = LONGEST_PAUSE.min(pause * 2);
         }
         if is_told {
-            let took = Duration::from_secs(begun.elapsed().as_secs());
-            let took = humantime::format_duration(took);
-            printer.note(&format!("backend `{}`: its server is up after {took}", self.backend));
+            let took = begun.elapsed().as_secs_f64();
+            printer
+                .note(&format!("backend `{}`: its server is up after {took:.1} s", self.backend));
         }
         Ok(())
     }
