@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Each parses, calls, and prints through the printer alone.
 
 mod args;
+mod launch;
 mod mock;
 mod plugin;
 mod release;
@@ -45,6 +46,10 @@ pub fn main() -> u8 {
         args::Command::Task(command) => task::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),
         args::Command::Mock(command) => mock::main(&command, &printer),
+        args::Command::Supervise { command } => launch::supervise(&command, &printer),
+        args::Command::Become { supervisor, command } => {
+            launch::become_server(supervisor, &command, &printer)
+        }
     }
 }
 

@@ -211,8 +211,9 @@ pub(crate) struct RawBackend {
     /// Longest wait for a server that does not answer yet when the run begins; `"0s"` by default: it must be up. With
     /// `launch` it is `"120s"`.
     pub wait_ready: Option<String>,
-    /// A command that serves the model: it is started before the run and stopped after it, with its output in the run
-    /// directory.
+    /// A command that serves the model, as a program and its arguments: it is started before the run and ended after
+    /// it, with its output in the run directory. No shell reads it. It must stay in the foreground, and has this
+    /// program's environment and current directory. Beside a mock it is not started.
     #[serde(default)]
     pub launch: Vec<String>,
     /// Ids of backends that are asked, in this order, what this one cannot answer.

@@ -176,6 +176,9 @@ impl Reporter for Progress {
             Event::Spent { reason } => self
                 .printer
                 .warn(&format!("{reason}: nothing more is asked; what is finished is kept")),
+            Event::ServerEnded { backend, message } => {
+                self.printer.warn(&format!("backend `{backend}`: {message}"));
+            }
             Event::Interrupted => self.printer.warn("stopped; what is finished is kept"),
             Event::Done { .. } => self.printer.status(""),
         }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use plugin_api::{manifest::Manifest, message::Description};
@@ -10,6 +11,7 @@ use plugin_api::{manifest::Manifest, message::Description};
 use super::{hedge::Hedge, plan::Offer, retry::RetryPolicy};
 use crate::{
     config::{BaseUrl, Concurrency},
+    launch::server::Launched,
     plugin::instance::{Instance, threads},
     route::router::Router,
 };
@@ -25,6 +27,8 @@ pub struct OpenBackend {
     pub replicas: Vec<Replica>,
     /// Says which of them is asked, and when.
     pub router: Arc<Router>,
+    /// Longest wait for its servers before they are asked anything.
+    pub wait_ready: Duration,
     /// Whether replies are read as they are generated.
     pub stream: bool,
     /// Retries and deadlines.
@@ -54,6 +58,8 @@ pub struct Replica {
     pub base_url: Option<BaseUrl>,
     /// The plugin's side.
     pub instance: Arc<Instance>,
+    /// The server, if the host started it.
+    pub launched: Option<Arc<Launched>>,
 }
 
 impl Replica {

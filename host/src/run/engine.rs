@@ -12,6 +12,7 @@ use super::{
     error::{RunError, exit},
     event::{Event, Reporter},
     feed,
+    launch::Servers,
     open::{self, Found, Opened, Surroundings},
     plan::{Unit, plan, units},
     pulse::Pulse,
@@ -74,17 +75,26 @@ pub async fn run(
     let directory = Arc::new(PlannedDir::new(&config.out, &config.name, now));
     let redactor = open::redactor(&found);
     let ledger = Arc::new(Ledger::new(Arc::clone(&directory), Arc::clone(&redactor)));
-    let mut opened = open::open(config, found, &ledger, redactor, around, &stop).await?;
+    let servers = Servers::new(Arc::clone(&directory), Arc::clone(&redactor));
+    let opened = open::open(config, found, &ledger, &servers, redactor, around, &stop).await;
+    let mut opened = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            servers.end(around.printer).await;
+            return Err(error);
+        }
+    };
     let finish = match begin(&tasks, &opened, &directory) {
         Ok((units, directory)) => {
             let planned = Planned { units, data, started };
-            carry_out(file, &directory, planned, &mut opened, reporters, stop).await
+            carry_out(file, &directory, planned, &mut opened, &servers, reporters, stop).await
         }
         Err(error) => Err(error),
     };
     // Whether the run went well or not.
     let unfreed = release(&opened.instances, &ledger).await;
     unfreed.iter().for_each(|message| around.printer.error(message));
+    servers.end(around.printer).await;
     let (mut finish, mut reporters) = finish?;
     // What goes on costing must not look like success to a script.
     if !unfreed.is_empty() && finish.exit_code == exit::DONE {
@@ -126,6 +136,7 @@ async fn carry_out(
     directory: &RunDir,
     planned: Planned,
     opened: &mut Opened,
+    servers: &Servers,
     mut reporters: Vec<Box<dyn Reporter>>,
     stop: watch::Sender<bool>,
 ) -> Result<(Finish, Vec<Box<dyn Reporter>>), RunError> {
@@ -154,7 +165,9 @@ async fn carry_out(
         .map_err(|error| RunError::Internal(format!("no thread for the recorder: {error}")))?;
     let _ = notes.send(Note::Event(launch)).await;
     let budget = Budget::new(file.config.run.budget);
+    let watching = servers.watch(&notes);
     let ended = ask_everything(&units, &opened.backends, budget, notes, &stop).await;
+    drop(watching);
     let mut recorded = tokio::task::spawn_blocking(move || recorder.join())
         .await
         .ok()

@@ -87,6 +87,13 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         slowest: Option<Slow>,
     },
+    /// A server that the host had started for a backend ended during the run.
+    ServerEnded {
+        /// Id of the backend, with a number for one of its replicas.
+        backend: String,
+        /// How, and the last lines of its log.
+        message: String,
+    },
     /// The user asked to stop.
     Interrupted,
     /// A budget is spent: nothing more is begun.

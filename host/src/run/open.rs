@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use futures_util::future::join_all;
 use plugin_api::{capability::Capability, manifest::Manifest, message::Description};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -16,6 +17,7 @@ use super::{
     backend_error::BackendError,
     error::RunError,
     introduce::introduce,
+    launch::Servers,
     mock::{self, Mock},
     plan::Offer,
     release::{BackendNotes, Releasable, release},
@@ -133,8 +135,9 @@ pub fn redactor(found: &[Found<'_>]) -> Arc<Redactor> {
     Arc::new(Redactor::new(servers.flat_map(|server| server.secrets.iter())))
 }
 
-/// Opens backends. Whatever the way out, a backend that is not part of the result holds nothing any more that
-/// could be freed.
+/// Opens backends: one after the other, but all are waited for and introduced at once. Whatever the way out, a
+/// backend that is not part of the result holds nothing any more that could be freed. Servers that were started are
+/// the caller's to end, also after an error.
 ///
 /// # Errors
 /// What is wrong in the run file. If none opens, why the first one does not. [`RunError::Stopped`] once `stop`
@@ -143,6 +146,7 @@ pub async fn open(
     run: &RunConfig,
     found: Vec<Found<'_>>,
     ledger: &Arc<Ledger>,
+    servers: &Servers,
     redactor: Arc<Redactor>,
     around: &Surroundings<'_>,
     stop: &watch::Sender<bool>,
@@ -156,26 +160,25 @@ pub async fn open(
         libraries: Libraries::default(),
         instances: Vec::new(),
     };
+    let brought = tokio::select! {
+        // After a stop nothing more is begun.
+        biased;
+        () = stopped(stop) => Err(RunError::Stopped),
+        brought = bringing.all(found, servers) => brought.map_err(RunError::from),
+    };
+    let brought = match brought {
+        Ok(brought) => brought,
+        Err(error) => {
+            tell(release(&bringing.instances, ledger).await, around.printer);
+            return Err(error);
+        }
+    };
     let mut backends = Vec::new();
     let mut unopened = Vec::new();
-    for backend in found {
-        let before = bringing.instances.len();
-        let brought = tokio::select! {
-            // After a stop nothing more is begun.
-            biased;
-            () = stopped(stop) => Err(RunError::Stopped),
-            brought = bringing.up(backend) => brought.map_err(RunError::from),
-        };
-        match brought {
+    for backend in brought {
+        match backend {
             Ok(backend) => backends.push(Arc::new(backend)),
-            Err(RunError::Backend(error)) if !error.is_configuration() => {
-                tell(release(&bringing.instances[before..], ledger).await, around.printer);
-                unopened.push(error);
-            }
-            Err(error) => {
-                tell(release(&bringing.instances, ledger).await, around.printer);
-                return Err(error);
-            }
+            Err(error) => unopened.push(error),
         }
     }
     let Bringing { libraries, instances, .. } = bringing;
@@ -278,10 +281,53 @@ struct Bringing<'a> {
 }
 
 impl Bringing<'_> {
-    /// Loads, opens and introduces a backend.
-    async fn up(&mut self, backend: Found<'_>) -> Result<OpenBackend, BackendError> {
-        let opened = self.open(backend).await?;
-        introduce(opened, self.ledger, self.around.printer).await
+    /// Brings backends up. One whose plugin or server fails does not keep the others.
+    ///
+    /// # Errors
+    /// What is wrong in the run file.
+    async fn all(
+        &mut self,
+        found: Vec<Found<'_>>,
+        servers: &Servers,
+    ) -> Result<Vec<Result<OpenBackend, BackendError>>, BackendError> {
+        let mut opened = Vec::new();
+        for backend in found {
+            let before = self.instances.len();
+            let backend = self.up(backend, servers).await;
+            match backend {
+                Err(error) if error.is_configuration() => return Err(error),
+                backend => opened.push((before..self.instances.len(), backend)),
+            }
+        }
+        let (ledger, printer, instances) = (self.ledger, self.around.printer, &self.instances);
+        let introduced = opened.into_iter().map(|(own, backend)| async move {
+            let introduced = match backend {
+                Ok(backend) => introduce(backend, ledger, printer).await,
+                Err(error) => Err(error),
+            };
+            if introduced.is_err() {
+                let own = instances.get(own).unwrap_or_default();
+                tell(release(own, ledger).await, printer);
+            }
+            introduced
+        });
+        Ok(join_all(introduced).await)
+    }
+
+    /// Loads and opens a backend, and starts its servers.
+    async fn up(
+        &mut self,
+        backend: Found<'_>,
+        servers: &Servers,
+    ) -> Result<OpenBackend, BackendError> {
+        let config = backend.config;
+        let mut opened = self.open(backend).await?;
+        for (index, replica) in opened.replicas.iter_mut().enumerate() {
+            let command = config.replicas.get(index).map_or(&config.launch, |own| &own.launch);
+            let base_url = replica.base_url.as_ref();
+            replica.launched = servers.start(&replica.holder, command, base_url).await?;
+        }
+        Ok(opened)
     }
 
     /// Loads a backend's plugin and opens it, once for each of its servers.
@@ -305,7 +351,7 @@ impl Bringing<'_> {
             let instance =
                 self.open_one(config, &manifest, server, library, &assets, calls).await?;
             self.instances.push((holder.clone(), Arc::clone(&instance)));
-            replicas.push(Replica { holder, base_url, instance });
+            replicas.push(Replica { holder, base_url, instance, launched: None });
         }
         let engine = &self.run.run;
         Ok(OpenBackend {
@@ -313,6 +359,7 @@ impl Bringing<'_> {
             stream: config.stream && manifest.plugin.capabilities.contains(&Capability::Stream),
             router: Router::new(router_settings(config, &replicas, concurrency)),
             replicas,
+            wait_ready: config.wait_ready,
             retry: RetryPolicy {
                 max_retries: engine.max_retries,
                 attempt_timeout: engine.attempt_timeout,
