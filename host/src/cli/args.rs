@@ -1,11 +1,13 @@
 //! What may be typed.
 
+mod cache;
 mod mock;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub(super) use cache::{CacheCommand, PruneArgs};
 pub(super) use mock::MockArgs;
 
 /// Evaluates language models through vendor backends that are plugins.
@@ -33,6 +35,9 @@ pub enum Command {
     Run(RunArgs),
     /// Free what the backends of a run still hold outside, after it was killed: a rented machine, say.
     Release(ReleaseArgs),
+    /// Look at the response cache, which runs with `run.cache = true` share, or make it smaller.
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Look at task definitions.
     #[command(subcommand)]
     Task(TaskCommand),

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use plugin_api::{manifest::Manifest, message::Description};
 
-use super::{plan::Offer, retry::RetryPolicy};
+use super::{cached::Told, plan::Offer, retry::RetryPolicy};
 use crate::{
     config::BaseUrl,
     plugin::instance::{Instance, threads},
+    store::cache::BackendCache,
 };
 
 /// A backend that is open.
@@ -32,8 +33,12 @@ pub struct OpenBackend {
     pub base_url: Option<BaseUrl>,
     /// SHA-256 of each asset that it was given, by name.
     pub assets: BTreeMap<String, String>,
+    /// What its plugin was told.
+    pub told: Told,
     /// What it says of itself.
     pub description: Description,
+    /// Its part of the response cache, if the run uses that.
+    pub cache: Option<BackendCache>,
 }
 
 impl OpenBackend {

@@ -158,6 +158,9 @@ async fn carry_out(
         .ok_or_else(|| {
             RunError::Internal("the recorder failed; what the journal holds is kept".to_owned())
         })?;
+    if let Some(cache) = opened.cache.take() {
+        cache.finish().await;
+    }
     let unopened = std::mem::take(&mut opened.unopened);
     let reporters = std::mem::take(&mut recorded.reporters);
     let finish = finish(file, directory, started, recorded, ended, unopened, &opened.redactor)?;

@@ -35,12 +35,14 @@ pub struct Finished {
     pub timing: Timing,
     /// When its first attempt began.
     pub started: Instant,
+    /// Whether the response cache answered, and nobody was asked.
+    pub cached: bool,
 }
 
 /// Asks a sample until it is answered, or no attempt is left.
 pub async fn execute(work: Work, notes: &mpsc::Sender<Note>) -> Finished {
     let started = Instant::now();
-    let mut asked = Asked { attempts: 0, timing: Timing::default(), failures: Failures::default() };
+    let mut asked = Asked::default();
     let result = ask_all(&work, started, &mut asked, notes).await;
     let (task, rendered) = (&work.unit.task, &work.prepared.rendered);
     let result = match result {
@@ -48,14 +50,17 @@ pub async fn execute(work: Work, notes: &mpsc::Sender<Note>) -> Finished {
         Err(error) => refused(task, rendered, &error).unwrap_or(Err(error)),
     };
     asked.timing.total = milliseconds(started.elapsed());
-    Finished { work, result, attempts: asked.attempts, timing: asked.timing, started }
+    let Asked { attempts, timing, cached, .. } = asked;
+    Finished { work, result, attempts, timing, started, cached }
 }
 
 /// What was spent on a sample so far.
+#[derive(Default)]
 struct Asked {
     attempts: u32,
     timing: Timing,
     failures: Failures,
+    cached: bool,
 }
 
 async fn ask_all(
@@ -65,14 +70,26 @@ async fn ask_all(
     notes: &mpsc::Sender<Note>,
 ) -> Result<Vec<Answer>, Error> {
     let unit = &work.unit;
-    let mut answers = Vec::new();
-    for request in requests(
+    let requests = requests(
         &work.prepared.rendered,
         unit.task.generation.as_ref(),
         work.repeat,
         unit.backend.stream,
-    ) {
-        answers.push(ask(work, &request, started, asked, notes).await?);
+    );
+    let cache = unit.backend.cache.as_ref();
+    let cache = cache.map(|cache| (cache, cache.key(&requests, work.repeat)));
+    if let Some((cache, key)) = cache
+        && let Some(answers) = cache.get(key, &requests).await
+    {
+        asked.cached = true;
+        return Ok(answers);
+    }
+    let mut answers = Vec::new();
+    for request in &requests {
+        answers.push(ask(work, request, started, asked, notes).await?);
+    }
+    if let Some((cache, key)) = cache {
+        cache.put(key, &requests, &answers);
     }
     Ok(answers)
 }

@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod backend_error;
+pub mod cached;
 pub mod dispatch;
 pub mod engine;
 pub mod error;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::{
     backend::{OpenBackend, concurrency},
     backend_error::BackendError,
+    cached::{self, Told},
     error::RunError,
     introduce::introduce,
     mock::{self, Mock},
@@ -32,6 +33,7 @@ use crate::{
     printer::Printer,
     secret::{Lookup, Redactor, Secrets},
     store::{
+        cache::ResponseCache,
         ledger::{Holder, Ledger},
         manifest::PluginIdentity,
     },
@@ -67,6 +69,8 @@ pub struct Opened {
     pub unopened: Vec<BackendError>,
     /// Hides every secret of every backend.
     pub redactor: Arc<Redactor>,
+    /// The response cache, if the run uses it.
+    pub cache: Option<Arc<ResponseCache>>,
 }
 
 /// A backend on its way: its plugin is known, nothing of it has run.
@@ -140,6 +144,7 @@ pub async fn open(
         around,
         libraries: Libraries::default(),
         instances: Vec::new(),
+        cache: cached::open(run, around, &redactor),
     };
     let mut backends = Vec::new();
     let mut unopened = Vec::new();
@@ -163,14 +168,14 @@ pub async fn open(
             }
         }
     }
-    let Bringing { libraries, instances, .. } = bringing;
+    let Bringing { libraries, instances, cache, .. } = bringing;
     if backends.is_empty() && !unopened.is_empty() {
         return Err(unopened.swap_remove(0).into());
     }
     for error in &unopened {
         around.printer.warn(&format!("{error}; the others go on without it"));
     }
-    Ok(Opened { backends, plugins: libraries.plugins, instances, unopened, redactor })
+    Ok(Opened { backends, plugins: libraries.plugins, instances, unopened, redactor, cache })
 }
 
 fn tell(unfreed: Vec<String>, printer: &Printer) {
@@ -213,6 +218,7 @@ pub async fn alone(
         around,
         libraries: Libraries::default(),
         instances: Vec::new(),
+        cache: None,
     };
     for backend in found {
         bringing.open(backend).await?;
@@ -260,13 +266,18 @@ struct Bringing<'a> {
     libraries: Libraries,
     /// Open, though not all of them ready.
     instances: Vec<Releasable>,
+    cache: Option<Arc<ResponseCache>>,
 }
 
 impl Bringing<'_> {
     /// Loads, opens and introduces a backend.
     async fn up(&mut self, backend: Found<'_>) -> Result<OpenBackend, BackendError> {
         let opened = self.open(backend).await?;
-        introduce(opened, self.ledger, self.around.printer).await
+        let mut backend = introduce(opened, self.ledger, self.around.printer).await?;
+        let cache = self.cache.as_ref();
+        backend.cache =
+            cache.and_then(|cache| cached::of(cache, &backend, &self.libraries.plugins));
+        Ok(backend)
     }
 
     /// Loads and opens a backend.
@@ -316,7 +327,9 @@ impl Bringing<'_> {
             reply_headers: declared.reply_headers.clone(),
         };
         let notes = Arc::new(BackendNotes { ledger: Arc::clone(self.ledger), holder });
-        let setup = Setup { config: Value::Object(checked.config), env, assets, notes };
+        let told = Told { config: Value::Object(checked.config), env };
+        let (own_config, env) = (told.config.clone(), told.env.clone());
+        let setup = Setup { config: own_config, env, assets, notes };
         let calls = config.concurrency.ceiling as usize;
         let (name, limits) = (config.id.clone(), declared.limits);
         let instance = elsewhere(move || {
@@ -341,7 +354,9 @@ impl Bringing<'_> {
             model: config.model.clone(),
             base_url: config.base_url.clone(),
             assets: digests,
+            told,
             description: Description::default(),
+            cache: None,
             manifest,
             instance,
         })

@@ -199,7 +199,7 @@ fn event(unit: UnitName, record: SampleRecord) -> Event {
 
 /// What is stored of a finished sample.
 fn record(finished: Finished, store: Store) -> SampleRecord {
-    let Finished { work, result, attempts, timing, .. } = finished;
+    let Finished { work, result, attempts, timing, cached, .. } = finished;
     let sample = &work.prepared.sample;
     let (status, scores, response, error, usage, changed) = match result {
         Ok(Graded { outcome: Ok(parts), response, usage, changed }) => {
@@ -233,8 +233,9 @@ fn record(finished: Finished, store: Store) -> SampleRecord {
         error,
         usage,
         timing_ms: timing,
-        replica: work.unit.backend.base_url.as_ref().map(ToString::to_string),
+        replica: work.unit.backend.base_url.as_ref().filter(|_| !cached).map(ToString::to_string),
         attempts,
+        cached,
         changed,
     }
 }
