@@ -110,6 +110,13 @@ pub struct RunArgs {
     /// Folder in which the run directory is made.
     #[arg(long, value_name = "DIR")]
     pub out: Option<String>,
+    /// Write every request and reply into this new file, with secrets taken out.
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    pub record: Option<PathBuf>,
+    /// Ask no server: every request is answered as it was when this file was recorded. No key is needed. A request
+    /// that is not in it fails.
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
     /// Where plugins are looked for.
     #[command(flatten)]
     pub plugins: PluginDirs,

@@ -33,6 +33,11 @@ pub fn open(
         return None;
     }
     let printer = around.printer.clone();
+    if around.cassette.is_some() {
+        // What the cache answers would be missing in a recording, and what a recording says is no server's word.
+        printer.warn("the response cache is not used while a run is recorded or replayed");
+        return None;
+    }
     let Some(folder) = &around.cache else {
         printer.warn(
             "the response cache is not used: there is no folder for it; set HOST_CACHE_DIR or HOME",

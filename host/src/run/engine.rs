@@ -128,7 +128,8 @@ async fn carry_out(
 ) -> Result<(Finish, Vec<Box<dyn Reporter>>), RunError> {
     let Planned { units, data, started } = planned;
     let plugins = std::mem::take(&mut opened.plugins);
-    let manifest = manifest(file, directory, &started, plugins, &opened.backends, data);
+    let mut manifest = manifest(file, directory, &started, plugins, &opened.backends, data);
+    manifest.recording = opened.recording.take();
     directory.write_json(run_dir::MANIFEST, &manifest, &opened.redactor)?;
     let journal = directory.lines(run_dir::JOURNAL)?;
     let events = directory.lines(run_dir::EVENTS)?;
@@ -228,6 +229,7 @@ fn manifest(
             })
             .collect(),
         data,
+        recording: None,
     }
 }
 

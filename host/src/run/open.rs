@@ -35,9 +35,9 @@ use crate::{
     store::{
         cache::ResponseCache,
         ledger::{Holder, Ledger},
-        manifest::PluginIdentity,
+        manifest::{PluginIdentity, RecordingIdentity},
     },
-    transport::{Access, Settings, Transport},
+    transport::{Access, Cassette, Settings, Transport},
 };
 
 /// What the outside gives to opening.
@@ -52,6 +52,8 @@ pub struct Surroundings<'a> {
     pub progress: Arc<dyn Fn(Progress<'_>) + Send + Sync>,
     /// Stands for the servers of backends whose `base_url` names it.
     pub mock: &'a dyn Mock,
+    /// Records what is asked and answered, or answers.
+    pub cassette: Option<Cassette>,
     /// Is told the secrets, so that it never prints one.
     pub printer: &'a Printer,
 }
@@ -71,6 +73,8 @@ pub struct Opened {
     pub redactor: Arc<Redactor>,
     /// The response cache, if the run uses it.
     pub cache: Option<Arc<ResponseCache>>,
+    /// The recording that answers in the servers' place, if one does.
+    pub recording: Option<RecordingIdentity>,
 }
 
 /// A backend on its way: its plugin is known, nothing of it has run.
@@ -175,7 +179,13 @@ pub async fn open(
     for error in &unopened {
         around.printer.warn(&format!("{error}; the others go on without it"));
     }
-    Ok(Opened { backends, plugins: libraries.plugins, instances, unopened, redactor, cache })
+    let replayed = around.cassette.as_ref().and_then(Cassette::replay);
+    let recording = replayed.map(|player| RecordingIdentity {
+        path: player.path().display().to_string(),
+        blake3: player.blake3().to_owned(),
+    });
+    let plugins = libraries.plugins;
+    Ok(Opened { backends, plugins, instances, unopened, redactor, cache, recording })
 }
 
 fn tell(unfreed: Vec<String>, printer: &Printer) {
@@ -320,7 +330,12 @@ impl Bringing<'_> {
             assets.insert(name.clone(), absolute(&fetched.path).display().to_string());
             digests.insert(name.clone(), fetched.sha256.to_string());
         }
+        let base_url = config.base_url.as_ref().map(ToString::to_string);
+        let told_url = checked.config.get("base_url").and_then(Value::as_str);
+        let cassette = around.cassette.as_ref();
+        let tape = cassette.map(|cassette| cassette.of(&config.id, &secrets, base_url, told_url));
         let access = Access {
+            tape,
             grants: checked.grants,
             secrets,
             redactor: Arc::clone(self.redactor),
@@ -383,7 +398,11 @@ fn find_one<'a>(
     let mock = mock::url(around.mock, config)?;
     let checked =
         file.check_backend(index, &manifest.plugin, &manifest.config_schema, mock.as_ref())?;
-    let secrets = if mock.is_some() {
+    let cassette = around.cassette.as_ref();
+    let replayed = cassette.and_then(|cassette| cassette.placeholders(&config.id, &checked.slots));
+    let secrets = if let Some(placeholders) = replayed {
+        placeholders
+    } else if mock.is_some() {
         Secrets::placeholders(&checked.slots)
     } else {
         let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
