@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     secret::{Redactor, Secrets},
-    transport::{Response, TransportError, client::Access},
+    transport::{Response, TransportError},
 };
 
 /// A recording that is being made.
@@ -97,7 +97,8 @@ impl Recorder {
         backend: &str,
         request: Asked,
         stream: bool,
-        access: &Access,
+        redactor: &Arc<Redactor>,
+        secrets: &Secrets,
     ) -> Tap {
         let seq = self.begun.fetch_add(1, Ordering::Relaxed);
         let exchange =
@@ -106,8 +107,8 @@ impl Recorder {
             recorder: Arc::clone(self),
             exchange: Some(exchange),
             stream,
-            redactor: Arc::clone(&access.redactor),
-            secrets: access.secrets.clone(),
+            redactor: Arc::clone(redactor),
+            secrets: secrets.clone(),
             body: Vec::new(),
             chunks: Vec::new(),
         }
