@@ -8,12 +8,13 @@ use std::{
 
 use plugin_api::{manifest::Manifest, message::Description};
 
-use super::{hedge::Hedge, plan::Offer, retry::RetryPolicy};
+use super::{cached::Told, hedge::Hedge, plan::Offer, retry::RetryPolicy};
 use crate::{
     config::{BaseUrl, Concurrency},
     launch::server::Launched,
     plugin::instance::{Instance, threads},
     route::router::Router,
+    store::cache::BackendCache,
 };
 
 /// A backend that is open.
@@ -45,8 +46,12 @@ pub struct OpenBackend {
     pub fallback: Vec<String>,
     /// SHA-256 of each asset that it was given, by name.
     pub assets: BTreeMap<String, String>,
+    /// What its plugin was told.
+    pub told: Told,
     /// What it says of itself.
     pub description: Description,
+    /// Its part of the response cache, if the run uses that.
+    pub cache: Option<BackendCache>,
 }
 
 /// A backend at one of its servers.

@@ -142,7 +142,8 @@ async fn carry_out(
 ) -> Result<(Finish, Vec<Box<dyn Reporter>>), RunError> {
     let Planned { units, data, started } = planned;
     let plugins = std::mem::take(&mut opened.plugins);
-    let manifest = manifest(file, directory, &started, plugins, &opened.backends, data);
+    let mut manifest = manifest(file, directory, &started, plugins, &opened.backends, data);
+    manifest.recording = opened.recording.take();
     directory.write_json(run_dir::MANIFEST, &manifest, &opened.redactor)?;
     let journal = directory.lines(run_dir::JOURNAL)?;
     let events = directory.lines(run_dir::EVENTS)?;
@@ -175,6 +176,9 @@ async fn carry_out(
         .ok_or_else(|| {
             RunError::Internal("the recorder failed; what the journal holds is kept".to_owned())
         })?;
+    if let Some(cache) = opened.cache.take() {
+        cache.finish().await;
+    }
     let unopened = std::mem::take(&mut opened.unopened);
     let reporters = std::mem::take(&mut recorded.reporters);
     let finish = finish(file, directory, started, recorded, ended, unopened, &opened.redactor)?;
@@ -242,6 +246,7 @@ fn manifest(
             })
             .collect(),
         data,
+        recording: None,
     }
 }
 

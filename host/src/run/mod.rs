@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod backend_error;
 pub mod budget;
+pub mod cached;
 pub mod dispatch;
 pub mod engine;
 pub mod error;

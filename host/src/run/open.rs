@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::{
     backend::{OpenBackend, Replica, concurrency},
     backend_error::BackendError,
+    cached::{self, Told},
     error::RunError,
     introduce::introduce,
     launch::Servers,
@@ -37,10 +38,11 @@ use crate::{
     route::router::{ReplicaSettings, Router, RouterSettings},
     secret::{Lookup, Redactor, Secrets},
     store::{
+        cache::ResponseCache,
         ledger::{Holder, Ledger},
-        manifest::PluginIdentity,
+        manifest::{PluginIdentity, RecordingIdentity},
     },
-    transport::{Access, Settings, Transport},
+    transport::{Access, Cassette, Settings, Transport},
 };
 
 /// What the outside gives to opening.
@@ -55,6 +57,8 @@ pub struct Surroundings<'a> {
     pub progress: Arc<dyn Fn(Progress<'_>) + Send + Sync>,
     /// Stands for the servers of backends whose `base_url` names it.
     pub mock: &'a dyn Mock,
+    /// Records what is asked and answered, or answers.
+    pub cassette: Option<Cassette>,
     /// Is told the secrets, so that it never prints one.
     pub printer: &'a Printer,
 }
@@ -72,6 +76,10 @@ pub struct Opened {
     pub unopened: Vec<BackendError>,
     /// Hides every secret of every backend.
     pub redactor: Arc<Redactor>,
+    /// The response cache, if the run uses it.
+    pub cache: Option<Arc<ResponseCache>>,
+    /// The recording that answers in the servers' place, if one does.
+    pub recording: Option<RecordingIdentity>,
 }
 
 /// A backend on its way: its plugin is known, nothing of it has run.
@@ -159,6 +167,7 @@ pub async fn open(
         around,
         libraries: Libraries::default(),
         instances: Vec::new(),
+        cache: cached::open(run, around, &redactor),
     };
     let brought = tokio::select! {
         // After a stop nothing more is begun.
@@ -181,14 +190,20 @@ pub async fn open(
             Err(error) => unopened.push(error),
         }
     }
-    let Bringing { libraries, instances, .. } = bringing;
+    let Bringing { libraries, instances, cache, .. } = bringing;
     if backends.is_empty() && !unopened.is_empty() {
         return Err(unopened.swap_remove(0).into());
     }
     for error in &unopened {
         around.printer.warn(&format!("{error}; the others go on without it"));
     }
-    Ok(Opened { backends, plugins: libraries.plugins, instances, unopened, redactor })
+    let replayed = around.cassette.as_ref().and_then(Cassette::replay);
+    let recording = replayed.map(|player| RecordingIdentity {
+        path: player.path().display().to_string(),
+        blake3: player.blake3().to_owned(),
+    });
+    let plugins = libraries.plugins;
+    Ok(Opened { backends, plugins, instances, unopened, redactor, cache, recording })
 }
 
 fn tell(unfreed: Vec<String>, printer: &Printer) {
@@ -231,6 +246,7 @@ pub async fn alone(
         around,
         libraries: Libraries::default(),
         instances: Vec::new(),
+        cache: None,
     };
     for backend in found {
         bringing.open(backend).await?;
@@ -278,6 +294,7 @@ struct Bringing<'a> {
     libraries: Libraries,
     /// Open, though not all of them ready.
     instances: Vec<Releasable>,
+    cache: Option<Arc<ResponseCache>>,
 }
 
 impl Bringing<'_> {
@@ -300,6 +317,7 @@ impl Bringing<'_> {
             }
         }
         let (ledger, printer, instances) = (self.ledger, self.around.printer, &self.instances);
+        let (cache, plugins) = (self.cache.as_ref(), &self.libraries.plugins);
         let introduced = opened.into_iter().map(|(own, backend)| async move {
             let introduced = match backend {
                 Ok(backend) => introduce(backend, ledger, printer).await,
@@ -309,7 +327,10 @@ impl Bringing<'_> {
                 let own = instances.get(own).unwrap_or_default();
                 tell(release(own, ledger).await, printer);
             }
-            introduced
+            introduced.map(|mut backend| {
+                backend.cache = cache.and_then(|cache| cached::of(cache, &backend, plugins));
+                backend
+            })
         });
         Ok(join_all(introduced).await)
     }
@@ -345,11 +366,14 @@ impl Bringing<'_> {
         let [assets, digests] = self.assets(config).await?;
         let concurrency = concurrency(config.concurrency, &manifest);
         let mut replicas = Vec::with_capacity(servers.len());
+        let mut told = None;
         for server in servers {
             let (base_url, holder) = (server.base_url.clone(), server.holder.id.clone());
             let calls = concurrency.ceiling as usize;
+            let own = self.told(&manifest, &server);
+            told.get_or_insert_with(|| own.clone());
             let instance =
-                self.open_one(config, &manifest, server, library, &assets, calls).await?;
+                self.open_one(config, &manifest, server, library, own, &assets, calls).await?;
             self.instances.push((holder.clone(), Arc::clone(&instance)));
             replicas.push(Replica { holder, base_url, instance, launched: None });
         }
@@ -372,9 +396,19 @@ impl Bringing<'_> {
             model: config.model.clone(),
             fallback: config.fallback.clone(),
             assets: digests,
+            told: told.unwrap_or_default(),
             description: Description::default(),
+            cache: None,
             manifest,
         })
+    }
+
+    /// What a plugin is told when it is opened for this server.
+    fn told(&self, manifest: &Manifest, server: &FoundServer) -> Told {
+        let variable = self.around.variable;
+        let names = manifest.plugin.env.iter();
+        let env = names.filter_map(|name| Some((name.clone(), variable(name)?))).collect();
+        Told { config: Value::Object(server.checked.config.clone()), env }
     }
 
     /// The paths of a backend's assets and their SHA-256, by name.
@@ -403,15 +437,18 @@ impl Bringing<'_> {
         manifest: &Manifest,
         server: FoundServer,
         library: Loaded,
+        told: Told,
         assets: &BTreeMap<String, String>,
         calls: usize,
     ) -> Result<Arc<Instance>, BackendError> {
-        let FoundServer { checked, secrets, holder, .. } = server;
+        let FoundServer { base_url, checked, secrets, holder } = server;
         let declared = &manifest.plugin;
-        let variable = self.around.variable;
-        let env = declared.env.iter().filter_map(|name| Some((name.clone(), variable(name)?)));
-        let env = env.collect();
+        let base_url = base_url.map(|url| url.to_string());
+        let told_url = told.config.get("base_url").and_then(Value::as_str);
+        let cassette = self.around.cassette.as_ref();
+        let tape = cassette.map(|cassette| cassette.of(&config.id, &secrets, base_url, told_url));
         let access = Access {
+            tape,
             grants: checked.grants,
             secrets,
             redactor: Arc::clone(self.redactor),
@@ -420,8 +457,8 @@ impl Bringing<'_> {
         let (name, limits, transport) =
             (holder.id.clone(), declared.limits, self.transport.clone());
         let notes = Arc::new(BackendNotes { ledger: Arc::clone(self.ledger), holder });
-        let config_value = Value::Object(checked.config);
-        let setup = Setup { config: config_value, env, assets: assets.clone(), notes };
+        let Told { config: own_config, env } = told;
+        let setup = Setup { config: own_config, env, assets: assets.clone(), notes };
         let open = move || Instance::open(library, &name, setup, limits, transport, access, calls);
         elsewhere(open).await?.map_err(|source| BackendError::Open {
             backend: config.id.clone(),
@@ -472,7 +509,11 @@ fn find_one<'a>(
         let mock = mock::url(around.mock, &config.id, base_url)?;
         let (declared, schema) = (&manifest.plugin, &manifest.config_schema);
         let checked = file.check_backend(index, server, declared, schema, mock.as_ref())?;
-        let secrets = if mock.is_some() {
+        let cassette = around.cassette.as_ref();
+        let replayed = cassette.and_then(|one| one.placeholders(&config.id, &checked.slots));
+        let secrets = if let Some(placeholders) = replayed {
+            placeholders
+        } else if mock.is_some() {
             Secrets::placeholders(&checked.slots)
         } else {
             let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };

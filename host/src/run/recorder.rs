@@ -201,7 +201,7 @@ fn event(unit: UnitName, record: SampleRecord) -> Event {
 fn record(finished: Finished, store: Store) -> SampleRecord {
     let replica = finished.replica_name();
     let answered_by = (!finished.is_of_its_own()).then(|| finished.backend.id.clone());
-    let Finished { work, result, attempts, timing, .. } = finished;
+    let Finished { work, result, attempts, timing, cached, .. } = finished;
     let sample = &work.prepared.sample;
     let (status, scores, response, error, usage, changed) = match result {
         Ok(Graded { outcome: Ok(parts), response, usage, changed }) => {
@@ -238,6 +238,7 @@ fn record(finished: Finished, store: Store) -> SampleRecord {
         answered_by,
         replica,
         attempts,
+        cached,
         changed,
     }
 }

@@ -41,6 +41,7 @@ impl Tally {
             mock: unit.backend.is_mock(),
             fallback: unit.task.is_fallback,
             samples: Counts::default(),
+            cached: 0,
             unscored_reasons: BTreeMap::new(),
             answered_by: BTreeMap::new(),
             incidents: BTreeMap::new(),
@@ -74,6 +75,7 @@ impl Tally {
     pub fn add(&mut self, record: &SampleRecord) -> Result<(), ExactError> {
         self.aggregate.add(record.sample.index, record.scores.as_ref())?;
         self.finished += 1;
+        self.result.cached += u64::from(record.cached);
         if let Status::Unscored(reason) = &record.status {
             *self.result.unscored_reasons.entry(reason.clone()).or_default() += 1;
         }
@@ -109,7 +111,9 @@ impl Tally {
             }
             None => {}
         }
-        if let (Status::Scored, Some(latency)) = (&record.status, &mut self.latency) {
+        if let (Status::Scored, false, Some(latency)) =
+            (&record.status, record.cached, &mut self.latency)
+        {
             #[allow(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,

@@ -48,6 +48,10 @@ pub struct SampleRecord {
     pub replica: Option<String>,
     /// Attempts made, over all requests of the sample.
     pub attempts: u32,
+    /// Whether the answer came from the response cache, and nobody was asked: its tokens are those of the time when
+    /// the model was asked, and it cost nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
     /// Parameters that the backend dropped or changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<Changed>,
