@@ -4,6 +4,7 @@ mod args;
 mod mock;
 mod plugin;
 mod release;
+mod resume;
 mod run;
 mod run_mock;
 mod task;
@@ -41,6 +42,7 @@ pub fn main() -> u8 {
     });
     match args.command {
         args::Command::Run(command) => run::main(&command, &printer),
+        args::Command::Resume(command) => resume::main(&command, &printer),
         args::Command::Release(command) => release::main(&command, &printer),
         args::Command::Task(command) => task::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),

@@ -22,6 +22,9 @@ pub enum Event {
         directory: String,
         /// What will be asked, in order.
         units: Vec<UnitName>,
+        /// Samples that are finished already: the run is taken up again.
+        #[serde(skip_serializing_if = "is_zero")]
+        done: u64,
     },
     /// A sample is finished and stored.
     Sample {
@@ -84,6 +87,11 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         summary: Option<Box<Summary>>,
     },
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// A task at a backend.

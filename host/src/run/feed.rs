@@ -4,7 +4,7 @@ use std::{sync::Arc, thread};
 
 use tokio::sync::mpsc;
 
-use super::{event::Event, plan::Unit, recorder::Note};
+use super::{done::Done, event::Event, plan::Unit, recorder::Note};
 use crate::task::stream::{Next, Prepared, SampleError};
 
 /// One repeat of one sample, to be asked.
@@ -37,20 +37,20 @@ pub enum Fed {
     Failed(FeedError),
 }
 
-/// Starts a thread that hands out the samples of these units, one unit after the other, at most `ahead` of
+/// Starts a thread that hands out the samples of these units that are not done, one unit after the other, at most `ahead` of
 /// who takes them. The thread ends when everything is handed out, at an error, or soon after nobody takes
 /// any more.
 ///
 /// # Errors
 /// The system gives no thread.
 pub fn start(
-    units: Vec<Arc<Unit>>,
+    units: Vec<(Arc<Unit>, Arc<Done>)>,
     ahead: usize,
     notes: mpsc::Sender<Note>,
 ) -> std::io::Result<mpsc::Receiver<Fed>> {
     let (work, taken) = mpsc::channel(ahead.max(1));
     thread::Builder::new().name("feed".to_owned()).spawn(move || {
-        let last = units.iter().find_map(|unit| match feed(unit, &work, &notes) {
+        let last = units.iter().find_map(|(unit, done)| match feed(unit, done, &work, &notes) {
             Ok(()) => None,
             Err(error) => {
                 let task = unit.name.task.clone();
@@ -64,19 +64,20 @@ pub fn start(
 
 fn feed(
     unit: &Arc<Unit>,
+    done: &Arc<Done>,
     work: &mpsc::Sender<Fed>,
     notes: &mpsc::Sender<Note>,
 ) -> Result<(), SampleError> {
-    let mut handed_out = 0;
+    let mut handed_out = done.count();
     // Nobody may want the samples any more, also while none of them is fit to be handed out.
     if work.is_closed() {
         return Ok(());
     }
-    for next in unit.task.samples()? {
+    for next in done.leave_out(unit.task.samples()?) {
         match next? {
             Next::Ready(prepared) => {
                 let prepared = Arc::<Prepared>::from(prepared);
-                for repeat in 0..unit.task.repeats.get() {
+                for repeat in done.missing(&prepared.sample) {
                     let item =
                         Work { unit: Arc::clone(unit), prepared: Arc::clone(&prepared), repeat };
                     if work.blocking_send(Fed::Work(item)).is_err() {
@@ -85,6 +86,7 @@ fn feed(
                     handed_out += 1;
                 }
             }
+            Next::PassedOver => {}
             Next::Skipped { error, .. } => {
                 let skipped = Event::Skipped { unit: unit.name.clone(), reason: error.to_string() };
                 let _ = notes.blocking_send(Note::Skipped(unit.index, skipped));

@@ -2,7 +2,10 @@
 
 pub mod backend;
 pub mod backend_error;
+pub mod backlog;
+pub mod change;
 pub mod dispatch;
+pub mod done;
 pub mod engine;
 pub mod error;
 pub mod event;
@@ -12,9 +15,12 @@ pub mod grade;
 pub mod introduce;
 pub mod mock;
 pub mod open;
+pub mod past;
 pub mod plan;
 pub mod recorder;
 pub mod release;
 pub mod request;
+pub mod resume;
 pub mod retry;
 pub mod tally;
+pub mod teller;

@@ -1,10 +1,13 @@
 //! The run directory: the only thing that a run leaves behind, and all that reports read.
 
 pub mod journal;
+pub mod journal_reader;
 pub mod ledger;
 pub mod manifest;
+pub mod outcome;
 pub mod record;
 pub mod run_dir;
+pub mod storage;
 pub mod summary;
 
 pub use record::SampleRecord;
