@@ -35,6 +35,8 @@ pub struct Args {
 pub enum Command {
     /// Run one or more run files.
     Run(RunArgs),
+    /// Go on with a run that was stopped, interrupted or killed: what it finished is not asked again.
+    Resume(ResumeArgs),
     /// Free what the backends of a run still hold outside, after it was killed: a rented machine, say.
     Release(ReleaseArgs),
     /// Look at the response cache, which runs with `run.cache = true` share, or make it smaller.
@@ -136,6 +138,40 @@ pub struct RunArgs {
     /// that is not in it fails.
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
+    /// Where plugins are looked for.
+    #[command(flatten)]
+    pub plugins: PluginDirs,
+    /// Do not run if any plugin file is refused.
+    #[arg(long)]
+    pub strict: bool,
+    /// Go on with the newest run of the run file below `out`, or with the one in DIR; without one a new run begins.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub resume: Option<PathBuf>,
+    /// How a run is resumed.
+    #[command(flatten)]
+    pub how: ResumeFlags,
+}
+
+/// How a run is resumed.
+#[derive(Debug, clap::Args)]
+pub struct ResumeFlags {
+    /// Go on although configuration, data or plugins have changed since the run began; its manifest.json says so then.
+    #[arg(long)]
+    pub accept_changes: bool,
+    /// Also ask again what is unscored, or what is unscored for this reason (`timeout`, `overloaded`, ...).
+    #[arg(long, value_name = "REASON", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub retry_unscored: Option<String>,
+}
+
+/// `host resume`.
+#[derive(Debug, clap::Args)]
+pub struct ResumeArgs {
+    /// The run's directory.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// How it is resumed.
+    #[command(flatten)]
+    pub how: ResumeFlags,
     /// Where plugins are looked for.
     #[command(flatten)]
     pub plugins: PluginDirs,

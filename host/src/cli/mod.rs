@@ -6,6 +6,7 @@ mod launch;
 mod mock;
 mod plugin;
 mod release;
+mod resume;
 mod run;
 mod run_mock;
 mod task;
@@ -43,6 +44,7 @@ pub fn main() -> u8 {
     });
     match args.command {
         args::Command::Run(command) => run::main(&command, &printer),
+        args::Command::Resume(command) => resume::main(&command, &printer),
         args::Command::Release(command) => release::main(&command, &printer),
         args::Command::Cache(command) => cache::main(&command, &printer),
         args::Command::Task(command) => task::main(&command, &printer),

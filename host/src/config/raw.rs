@@ -82,15 +82,15 @@ pub(crate) struct RawEngine {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawBudget {
-    /// US dollars, as the backends estimate them.
+    /// US dollars, as the backends estimate them, over all that the run's samples cost, also before it was resumed.
     #[schemars(range(min = 0))]
     pub max_usd: Option<Number>,
-    /// Tokens, of prompts and generated.
+    /// Tokens, of prompts and generated, over all of the run likewise.
     #[schemars(range(min = 1))]
     pub max_tokens: Option<u64>,
     /// Time since the run began or was resumed.
     pub max_wall: Option<String>,
-    /// Share of finished samples that may be unscored, 0.0 to 1.0.
+    /// Share of the samples finished since the run began or was resumed that may be unscored, 0.0 to 1.0.
     #[schemars(range(min = 0, max = 1))]
     pub max_error_rate: Option<Number>,
     /// Finished samples before `max_error_rate` is looked at; 50 by default.

@@ -24,6 +24,7 @@ use super::{
     retry::{Failed, Failures, RetryPolicy},
 };
 use crate::{
+    config::BaseUrl,
     plugin::session::{Job, Outcome, drive},
     route::router::{Attempt, Place, Wanted},
     store::record::Timing,
@@ -56,9 +57,9 @@ impl Finished {
         self.backend.id == self.work.unit.backend.id
     }
 
-    /// What the replica is called that was asked last.
-    pub fn replica_name(&self) -> Option<String> {
-        self.backend.replicas.get(self.replica?)?.name()
+    /// Where the replica is that was asked last.
+    pub fn at(&self) -> Option<&BaseUrl> {
+        self.backend.replicas.get(self.replica?)?.base_url.as_ref()
     }
 }
 

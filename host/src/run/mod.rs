@@ -2,9 +2,12 @@
 
 pub mod backend;
 pub mod backend_error;
+pub mod backlog;
 pub mod budget;
 pub mod cached;
+pub mod change;
 pub mod dispatch;
+pub mod done;
 pub mod engine;
 pub mod error;
 pub mod event;
@@ -19,6 +22,7 @@ pub mod launch;
 pub mod limiter;
 pub mod mock;
 pub mod open;
+pub mod past;
 pub mod plan;
 pub mod pulse;
 pub mod queueing;
@@ -27,9 +31,11 @@ pub mod ready;
 pub mod recorder;
 pub mod release;
 pub mod request;
+pub mod resume;
 pub mod retry;
 #[cfg(test)]
 mod retry_properties;
 pub mod source;
 pub mod spending;
 pub mod tally;
+pub mod teller;

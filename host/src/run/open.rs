@@ -16,6 +16,7 @@ use super::{
     backend::{OpenBackend, Replica, concurrency},
     backend_error::BackendError,
     cached::{self, Told},
+    change::PluginNow,
     error::RunError,
     introduce::introduce,
     launch::Servers,
@@ -100,6 +101,29 @@ struct FoundServer {
 }
 
 impl Found<'_> {
+    /// What the backend can be asked for, if it lacks this of what its plugin declares.
+    pub fn offer_lacking<'a>(&'a self, lacks: &'a [Capability]) -> Offer<'a> {
+        Offer { lacks, ..self.offer() }
+    }
+
+    /// Its plugin, by its bytes.
+    ///
+    /// # Errors
+    /// The file cannot be used any more.
+    pub fn plugin(&self) -> Result<PluginNow, BackendError> {
+        let candidate = self.candidate;
+        let bytes = candidate.read_verified().map_err(|source| BackendError::Refused {
+            plugin: candidate.id().to_owned(),
+            path: candidate.path.clone(),
+            source,
+        })?;
+        Ok(PluginNow {
+            id: candidate.id().to_owned(),
+            version: candidate.inspection.manifest.version.clone(),
+            sha256: bytes.sha256.to_string(),
+        })
+    }
+
     /// What the backend can be asked for.
     pub fn offer(&self) -> Offer<'_> {
         Offer {

@@ -48,6 +48,11 @@ impl Redactor {
         self.needles.dedup();
     }
 
+    /// Whether it knows no secret, and so changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.needles.is_empty()
+    }
+
     /// `text` without secrets.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut clean = Cow::Borrowed(text);

@@ -3,10 +3,13 @@
 
 pub mod cache;
 pub mod journal;
+pub mod journal_reader;
 pub mod ledger;
 pub mod manifest;
+pub mod outcome;
 pub mod record;
 pub mod run_dir;
+pub mod storage;
 pub mod summary;
 
 pub use record::SampleRecord;
