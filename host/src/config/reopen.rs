@@ -110,6 +110,7 @@ fn from_tree(
 
 #[cfg(test)]
 mod tests {
+    use super::super::load::tests::{GOOD, load_text};
     use super::*;
 
     #[test]
@@ -121,5 +122,21 @@ mod tests {
         assert_eq!(file.backend_table(0, 0, &Value::Null), table);
         let error = reopen(&json!({ "plugin": 1 }), Path::new("resources.jsonl"), Path::new(""));
         assert!(error.unwrap_err().to_string().contains("resources.jsonl"));
+    }
+
+    #[test]
+    fn a_kept_run_file_means_what_it_meant_and_lies_where_it_lay() {
+        let text = format!(
+            "profile = \"fast\"\n{GOOD}\n[profiles.fast]\nrun.concurrency = 3\n[profiles.other]\nout = \"${{UNSET}}\"\n"
+        );
+        let (folder, loaded) = load_text(&text, &["backend.tgi.config.temperature=0.7"]);
+        let file = loaded.unwrap();
+        let kept = serde_json::to_string(&file.keep(|_| None)).unwrap();
+        let again = reopen_run(&serde_json::from_str(&kept).unwrap(), Path::new("m.json")).unwrap();
+        assert_eq!(again.config_blake3, file.config_blake3);
+        assert_eq!(json!(again.config), json!(file.config));
+        assert_eq!(again.config.run.concurrency.ceiling, 3);
+        assert_eq!(again.config.tasks[0].base_dir, folder.path().join("tasks"));
+        assert_eq!(again.folder, folder.path());
     }
 }

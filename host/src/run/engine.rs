@@ -15,7 +15,7 @@ use super::{
     feed,
     launch::Servers,
     open::{self, Found, Opened, Surroundings},
-    past::{Begun, Past},
+    past::{Begun, Past, recount},
     plan::{Unit, plan, units},
     pulse::Pulse,
     recorder::{self, Note, RecordError, Recorded, Sinks},
@@ -159,7 +159,7 @@ async fn carry_out(
     let manifest = RunManifest { run_file: Some(kept), recording, ..manifest };
     let begun = past.begin(directory, &units, manifest, &opened.redactor)?;
     let samples_done = begun.samples_done();
-    let Begun { journal, events, tallies, done, others } = begun;
+    let Begun { journal, events, tallies, done, others, again } = begun;
     reporters.push(Box::new(EventsFile::new(events, Arc::clone(&opened.redactor))));
     let launch = Event::Launch {
         format: 1,
@@ -190,6 +190,11 @@ async fn carry_out(
     let mut recorded = tokio::task::spawn_blocking(move || recorder.join())
         .await
         .map_err(|error| RunError::Internal(format!("a part of the host failed: {error}")))??;
+    let is_whole = |ended: &Vec<Ended>| ended.iter().all(|one| matches!(one, Ended::Complete));
+    if again && !ended.as_ref().is_ok_and(is_whole) {
+        let counted = std::mem::take(&mut recorded.tallies);
+        recorded.tallies = recount(file, directory, &units, counted)?;
+    }
     recorded.tallies.extend(others);
     if let Some(cache) = opened.cache.take() {
         cache.finish().await;

@@ -10,7 +10,7 @@ use super::{
     error::RunError,
     open::Found,
     plan::{Offer, Pair, Unit, plan},
-    resume::{Earlier, Replayed, Resume},
+    resume::{Earlier, Replayed, Resume, ResumeError},
     tally::{Subject, Tally},
 };
 use crate::{
@@ -48,6 +48,8 @@ pub struct Begun {
     pub done: Vec<Arc<Done>>,
     /// What was counted before of units that cannot be asked this time.
     pub others: Vec<Tally>,
+    /// Whether samples are asked again that the journal has as unscored.
+    pub again: bool,
 }
 
 impl Past {
@@ -154,14 +156,15 @@ impl Past {
             let repeats = subjects.iter().map(|subject| subject.repeats);
             let done = repeats.map(|repeats| Arc::new(Done::nothing(repeats))).collect();
             let tallies = subjects.into_iter().map(Tally::new).collect();
-            return Ok(Begun { journal, events, tallies, done, others: Vec::new() });
+            return Ok(Begun { journal, events, tallies, done, others: Vec::new(), again: false });
         };
         earlier.compare_backends(&manifest.backends)?;
+        let again = replayed.again > 0;
         let (tallies, done, others) = replayed.of_units(subjects, earlier.directory())?;
         let manifest = earlier.manifest(manifest, jiff::Timestamp::now().to_string());
         directory.write_json(run_dir::MANIFEST, &manifest, redactor)?;
         let events = directory.more_lines(run_dir::EVENTS)?;
-        Ok(Begun { journal: earlier.into_journal(), events, tallies, done, others })
+        Ok(Begun { journal: earlier.into_journal(), events, tallies, done, others, again })
     }
 }
 
@@ -170,4 +173,29 @@ impl Begun {
     pub fn samples_done(&self) -> u64 {
         self.done.iter().map(|done| done.count()).sum()
     }
+}
+
+/// Counts once more from the journal, after a run that set out to ask unscored samples again and did not come to all
+/// of them: those that it did not come to are still unscored. `counted` has one a unit.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn recount(
+    file: &RunFile,
+    directory: &RunDir,
+    units: &[Arc<Unit>],
+    counted: Vec<Tally>,
+) -> Result<Vec<Tally>, ResumeError> {
+    let directory = directory.path().to_owned();
+    let how = Resume { directory, accept_changes: false, retry_unscored: None };
+    let mut earlier = Earlier::take(&how)?;
+    let pair =
+        |unit: &Arc<Unit>| Pair { task: unit.task.clone(), backend: unit.backend.id.clone() };
+    let pairs: Vec<Pair> = units.iter().map(pair).collect();
+    let tallies = earlier.replay(file, &pairs)?.into_tallies();
+    Ok(tallies
+        .into_iter()
+        .zip(counted)
+        .map(|(tally, counted)| tally.in_place_of(counted))
+        .collect())
 }

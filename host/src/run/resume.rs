@@ -367,6 +367,11 @@ impl Replayed {
         self.units.iter().map(|(_, done)| done.count()).sum()
     }
 
+    /// The tallies of all units.
+    pub fn into_tallies(self) -> Vec<Tally> {
+        self.units.into_iter().map(|(tally, _)| tally).collect()
+    }
+
     /// The tallies of all units if there is nothing left to ask, with the records that are left out counted. Reads
     /// the data as far as the first sample that is missing.
     ///
@@ -419,8 +424,7 @@ impl Replayed {
             tallies.push(if done.count() == 0 { Tally::new(subject) } else { tally.of(subject) });
             all_done.push(done);
         }
-        let others = self.units.into_iter().map(|(tally, _)| tally).collect();
-        Ok((tallies, all_done, others))
+        Ok((tallies, all_done, self.into_tallies()))
     }
 }
 
@@ -530,3 +534,7 @@ impl From<StoreError> for ResumeError {
         Self::Journal(error.into())
     }
 }
+
+#[cfg(test)]
+#[path = "resume_tests.rs"]
+mod tests;

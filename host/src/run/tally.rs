@@ -193,6 +193,14 @@ impl Tally {
         form(&self.subject) == form(subject)
     }
 
+    /// The same samples, with what only the process knows that `counted` is of: times, retries, what was left out.
+    pub fn in_place_of(mut self, counted: Self) -> Self {
+        self.result.retries = counted.result.retries;
+        self.result.samples.skipped = counted.result.samples.skipped;
+        (self.timed, self.first, self.last) = (counted.timed, counted.first, counted.last);
+        self.of(counted.subject)
+    }
+
     /// How many samples a second an earlier process finished: what is said if this one finishes none.
     pub fn was(&mut self, samples_per_second: f64) {
         self.result.samples_per_second = samples_per_second;

@@ -24,6 +24,7 @@ mod output;
 mod profiles;
 mod recorded;
 mod resources;
+mod resuming;
 mod run_files;
 mod secrets;
 mod servers;
