@@ -190,7 +190,7 @@ async fn carry_out(
     let mut recorded = tokio::task::spawn_blocking(move || recorder.join())
         .await
         .map_err(|error| RunError::Internal(format!("a part of the host failed: {error}")))??;
-    let is_whole = |ended: &Vec<Ended>| ended.iter().all(|one| matches!(one, Ended::Complete));
+    let is_whole = |asked: &HowAsked| asked.ended.iter().all(|one| matches!(one, Ended::Complete));
     if again && !ended.as_ref().is_ok_and(is_whole) {
         let counted = std::mem::take(&mut recorded.tallies);
         recorded.tallies = recount(file, directory, &units, counted)?;
