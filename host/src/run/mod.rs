@@ -24,3 +24,8 @@ pub mod release;
 pub mod request;
 pub mod retry;
 pub mod tally;
+
+#[cfg(test)]
+mod limiter_tests;
+#[cfg(test)]
+mod rate_tests;
