@@ -39,3 +39,8 @@ pub mod source;
 pub mod spending;
 pub mod tally;
 pub mod teller;
+
+#[cfg(test)]
+mod limiter_tests;
+#[cfg(test)]
+mod rate_tests;
