@@ -1,5 +1,6 @@
 //! What may be typed.
 
+mod cache;
 mod mock;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -8,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::launch::link::{BECOME, SUPERVISE};
 
+pub(super) use cache::{CacheCommand, PruneArgs};
 pub(super) use mock::MockArgs;
 
 /// Evaluates language models through vendor backends that are plugins.
@@ -35,6 +37,9 @@ pub enum Command {
     Run(RunArgs),
     /// Free what the backends of a run still hold outside, after it was killed: a rented machine, say.
     Release(ReleaseArgs),
+    /// Look at the response cache, which runs with `run.cache = true` share, or make it smaller.
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Look at task definitions.
     #[command(subcommand)]
     Task(TaskCommand),
@@ -124,6 +129,13 @@ pub struct RunArgs {
     /// Folder in which the run directory is made.
     #[arg(long, value_name = "DIR")]
     pub out: Option<String>,
+    /// Write every request and reply into this new file, with secrets taken out.
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    pub record: Option<PathBuf>,
+    /// Ask no server: every request is answered as it was when this file was recorded. No key is needed. A request
+    /// that is not in it fails.
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
     /// Where plugins are looked for.
     #[command(flatten)]
     pub plugins: PluginDirs,

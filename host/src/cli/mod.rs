@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Each parses, calls, and prints through the printer alone.
 
 mod args;
+mod cache;
 mod launch;
 mod mock;
 mod plugin;
@@ -43,6 +44,7 @@ pub fn main() -> u8 {
     match args.command {
         args::Command::Run(command) => run::main(&command, &printer),
         args::Command::Release(command) => release::main(&command, &printer),
+        args::Command::Cache(command) => cache::main(&command, &printer),
         args::Command::Task(command) => task::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),
         args::Command::Mock(command) => mock::main(&command, &printer),

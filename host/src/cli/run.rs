@@ -20,6 +20,7 @@ use crate::{
         event::{Event, Reporter},
         open::Surroundings,
     },
+    transport::{Cassette, Player, Recorder},
 };
 
 /// Runs every file; the first exit code that is not 0 is the command's.
@@ -50,9 +51,13 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
         Ok(files) => files,
         Err(error) => return fail(printer, &error, exit::USAGE),
     };
+    let cassette = match cassette(args) {
+        Ok(cassette) => cassette,
+        Err(error) => return fail(printer, &error, exit::USAGE),
+    };
     let mut code = exit::DONE;
     for file in &files {
-        let one = run_one(file, &discovery, printer);
+        let one = run_one(file, &discovery, cassette.as_ref(), printer);
         if code == exit::DONE {
             code = one;
         }
@@ -60,7 +65,48 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
             break;
         }
     }
-    code
+    match cassette {
+        Some(cassette) => played(&cassette, code, printer),
+        None => code,
+    }
+}
+
+/// The recording that is made, or that answers.
+fn cassette(args: &RunArgs) -> anyhow::Result<Option<Cassette>> {
+    Ok(match (&args.record, &args.replay) {
+        (Some(path), _) => Some(Cassette::Record(Recorder::create(path)?)),
+        (None, Some(path)) => Some(Cassette::Replay(Player::open(path)?)),
+        (None, None) => None,
+    })
+}
+
+/// What came of a recording, and the exit code with it: one that is not complete, or that did not fit the run, must
+/// not look like success.
+fn played(cassette: &Cassette, code: u8, printer: &Printer) -> u8 {
+    let otherwise = |failed: u8| if code == exit::DONE { failed } else { code };
+    match cassette {
+        Cassette::Record(recorder) => match recorder.finish() {
+            Ok(exchanges) => {
+                printer.note(&format!("recorded: {exchanges} exchanges"));
+                code
+            }
+            Err(error) => {
+                printer.error(&error.to_string());
+                otherwise(exit::INTERNAL)
+            }
+        },
+        Cassette::Replay(player) => match player.unknown() {
+            unknown if unknown.requests == 0 => code,
+            unknown => {
+                printer.error(&format!(
+                    "{} requests are not in the recording; the first: {}",
+                    unknown.requests,
+                    unknown.first.unwrap_or_default()
+                ));
+                otherwise(exit::UNSCORED)
+            }
+        },
+    }
 }
 
 /// The run files, or the one that the command line stands for.
@@ -83,14 +129,23 @@ fn fail(printer: &Printer, error: &anyhow::Error, exit_code: u8) -> u8 {
     exit_code
 }
 
-fn run_one(file: &RunFile, discovery: &Discovery, printer: &Printer) -> u8 {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+fn run_one(
+    file: &RunFile,
+    discovery: &Discovery,
+    cassette: Option<&Cassette>,
+    printer: &Printer,
+) -> u8 {
+    // Reading samples, recording them, and as a rule the server itself, take the other cores.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = (cores / 2).max(1);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match builder.worker_threads(workers).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             return fail(printer, &anyhow::Error::new(error).context("no threads"), exit::INTERNAL);
         }
     };
-    let driven = runtime.block_on(drive(file, discovery, printer));
+    let driven = runtime.block_on(drive(file, discovery, cassette, printer));
     // A download that was interrupted is not waited for.
     runtime.shutdown_background();
     match driven {
@@ -104,7 +159,12 @@ struct Failed {
     exit_code: u8,
 }
 
-async fn drive(file: &RunFile, discovery: &Discovery, printer: &Printer) -> Result<Finish, Failed> {
+async fn drive(
+    file: &RunFile,
+    discovery: &Discovery,
+    cassette: Option<&Cassette>,
+    printer: &Printer,
+) -> Result<Finish, Failed> {
     let (stop, _) = watch::channel(false);
     let watched = stop.clone();
     let interrupt = tokio::spawn(async move {
@@ -120,8 +180,13 @@ async fn drive(file: &RunFile, discovery: &Discovery, printer: &Printer) -> Resu
         _ => Box::new(Progress::new(printer.clone())),
     };
     let variable = |name: &str| env::var(name).ok();
-    let mock = RunMock::default();
-    let around = surroundings(&variable, &mock, printer);
+    let replayed = cassette.and_then(Cassette::replay);
+    if let Some(player) = replayed {
+        printer.note(&format!("no server is asked: {} answers", player.path().display()));
+    }
+    let mock = if replayed.is_some() { RunMock::absent() } else { RunMock::default() };
+    let cassette = cassette.cloned();
+    let around = Surroundings { cassette, ..surroundings(&variable, &mock, printer) };
     let result = engine::run(file, discovery, &around, vec![reporter], stop).await;
     interrupt.abort();
     result.map_err(|error| Failed { exit_code: error.exit_code(), error: error.into() })
@@ -150,6 +215,7 @@ pub(super) fn surroundings<'a>(
         cache: asset::cache_dir(&|name| env::var_os(name)),
         progress: Arc::new(progress),
         mock,
+        cassette: None,
         printer,
     }
 }
@@ -179,7 +245,9 @@ fn show(finish: &Finish, printer: &Printer) -> u8 {
         exit::UNSCORED => printer.error(
             "more samples are unscored than max_unscored allows; their reasons are in the table and in journal.jsonl",
         ),
-        exit::STOPPED => printer.error("stopped before every sample was asked; what is finished is kept"),
+        exit::STOPPED if finish.error.is_none() => {
+            printer.error("stopped before every sample was asked; what is finished is kept");
+        }
         _ => {}
     }
     finish.exit_code

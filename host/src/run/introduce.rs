@@ -5,7 +5,7 @@ use std::{cell::Cell, time::Duration};
 use plugin_api::{Answer, Error, ErrorKind, Request, message::Description};
 
 use super::{
-    backend::OpenBackend,
+    backend::{OpenBackend, Replica},
     backend_error::BackendError,
     executor::ask_backend,
     ready::Waiting,
@@ -17,21 +17,61 @@ use crate::{printer::Printer, store::ledger::Ledger};
 /// A plugin that waits for something has a shorter bound of its own.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Lets the backend prepare, waits for its server and asks it who it is: a server that is down, or is another one
-/// than the plugin is for, is found out before the first sample.
+/// Lets the backend prepare at each of its servers, waits for the server and asks it who it is: a server that is down, or is
+/// another one than the plugin is for, is found out before the first sample. As long as one is ready, those that are
+/// not are told of, and left to the router: they may come later.
 ///
 /// # Errors
-/// [`BackendError::NotReady`] with what to do, or what [`Waiting::wait`] says.
+/// [`BackendError::NotReady`] with what to do, or what [`Waiting::wait`] says, if no server is ready.
 pub async fn introduce(
     mut backend: OpenBackend,
     ledger: &Ledger,
     printer: &Printer,
 ) -> Result<OpenBackend, BackendError> {
+    let each = backend.replicas.iter();
+    let each = each.map(|replica| introduce_one(&backend, replica, ledger, printer));
+    let mut described: Vec<Description> = Vec::new();
+    let mut absent = Vec::new();
+    for one in futures_util::future::join_all(each).await {
+        match one {
+            Ok(description) => described.push(description),
+            Err(error) => absent.push(error),
+        }
+    }
+    let mut described = described.into_iter();
+    match (described.next(), absent.is_empty()) {
+        (None, false) => return Err(absent.swap_remove(0)),
+        (Some(description), _) => backend.description = description,
+        (None, true) => {}
+    }
+    for error in absent {
+        printer.warn(&format!("{error}; its other servers go on without it"));
+    }
+    for other in described {
+        let (first, model) = (&backend.description.model, &other.model);
+        if let (Some(first), Some(model)) = (first, model)
+            && first != model
+        {
+            printer.warn(&format!(
+                "backend `{}`: its servers serve different models, `{first}` and `{model}`: results mix them",
+                backend.id
+            ));
+        }
+    }
+    Ok(backend)
+}
+
+async fn introduce_one(
+    backend: &OpenBackend,
+    replica: &Replica,
+    ledger: &Ledger,
+    printer: &Printer,
+) -> Result<Description, BackendError> {
     let not_ready = |error: Error| BackendError::NotReady {
         backend: backend.id.clone(),
-        at: backend.base_url.as_ref().map(|url| format!(" ({url})")).unwrap_or_default(),
+        at: replica.base_url.as_ref().map(|url| format!(" ({url})")).unwrap_or_default(),
         hint: match error.kind {
-            ErrorKind::Transport | ErrorKind::Timeout if backend.base_url.is_some() => {
+            ErrorKind::Transport | ErrorKind::Timeout if replica.base_url.is_some() => {
                 "; is the server running, and is base_url right?"
             }
             ErrorKind::UnexpectedReply => {
@@ -60,14 +100,14 @@ pub async fn introduce(
     let preparing =
         RetryPolicy { attempt_timeout: PREPARE_TIMEOUT, sample_timeout: PREPARE_TIMEOUT, ..policy };
     let prepare = || {
-        let held = ledger.held(&backend.id);
-        ask_backend(&backend.instance, Request::Prepare(held), &preparing, &waits)
+        let held = ledger.held(&replica.holder);
+        ask_backend(&replica.instance, Request::Prepare(held), &preparing, &waits)
     };
     let server = Waiting {
-        backend: &backend.id,
-        base_url: backend.base_url.as_ref(),
-        instance: &backend.instance,
-        launched: backend.launched.as_deref(),
+        backend: &replica.holder,
+        base_url: replica.base_url.as_ref(),
+        instance: &replica.instance,
+        launched: replica.launched.as_deref(),
         limit: backend.wait_ready,
     };
     // First, since some servers are only there once they are prepared; most have nothing to do here.
@@ -85,7 +125,7 @@ pub async fn introduce(
         Err(error) if error.kind == ErrorKind::Unsupported => {}
         Err(error) => return Err(not_ready(error)),
     }
-    let describe = ask_backend(&backend.instance, Request::Describe, &policy, &waits);
+    let describe = ask_backend(&replica.instance, Request::Describe, &policy, &waits);
     let described = server.while_up(describe).await?;
     let description = match described {
         Ok(Answer::Description(description)) => description,
@@ -98,6 +138,5 @@ pub async fn introduce(
         Err(error) if error.kind == ErrorKind::Unsupported => Description::default(),
         Err(error) => return Err(not_ready(error)),
     };
-    backend.description = description;
-    Ok(backend)
+    Ok(description)
 }

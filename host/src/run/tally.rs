@@ -41,7 +41,9 @@ impl Tally {
             mock: unit.backend.is_mock(),
             fallback: unit.task.is_fallback,
             samples: Counts::default(),
+            cached: 0,
             unscored_reasons: BTreeMap::new(),
+            answered_by: BTreeMap::new(),
             incidents: BTreeMap::new(),
             changed_parameters: BTreeMap::new(),
             boundary_merged: 0,
@@ -73,8 +75,12 @@ impl Tally {
     pub fn add(&mut self, record: &SampleRecord) -> Result<(), ExactError> {
         self.aggregate.add(record.sample.index, record.scores.as_ref())?;
         self.finished += 1;
+        self.result.cached += u64::from(record.cached);
         if let Status::Unscored(reason) = &record.status {
             *self.result.unscored_reasons.entry(reason.clone()).or_default() += 1;
+        }
+        if let (Some(other), Some(_)) = (&record.answered_by, &record.response) {
+            *self.result.answered_by.entry(other.clone()).or_default() += 1;
         }
         for changed in &record.changed {
             *self.result.changed_parameters.entry(changed.parameter.clone()).or_default() += 1;
@@ -105,7 +111,9 @@ impl Tally {
             }
             None => {}
         }
-        if let (Status::Scored, Some(latency)) = (&record.status, &mut self.latency) {
+        if let (Status::Scored, false, Some(latency)) =
+            (&record.status, record.cached, &mut self.latency)
+        {
             #[allow(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,

@@ -40,11 +40,18 @@ pub struct SampleRecord {
     pub usage: Tokens,
     /// Times in milliseconds.
     pub timing_ms: Timing,
-    /// The replica that answered.
+    /// Id of the backend that answered in place of its own (`fallback`), or was asked last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<String>,
+    /// The replica that answered, or was asked last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<String>,
     /// Attempts made, over all requests of the sample.
     pub attempts: u32,
+    /// Whether the answer came from the response cache, and nobody was asked: its tokens are those of the time when
+    /// the model was asked, and it cost nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
     /// Parameters that the backend dropped or changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<Changed>,

@@ -9,6 +9,7 @@
 
 mod authors;
 mod bad_input;
+mod caching;
 mod canaries;
 mod discovery;
 mod garbled;
