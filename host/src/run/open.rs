@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use futures_util::future::join_all;
@@ -359,7 +360,7 @@ impl Bringing<'_> {
         Ok(join_all(introduced).await)
     }
 
-    /// Loads and opens a backend, and starts its servers.
+    /// Loads and opens a backend, and starts its servers. A recording stands for them, as a mock does.
     async fn up(
         &mut self,
         backend: Found<'_>,
@@ -367,6 +368,10 @@ impl Bringing<'_> {
     ) -> Result<OpenBackend, BackendError> {
         let config = backend.config;
         let mut opened = self.open(backend).await?;
+        if self.around.cassette.as_ref().and_then(Cassette::replay).is_some() {
+            opened.wait_ready = Duration::ZERO;
+            return Ok(opened);
+        }
         for (index, replica) in opened.replicas.iter_mut().enumerate() {
             let command = config.replicas.get(index).map_or(&config.launch, |own| &own.launch);
             let base_url = replica.base_url.as_ref();
