@@ -22,6 +22,7 @@ mod named;
 mod output;
 mod profiles;
 mod recorded;
+mod replaying;
 mod resources;
 mod run_files;
 mod secrets;
