@@ -3,9 +3,11 @@
 mod cache;
 mod mock;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
+
+use crate::launch::link::{BECOME, SUPERVISE};
 
 pub(super) use cache::{CacheCommand, PruneArgs};
 pub(super) use mock::MockArgs;
@@ -60,6 +62,23 @@ pub enum Command {
     /// served below `vllm` for any model, and below `openai` for those whose names begin with `vllm-`. With
     /// `--flavor azure`, paths such as `/openai/deployments/...` and `/openai/v1/...` are Azure's own.
     Mock(MockArgs),
+    /// Start a server for a run and end it after that; a run starts this itself.
+    #[command(name = SUPERVISE, hide = true)]
+    Supervise {
+        /// The command.
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Become such a server.
+    #[command(name = BECOME, hide = true)]
+    Become {
+        /// The process to end with.
+        #[arg(long, value_name = "PROCESS")]
+        supervisor: u32,
+        /// The command.
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
 }
 
 /// Where plugins are looked for.

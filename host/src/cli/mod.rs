@@ -2,6 +2,7 @@
 
 mod args;
 mod cache;
+mod launch;
 mod mock;
 mod plugin;
 mod release;
@@ -47,6 +48,10 @@ pub fn main() -> u8 {
         args::Command::Task(command) => task::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),
         args::Command::Mock(command) => mock::main(&command, &printer),
+        args::Command::Supervise { command } => launch::supervise(&command, &printer),
+        args::Command::Become { supervisor, command } => {
+            launch::become_server(supervisor, &command, &printer)
+        }
     }
 }
 

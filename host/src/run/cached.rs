@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
-use super::{backend::OpenBackend, open::Surroundings};
+use super::{
+    backend::{OpenBackend, Replica},
+    open::Surroundings,
+};
 use crate::{
     config::RunConfig,
     secret::Redactor,
@@ -55,7 +58,7 @@ pub fn of(
     plugins: &[PluginIdentity],
 ) -> Option<BackendCache> {
     let plugin = plugins.iter().find(|plugin| plugin.id == backend.manifest.plugin.id)?;
-    let servers: Vec<String> = backend.base_url.iter().map(ToString::to_string).collect();
+    let servers: Vec<String> = backend.replicas.iter().filter_map(Replica::name).collect();
     Some(cache.of(Identity::new(&Decisive {
         backend: &backend.id,
         plugin: &plugin.id,

@@ -43,6 +43,7 @@ impl Tally {
             samples: Counts::default(),
             cached: 0,
             unscored_reasons: BTreeMap::new(),
+            answered_by: BTreeMap::new(),
             incidents: BTreeMap::new(),
             changed_parameters: BTreeMap::new(),
             boundary_merged: 0,
@@ -77,6 +78,9 @@ impl Tally {
         self.result.cached += u64::from(record.cached);
         if let Status::Unscored(reason) = &record.status {
             *self.result.unscored_reasons.entry(reason.clone()).or_default() += 1;
+        }
+        if let (Some(other), Some(_)) = (&record.answered_by, &record.response) {
+            *self.result.answered_by.entry(other.clone()).or_default() += 1;
         }
         for changed in &record.changed {
             *self.result.changed_parameters.entry(changed.parameter.clone()).or_default() += 1;

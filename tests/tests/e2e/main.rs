@@ -14,6 +14,7 @@ mod canaries;
 mod discovery;
 mod garbled;
 mod generating;
+mod launching;
 mod likelihood;
 mod loading;
 mod memory;
