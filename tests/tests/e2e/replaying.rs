@@ -147,6 +147,9 @@ fn likelihoods_are_replayed_to_the_last_digit() {
     drop(fake);
     let replayed = run(&sandbox, &text, "--replay", &file).exits(0).left();
     assert_eq!(responses(&replayed), responses(&recorded));
+    // Nor is a server started that nobody would ask.
+    let launched = text.replace("plugin =", "launch = [\"/no/such/program\"]\nplugin =");
+    let _ = run(&sandbox, &launched, "--replay", &file).exits(0);
 }
 
 #[test]
