@@ -369,6 +369,7 @@ impl Bringing<'_> {
         let config = backend.config;
         let mut opened = self.open(backend).await?;
         if self.around.cassette.as_ref().and_then(Cassette::replay).is_some() {
+            // Nobody would ask them.
             opened.wait_ready = Duration::ZERO;
             return Ok(opened);
         }

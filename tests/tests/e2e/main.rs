@@ -23,6 +23,7 @@ mod named;
 mod output;
 mod profiles;
 mod recorded;
+mod replaying;
 mod resources;
 mod resuming;
 mod run_files;
