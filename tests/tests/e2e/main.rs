@@ -11,9 +11,11 @@ mod authors;
 mod bad_input;
 mod canaries;
 mod discovery;
+mod faults;
 mod garbled;
 mod generating;
 mod likelihood;
+mod limits;
 mod loading;
 mod memory;
 mod misbehaving;
@@ -22,6 +24,7 @@ mod output;
 mod profiles;
 mod recorded;
 mod resources;
+mod routing;
 mod run_files;
 mod secrets;
 mod servers;
@@ -102,6 +105,12 @@ fn run(backends: &str, task: &str, data: &str) -> Outcome {
 /// `n` records that a backend which echoes answers right.
 fn echoes(n: usize) -> String {
     (0..n).map(|i| format!("{{\"says\": \"word {i}\", \"target\": \"word {i}\"}}\n")).collect()
+}
+
+/// `n` sums, of which the mock gets some wrong.
+fn sums(n: usize) -> String {
+    let one = |i| format!("{{\"says\": \"What is {i} + 17?\", \"target\": \"{}\"}}\n", i + 17);
+    (0..n).map(one).collect()
 }
 
 /// Equal but for rounding.
