@@ -8,6 +8,7 @@ pub mod mock;
 pub mod plugin;
 pub mod printer;
 pub mod report;
+pub mod route;
 pub mod run;
 pub mod score;
 pub mod secret;

@@ -105,7 +105,12 @@ fn serve(
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let line = line.rsplit_once(' ').map_or("", |(line, _)| line).to_owned();
-    let asked = Asked { line, headers, body: String::from_utf8_lossy(&body).into_owned(), at: Instant::now() };
+    let asked = Asked {
+        line,
+        headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+        at: Instant::now(),
+    };
     seen.lock().unwrap().push(asked.clone());
     reader.into_inner().write_all(&answer(&asked))
 }

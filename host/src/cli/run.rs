@@ -84,7 +84,11 @@ fn fail(printer: &Printer, error: &anyhow::Error, exit_code: u8) -> u8 {
 }
 
 fn run_one(file: &RunFile, discovery: &Discovery, printer: &Printer) -> u8 {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // Reading samples, recording them, and as a rule the server itself, take the other cores.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = (cores / 2).max(1);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match builder.worker_threads(workers).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             return fail(printer, &anyhow::Error::new(error).context("no threads"), exit::INTERNAL);
@@ -179,7 +183,9 @@ fn show(finish: &Finish, printer: &Printer) -> u8 {
         exit::UNSCORED => printer.error(
             "more samples are unscored than max_unscored allows; their reasons are in the table and in journal.jsonl",
         ),
-        exit::STOPPED => printer.error("stopped before every sample was asked; what is finished is kept"),
+        exit::STOPPED if finish.error.is_none() => {
+            printer.error("stopped before every sample was asked; what is finished is kept");
+        }
         _ => {}
     }
     finish.exit_code

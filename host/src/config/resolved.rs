@@ -242,6 +242,16 @@ impl RunConfig {
     }
 }
 
+impl BackendConfig {
+    /// Where its servers are: at least one, which is none for a backend that has no server.
+    pub fn servers(&self) -> Vec<Option<&BaseUrl>> {
+        match self.replicas.as_slice() {
+            [] => vec![self.base_url.as_ref()],
+            replicas => replicas.iter().map(|replica| Some(&replica.base_url)).collect(),
+        }
+    }
+}
+
 impl BaseUrl {
     /// What the wire of a mock is called; none for a server of its own.
     pub fn mock(&self) -> Option<&str> {

@@ -129,6 +129,12 @@ fn remarks(summary: &Summary) -> Vec<String> {
         if !result.unscored_reasons.is_empty() {
             lines.push(format!("{name}: unscored: {}", counts(&result.unscored_reasons)));
         }
+        if !result.answered_by.is_empty() {
+            lines.push(format!(
+                "{name}: answered by another backend in its place: {}",
+                counts(&result.answered_by)
+            ));
+        }
         if !result.incidents.is_empty() {
             lines.push(format!("{name}: counted apart: {}", counts(&result.incidents)));
         }

@@ -7,14 +7,17 @@ use tokio::sync::{mpsc, watch};
 use super::{
     backend::OpenBackend,
     backend_error::BackendError,
-    dispatch::{Ended, dispatch},
+    budget::Budget,
+    dispatch::{Ended, Shared, dispatch},
     error::{RunError, exit},
     event::{Event, Reporter},
     feed,
     open::{self, Found, Opened, Surroundings},
     plan::{Unit, plan, units},
+    pulse::Pulse,
     recorder::{self, Note, RecordError, Recorded, Sinks},
     release::release,
+    spending::Spending,
     tally::Tally,
 };
 use crate::{
@@ -105,7 +108,7 @@ fn begin(
     directory: &PlannedDir,
 ) -> Result<(Vec<Arc<Unit>>, RunDir), RunError> {
     let offers: Vec<_> = opened.backends.iter().map(|backend| backend.offer()).collect();
-    let units = units(plan(tasks, &offers)?, &opened.backends);
+    let units = units(plan(tasks, &offers)?, &opened.backends)?;
     Ok((units, directory.make().map_err(RunError::Directory)?))
 }
 
@@ -150,7 +153,8 @@ async fn carry_out(
     let recorder = recorder::start(&units, sinks, taken, stop.clone())
         .map_err(|error| RunError::Internal(format!("no thread for the recorder: {error}")))?;
     let _ = notes.send(Note::Event(launch)).await;
-    let ended = ask_everything(&units, &opened.backends, notes, &stop).await;
+    let budget = Budget::new(file.config.run.budget);
+    let ended = ask_everything(&units, &opened.backends, budget, notes, &stop).await;
     let mut recorded = tokio::task::spawn_blocking(move || recorder.join())
         .await
         .ok()
@@ -228,13 +232,19 @@ fn manifest(
     }
 }
 
-/// Keeps every backend busy until all is asked, the user stops, or samples end too early.
+/// Keeps every backend busy until all is asked, the user stops, a budget is spent, or samples end too early.
 async fn ask_everything(
     units: &[Arc<Unit>],
     backends: &[Arc<OpenBackend>],
+    budget: Budget,
     notes: mpsc::Sender<Note>,
     stop: &watch::Sender<bool>,
-) -> Result<Vec<Ended>, RunError> {
+) -> Result<HowAsked, RunError> {
+    let shared = Shared {
+        notes: notes.clone(),
+        board: Arc::default(),
+        spending: Arc::new(Spending::new(budget)),
+    };
     let mut running = tokio::task::JoinSet::new();
     for backend in backends {
         let own: Vec<_> =
@@ -242,25 +252,54 @@ async fn ask_everything(
         if own.is_empty() {
             continue;
         }
-        let work = feed::start(own, backend.concurrency, notes.clone())
+        let work = feed::start(own, backend.router.ceiling(), notes.clone())
             .map_err(|error| RunError::Internal(format!("no thread to read samples: {error}")))?;
-        running.spawn(dispatch(work, backend.concurrency, notes.clone(), stop.subscribe()));
+        let (shared, stop) = (shared.clone(), stop.subscribe());
+        let dispatched = dispatch(Arc::clone(backend), work, shared, stop);
+        let id = backend.id.clone();
+        running.spawn(async move { (id, dispatched.await) });
     }
+    let mut watching = Pulse::new(backends, &shared, stop);
     let mut ended = Vec::new();
-    while let Some(next) = running.join_next().await {
-        let next = next
+    loop {
+        let next = tokio::select! {
+            next = running.join_next() => next,
+            () = watching.beat() => {
+                watching.look().await;
+                continue;
+            }
+        };
+        let Some(next) = next else { break };
+        let (backend, next) = next
             .map_err(|error| RunError::Internal(format!("a part of the host failed: {error}")))?;
-        if matches!(next, Ended::Failed(_) | Ended::Broken(_)) {
+        match &next {
             // The user must mend the data first, so the other backends need not go on.
-            stop.send_replace(true);
+            Ended::Failed(_) | Ended::Broken(_) => drop(stop.send_replace(true)),
+            Ended::Fatal(reason) => {
+                let fatal = Event::Fatal { backend, reason: reason.clone() };
+                let _ = notes.send(Note::Event(fatal)).await;
+            }
+            Ended::Complete | Ended::Stopped | Ended::Spent => {}
         }
         ended.push(next);
     }
-    if *stop.borrow() && !ended.iter().any(|one| matches!(one, Ended::Failed(_) | Ended::Broken(_)))
-    {
+    watching.changes().await;
+    let spent = shared.spending.why().map(str::to_owned);
+    let broken = |one: &Ended| matches!(one, Ended::Failed(_) | Ended::Broken(_));
+    if let Some(reason) = &spent {
+        let _ = notes.send(Note::Event(Event::Spent { reason: reason.clone() })).await;
+    } else if *stop.borrow() && !ended.iter().any(broken) {
         let _ = notes.send(Note::Event(Event::Interrupted)).await;
     }
-    Ok(ended)
+    Ok(HowAsked { ended, spent })
+}
+
+/// How the asking ended.
+struct HowAsked {
+    /// Each backend's work.
+    ended: Vec<Ended>,
+    /// The budget that is spent.
+    spent: Option<String>,
 }
 
 /// Sums up what was recorded, writes the summary and decides the exit code.
@@ -269,7 +308,7 @@ fn finish(
     directory: &RunDir,
     started: String,
     mut recorded: Recorded,
-    ended: Result<Vec<Ended>, RunError>,
+    ended: Result<HowAsked, RunError>,
     unopened: Vec<BackendError>,
     redactor: &Redactor,
 ) -> Result<Finish, RunError> {
@@ -311,26 +350,28 @@ fn finish(
 
 fn how_it_ended(
     unrecorded: Option<RecordError>,
-    ended: Result<Vec<Ended>, RunError>,
+    asked: Result<HowAsked, RunError>,
     unopened: Vec<BackendError>,
 ) -> (State, Option<RunError>) {
     if let Some(error) = unrecorded {
         return (State::Failed, Some(error.into()));
     }
-    let ended = match ended {
-        Ok(ended) => ended,
+    let HowAsked { ended, spent } = match asked {
+        Ok(asked) => asked,
         Err(error) => return (State::Failed, Some(error)),
     };
-    let stopped = ended.iter().any(|one| matches!(one, Ended::Stopped));
+    let stopped = ended.iter().any(|one| matches!(one, Ended::Stopped | Ended::Spent));
     let failed = ended.into_iter().find_map(|one| match one {
         Ended::Failed(error) => Some(RunError::from(error)),
         Ended::Broken(message) => Some(RunError::Internal(message)),
-        Ended::Complete | Ended::Stopped => None,
+        Ended::Fatal(reason) => Some(RunError::Fatal(reason)),
+        Ended::Complete | Ended::Stopped | Ended::Spent => None,
     });
-    match failed {
-        Some(error) => (State::Failed, Some(error)),
-        None if stopped => (State::Interrupted, None),
-        None => match unopened.into_iter().next() {
+    match (failed, spent) {
+        (Some(error), _) => (State::Failed, Some(error)),
+        (None, Some(reason)) if stopped => (State::Spent, Some(RunError::Spent(reason))),
+        (None, _) if stopped => (State::Interrupted, None),
+        (None, _) => match unopened.into_iter().next() {
             Some(error) => (State::Failed, Some(error.into())),
             None => (State::Complete, None),
         },

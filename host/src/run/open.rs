@@ -4,15 +4,15 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
-use plugin_api::{capability::Capability, message::Description};
+use plugin_api::{capability::Capability, manifest::Manifest, message::Description};
 use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{
-    backend::{OpenBackend, concurrency},
+    backend::{OpenBackend, Replica, concurrency},
     backend_error::BackendError,
     error::RunError,
     introduce::introduce,
@@ -23,13 +23,16 @@ use super::{
 };
 use crate::{
     asset::{self, Progress},
-    config::{BackendConfig, CheckedBackend, RunConfig, RunFile, nearest},
+    config::{
+        BackendConfig, BaseUrl, CheckedBackend, Concurrency, Route, RunConfig, RunFile, nearest,
+    },
     plugin::{
         discover::{Candidate, Discovery, Provenance},
         instance::{Instance, Setup},
         load::Loaded,
     },
     printer::Printer,
+    route::router::{ReplicaSettings, Router, RouterSettings},
     secret::{Lookup, Redactor, Secrets},
     store::{
         ledger::{Holder, Ledger},
@@ -73,6 +76,13 @@ pub struct Opened {
 pub struct Found<'a> {
     config: &'a BackendConfig,
     candidate: &'a Candidate,
+    /// One or more.
+    servers: Vec<FoundServer>,
+}
+
+/// A backend at one of its servers.
+struct FoundServer {
+    base_url: Option<BaseUrl>,
     checked: CheckedBackend,
     secrets: Secrets,
     /// How the backend is found again in another process.
@@ -101,21 +111,26 @@ pub fn find<'a>(
     around: &Surroundings<'_>,
 ) -> Result<Vec<Found<'a>>, BackendError> {
     let run = &file.config;
-    let used =
+    let asked =
         |config: &BackendConfig| run.tasks.iter().any(|task| task.backends.contains(&config.id));
+    let used = |config: &BackendConfig| {
+        let stands_in = |other: &BackendConfig| asked(other) && other.fallback.contains(&config.id);
+        asked(config) || run.backends.iter().any(stands_in)
+    };
     let backends = run.backends.iter().enumerate().filter(|(_, config)| used(config));
     let found = backends
         .map(|(index, config)| find_one(file, index, config, discovery, around))
         .collect::<Result<Vec<_>, _>>()?;
-    for backend in &found {
-        around.printer.hide(backend.secrets.iter());
+    for server in found.iter().flat_map(|backend| &backend.servers) {
+        around.printer.hide(server.secrets.iter());
     }
     Ok(found)
 }
 
 /// What hides the secrets of these backends.
 pub fn redactor(found: &[Found<'_>]) -> Arc<Redactor> {
-    Arc::new(Redactor::new(found.iter().flat_map(|backend| backend.secrets.iter())))
+    let servers = found.iter().flat_map(|backend| &backend.servers);
+    Arc::new(Redactor::new(servers.flat_map(|server| server.secrets.iter())))
 }
 
 /// Opens backends. Whatever the way out, a backend that is not part of the result holds nothing any more that
@@ -201,8 +216,8 @@ pub async fn alone(
         .enumerate()
         .map(|(index, config)| find_one(file, index, config, discovery, around))
         .collect::<Result<Vec<_>, _>>()?;
-    for backend in &found {
-        around.printer.hide(backend.secrets.iter());
+    for server in found.iter().flat_map(|backend| &backend.servers) {
+        around.printer.hide(server.secrets.iter());
     }
     let redactor = redactor(&found);
     let mut bringing = Bringing {
@@ -269,7 +284,7 @@ impl Bringing<'_> {
         introduce(opened, self.ledger, self.around.printer).await
     }
 
-    /// Loads and opens a backend.
+    /// Loads a backend's plugin and opens it, once for each of its servers.
     async fn open(&mut self, backend: Found<'_>) -> Result<OpenBackend, BackendError> {
         let (library, first) = self.libraries.get(&backend)?;
         if first && backend.candidate.provenance == Provenance::Directory {
@@ -279,26 +294,49 @@ impl Bringing<'_> {
                 backend.candidate.path.display()
             ));
         }
-        let opened = self.open_one(backend, library).await?;
-        self.instances.push((opened.id.clone(), Arc::clone(&opened.instance)));
-        Ok(opened)
+        let Found { config, candidate, servers } = backend;
+        let manifest = candidate.inspection.manifest.clone();
+        let [assets, digests] = self.assets(config).await?;
+        let concurrency = concurrency(config.concurrency, &manifest);
+        let mut replicas = Vec::with_capacity(servers.len());
+        for server in servers {
+            let (base_url, holder) = (server.base_url.clone(), server.holder.id.clone());
+            let calls = concurrency.ceiling as usize;
+            let instance =
+                self.open_one(config, &manifest, server, library, &assets, calls).await?;
+            self.instances.push((holder.clone(), Arc::clone(&instance)));
+            replicas.push(Replica { holder, base_url, instance });
+        }
+        let engine = &self.run.run;
+        Ok(OpenBackend {
+            id: config.id.clone(),
+            stream: config.stream && manifest.plugin.capabilities.contains(&Capability::Stream),
+            router: Router::new(router_settings(config, &replicas, concurrency)),
+            replicas,
+            retry: RetryPolicy {
+                max_retries: engine.max_retries,
+                attempt_timeout: engine.attempt_timeout,
+                sample_timeout: engine.sample_timeout,
+                loading_timeout: engine.loading_timeout,
+            },
+            hedge: engine.hedge.then(Mutex::default),
+            by_prefix: config.route == Route::Prefix && config.replicas.len() > 1,
+            counts_tokens: config.tpm.is_some(),
+            model: config.model.clone(),
+            fallback: config.fallback.clone(),
+            assets: digests,
+            description: Description::default(),
+            manifest,
+        })
     }
 
-    async fn open_one(
+    /// The paths of a backend's assets and their SHA-256, by name.
+    async fn assets(
         &self,
-        backend: Found<'_>,
-        library: Loaded,
-    ) -> Result<OpenBackend, BackendError> {
-        let Found { config, candidate, checked, secrets, holder } = backend;
-        let (run, around, transport) = (self.run, self.around, self.transport.clone());
-        let manifest = candidate.inspection.manifest.clone();
-        let declared = &manifest.plugin;
-        let env = declared
-            .env
-            .iter()
-            .filter_map(|name| Some((name.clone(), (around.variable)(name)?)))
-            .collect();
-        let (mut assets, mut digests) = (BTreeMap::new(), BTreeMap::new());
+        config: &BackendConfig,
+    ) -> Result<[BTreeMap<String, String>; 2], BackendError> {
+        let around = self.around;
+        let (mut paths, mut digests) = (BTreeMap::new(), BTreeMap::new());
         for (name, wanted) in &config.assets {
             let (asset, cache, progress) =
                 (wanted.clone(), around.cache.clone(), Arc::clone(&around.progress));
@@ -306,45 +344,63 @@ impl Bringing<'_> {
             let fetched = elsewhere(fetch)
                 .await?
                 .map_err(|source| BackendError::Asset { backend: config.id.clone(), source })?;
-            assets.insert(name.clone(), absolute(&fetched.path).display().to_string());
+            paths.insert(name.clone(), absolute(&fetched.path).display().to_string());
             digests.insert(name.clone(), fetched.sha256.to_string());
         }
+        Ok([paths, digests])
+    }
+
+    async fn open_one(
+        &self,
+        config: &BackendConfig,
+        manifest: &Manifest,
+        server: FoundServer,
+        library: Loaded,
+        assets: &BTreeMap<String, String>,
+        calls: usize,
+    ) -> Result<Arc<Instance>, BackendError> {
+        let FoundServer { checked, secrets, holder, .. } = server;
+        let declared = &manifest.plugin;
+        let variable = self.around.variable;
+        let env = declared.env.iter().filter_map(|name| Some((name.clone(), variable(name)?)));
+        let env = env.collect();
         let access = Access {
             grants: checked.grants,
             secrets,
             redactor: Arc::clone(self.redactor),
             reply_headers: declared.reply_headers.clone(),
         };
+        let (name, limits, transport) =
+            (holder.id.clone(), declared.limits, self.transport.clone());
         let notes = Arc::new(BackendNotes { ledger: Arc::clone(self.ledger), holder });
-        let setup = Setup { config: Value::Object(checked.config), env, assets, notes };
-        let calls = config.concurrency.ceiling as usize;
-        let (name, limits) = (config.id.clone(), declared.limits);
-        let instance = elsewhere(move || {
-            Instance::open(library, &name, setup, limits, transport, access, calls)
-        })
-        .await?
-        .map_err(|source| BackendError::Open {
+        let config_value = Value::Object(checked.config);
+        let setup = Setup { config: config_value, env, assets: assets.clone(), notes };
+        let open = move || Instance::open(library, &name, setup, limits, transport, access, calls);
+        elsewhere(open).await?.map_err(|source| BackendError::Open {
             backend: config.id.clone(),
             plugin: config.plugin.clone(),
             source,
-        })?;
-        Ok(OpenBackend {
-            id: config.id.clone(),
-            stream: config.stream && declared.capabilities.contains(&Capability::Stream),
-            concurrency: concurrency(config.concurrency.ceiling, &manifest),
-            retry: RetryPolicy {
-                max_retries: run.run.max_retries,
-                attempt_timeout: run.run.attempt_timeout,
-                sample_timeout: run.run.sample_timeout,
-                loading_timeout: run.run.loading_timeout,
-            },
-            model: config.model.clone(),
-            base_url: config.base_url.clone(),
-            assets: digests,
-            description: Description::default(),
-            manifest,
-            instance,
         })
+    }
+}
+
+fn router_settings(
+    config: &BackendConfig,
+    replicas: &[Replica],
+    concurrency: Concurrency,
+) -> RouterSettings {
+    let weight = |index: usize| config.replicas.get(index).map_or(1, |replica| replica.weight);
+    let replica = |(index, replica): (usize, &Replica)| ReplicaSettings {
+        name: replica.name().unwrap_or_else(|| config.id.clone()),
+        weight: weight(index),
+    };
+    RouterSettings {
+        replicas: replicas.iter().enumerate().map(replica).collect(),
+        concurrency,
+        route: config.route,
+        eject_after: config.eject_after,
+        rpm: config.rpm,
+        tpm: config.tpm,
     }
 }
 
@@ -365,22 +421,29 @@ fn find_one<'a>(
         return Err(BackendError::Isolation { backend: config.id.clone() });
     }
     let manifest = &candidate.inspection.manifest;
-    let mock = mock::url(around.mock, config)?;
-    let checked =
-        file.check_backend(index, &manifest.plugin, &manifest.config_schema, mock.as_ref())?;
-    let secrets = if mock.is_some() {
-        Secrets::placeholders(&checked.slots)
-    } else {
-        let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
-        Secrets::resolve(&checked.slots, &lookup)
-            .map_err(|source| BackendError::Secret { backend: config.id.clone(), source })?
-    };
-    let holder = Holder {
-        id: config.id.clone(),
-        table: file.backend_table(index, &manifest.config_schema),
-        folder: absolute(&file.folder),
-    };
-    Ok(Found { config, candidate, checked, secrets, holder })
+    let servers = config.servers().into_iter().enumerate().map(|(server, base_url)| {
+        let mock = mock::url(around.mock, &config.id, base_url)?;
+        let (declared, schema) = (&manifest.plugin, &manifest.config_schema);
+        let checked = file.check_backend(index, server, declared, schema, mock.as_ref())?;
+        let secrets = if mock.is_some() {
+            Secrets::placeholders(&checked.slots)
+        } else {
+            let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
+            Secrets::resolve(&checked.slots, &lookup)
+                .map_err(|source| BackendError::Secret { backend: config.id.clone(), source })?
+        };
+        let holder = Holder {
+            id: match config.replicas.as_slice() {
+                [] | [_] => config.id.clone(),
+                _ => format!("{}#{server}", config.id),
+            },
+            table: file.backend_table(index, server, schema),
+            folder: absolute(&file.folder),
+        };
+        Ok(FoundServer { base_url: base_url.cloned(), checked, secrets, holder })
+    });
+    let servers = servers.collect::<Result<_, BackendError>>()?;
+    Ok(Found { config, candidate, servers })
 }
 
 fn unknown_plugin(config: &BackendConfig, discovery: &Discovery) -> BackendError {

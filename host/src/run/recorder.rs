@@ -199,6 +199,8 @@ fn event(unit: UnitName, record: SampleRecord) -> Event {
 
 /// What is stored of a finished sample.
 fn record(finished: Finished, store: Store) -> SampleRecord {
+    let replica = finished.replica_name();
+    let answered_by = (!finished.is_of_its_own()).then(|| finished.backend.id.clone());
     let Finished { work, result, attempts, timing, .. } = finished;
     let sample = &work.prepared.sample;
     let (status, scores, response, error, usage, changed) = match result {
@@ -233,7 +235,8 @@ fn record(finished: Finished, store: Store) -> SampleRecord {
         error,
         usage,
         timing_ms: timing,
-        replica: work.unit.backend.base_url.as_ref().map(ToString::to_string),
+        answered_by,
+        replica,
         attempts,
         changed,
     }

@@ -42,6 +42,7 @@ impl Tally {
             fallback: unit.task.is_fallback,
             samples: Counts::default(),
             unscored_reasons: BTreeMap::new(),
+            answered_by: BTreeMap::new(),
             incidents: BTreeMap::new(),
             changed_parameters: BTreeMap::new(),
             boundary_merged: 0,
@@ -75,6 +76,9 @@ impl Tally {
         self.finished += 1;
         if let Status::Unscored(reason) = &record.status {
             *self.result.unscored_reasons.entry(reason.clone()).or_default() += 1;
+        }
+        if let (Some(other), Some(_)) = (&record.answered_by, &record.response) {
+            *self.result.answered_by.entry(other.clone()).or_default() += 1;
         }
         for changed in &record.changed {
             *self.result.changed_parameters.entry(changed.parameter.clone()).or_default() += 1;

@@ -40,7 +40,10 @@ pub struct SampleRecord {
     pub usage: Tokens,
     /// Times in milliseconds.
     pub timing_ms: Timing,
-    /// The replica that answered.
+    /// Id of the backend that answered in place of its own (`fallback`), or was asked last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<String>,
+    /// The replica that answered, or was asked last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<String>,
     /// Attempts made, over all requests of the sample.

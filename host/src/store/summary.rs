@@ -32,7 +32,7 @@ pub struct RunIdentity {
     pub started: String,
     /// RFC 3339.
     pub finished: String,
-    /// Whether every sample was asked: `complete`, `interrupted` or `failed`.
+    /// Whether every sample was asked: `complete`, `interrupted`, `spent` or `failed`.
     pub state: State,
     /// Version of the host.
     pub host_version: String,
@@ -48,6 +48,8 @@ pub enum State {
     Complete,
     /// The user stopped it.
     Interrupted,
+    /// A budget was spent.
+    Spent,
     /// An error stopped it.
     Failed,
 }
@@ -71,6 +73,9 @@ pub struct TaskResult {
     pub samples: Counts,
     /// Attempts at samples that are unscored, by reason.
     pub unscored_reasons: BTreeMap<String, u64>,
+    /// Samples that another backend answered in place of this one, by its id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answered_by: BTreeMap<String, u64>,
     /// What the model did that is counted apart, graded or not, by choice.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub incidents: BTreeMap<String, u64>,

@@ -25,11 +25,7 @@ const ENGINE: &str = "[run]\nconcurrency = 256\nmin_concurrency = 256\nattempt_t
 /// Whole replies and streams, of two plugins.
 const BACKENDS: [(&str, &str, &str); 2] = [
     ("whole", "tgi", "plugin = \"tgi\""),
-    (
-        "streamed",
-        "openai",
-        "plugin = \"litellm\"\nmodel = \"openai/gpt-4o-mini\"\nstream = true",
-    ),
+    ("streamed", "openai", "plugin = \"litellm\"\nmodel = \"openai/gpt-4o-mini\"\nstream = true"),
 ];
 
 /// A run file of both at this mock.
@@ -52,9 +48,7 @@ fn run(text: &str, data: &str) -> Outcome {
 /// What each backend's metrics are.
 fn metrics(left: &Left) -> Vec<(String, Value)> {
     let results = left.summary["results"].as_array().unwrap().iter();
-    results
-        .map(|result| (result["backend"].to_string(), result["metrics"].clone()))
-        .collect()
+    results.map(|result| (result["backend"].to_string(), result["metrics"].clone())).collect()
 }
 
 /// Attempts made, as the journal has them.
@@ -151,7 +145,8 @@ fn a_replica_that_dies_and_comes_back_costs_no_sample() {
     assert_few(attempts(&left), SAMPLES);
     assert!(mortal.requests() > SAMPLES / 60, "{} after its return", mortal.requests());
     let clean = Mock::start(&[]);
-    let whole = format!("[[backend]]\nplugin = \"tgi\"\nbase_url = \"{}\"\n{ECHO}", clean.url("tgi"));
+    let whole =
+        format!("[[backend]]\nplugin = \"tgi\"\nbase_url = \"{}\"\n{ECHO}", clean.url("tgi"));
     assert_eq!(metrics(&left), metrics(&run(&whole, &data).exits(0).left()));
 }
 

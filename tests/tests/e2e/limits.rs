@@ -38,9 +38,7 @@ fn events<'l>(left: &'l Left, kind: &'l str) -> impl Iterator<Item = &'l Value> 
 /// How the limit of requests in flight moved.
 fn limits(left: &Left) -> Vec<(u64, u64)> {
     let moves = events(left, "limit").map(|event| &event["change"]["change"]["limit"]);
-    moves
-        .filter_map(|moved| Some((moved["from"].as_u64()?, moved["to"].as_u64()?)))
-        .collect()
+    moves.filter_map(|moved| Some((moved["from"].as_u64()?, moved["to"].as_u64()?))).collect()
 }
 
 // Fatal conditions.
@@ -160,8 +158,10 @@ fn a_run_stops_when_too_much_of_it_fails() {
 fn few_failures_are_within_an_error_rate() {
     let mock = Mock::start(&["--drop-rate", "0.05"]);
     let budget = "max_error_rate = 0.2\nrun.budget.min_samples = 40";
-    let text =
-        format!("run.max_retries = 0\nrun.max_unscored = 0.2\nrun.budget.{budget}\n{}{ECHO}", at(&mock));
+    let text = format!(
+        "run.max_retries = 0\nrun.max_unscored = 0.2\nrun.budget.{budget}\n{}{ECHO}",
+        at(&mock)
+    );
     let left = run(&text, &sums(400)).exits(0).left();
     assert_eq!(counts(left.result())[0], 400);
 }
@@ -320,7 +320,8 @@ fn a_slow_request_is_sent_a_second_time_only_if_the_run_wants_that() {
         );
         let left = run(&text, &sums(SAMPLES as usize)).exits(0).left();
         assert_eq!(left.counts(), [SAMPLES, SAMPLES, 0]);
-        let slow = left.journal.iter().filter(|line| line["timing_ms"]["total"].as_f64() > Some(1_500.0));
+        let slow =
+            left.journal.iter().filter(|line| line["timing_ms"]["total"].as_f64() > Some(1_500.0));
         let slow = slow.count();
         // Before enough answers have shown what is slow, nothing is hedged.
         let expected = if hedge { 0..=5 } else { 9..=14 };
