@@ -12,10 +12,12 @@ mod bad_input;
 mod caching;
 mod canaries;
 mod discovery;
+mod faults;
 mod garbled;
 mod generating;
 mod launching;
 mod likelihood;
+mod limits;
 mod loading;
 mod memory;
 mod misbehaving;
@@ -26,6 +28,7 @@ mod recorded;
 mod replaying;
 mod resources;
 mod resuming;
+mod routing;
 mod run_files;
 mod secrets;
 mod servers;
@@ -106,6 +109,12 @@ fn run(backends: &str, task: &str, data: &str) -> Outcome {
 /// `n` records that a backend which echoes answers right.
 fn echoes(n: usize) -> String {
     (0..n).map(|i| format!("{{\"says\": \"word {i}\", \"target\": \"word {i}\"}}\n")).collect()
+}
+
+/// `n` sums, of which the mock gets some wrong.
+fn sums(n: usize) -> String {
+    let one = |i| format!("{{\"says\": \"What is {i} + 17?\", \"target\": \"{}\"}}\n", i + 17);
+    (0..n).map(one).collect()
 }
 
 /// Equal but for rounding.
