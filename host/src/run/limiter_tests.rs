@@ -17,13 +17,16 @@ fn auto(ceiling: u32) -> Limiter {
     Limiter::new(Concurrency { auto: true, floor: 1, ceiling })
 }
 
+/// How an attempt will end: when, its number, in flight when it began, whether it is answered, time it took.
+type End = (Duration, u64, u32, bool, Duration);
+
 /// A limiter that always has more to send, and a server.
 struct Simulation {
     limiter: Limiter,
     now: Duration,
     next: u64,
-    /// When attempts end, in that order: time, number, in flight when it began, answered, time it took.
-    ends: BinaryHeap<Reverse<(Duration, u64, u32, bool, Duration)>>,
+    /// The soonest first.
+    ends: BinaryHeap<Reverse<End>>,
     answered: u32,
     refused: u32,
 }
