@@ -114,9 +114,9 @@ impl Going {
     fn finish(mut self) -> Outcome {
         let mut stdout = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-        let outcome = self.sandbox.wait(self.child);
-        let stderr = self.stderr.join().unwrap();
-        Outcome { stdout, stderr, ..outcome }.keep(self.sandbox)
+        let mut outcome = self.sandbox.wait(self.child);
+        (outcome.stdout, outcome.stderr) = (stdout, self.stderr.join().unwrap());
+        outcome.keep(self.sandbox)
     }
 }
 
