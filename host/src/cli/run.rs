@@ -50,7 +50,7 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
         Ok(files) => files,
         Err(error) => return fail(printer, &error, exit::USAGE),
     };
-    if files.len() > 1 && args.resume.as_ref().is_some_and(|path| !path.as_os_str().is_empty()) {
+    if files.len() > 1 && args.resume.as_ref().is_some_and(Option::is_some) {
         let error = anyhow::anyhow!(
             "--resume=DIR is for one run file; plain --resume goes on with the newest run of each"
         );
@@ -64,8 +64,10 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
     }
     let mut code = exit::DONE;
     for file in &files {
-        let resume =
-            args.resume.as_ref().and_then(|path| to_resume(path, file, &args.how, printer));
+        let resume = args
+            .resume
+            .as_ref()
+            .and_then(|path| to_resume(path.as_deref(), file, &args.how, printer));
         let one = run_one(file, resume.as_ref(), &discovery, printer);
         if code == exit::DONE {
             code = one;
@@ -98,13 +100,15 @@ pub(super) fn discover(
     Ok(discovery)
 }
 
-/// The run that `--resume` means: the one at this path, or the newest one of the run file if the path is empty.
-fn to_resume(path: &Path, file: &RunFile, how: &ResumeFlags, printer: &Printer) -> Option<Resume> {
+/// The run that `--resume` means: the one at this path, or the newest one of the run file.
+fn to_resume(
+    path: Option<&Path>,
+    file: &RunFile,
+    how: &ResumeFlags,
+    printer: &Printer,
+) -> Option<Resume> {
     let config = &file.config;
-    let directory = match path.as_os_str().is_empty() {
-        false => Some(path.to_owned()),
-        true => run_dir::newest(&config.out, &config.name),
-    };
+    let directory = path.map(Path::to_owned).or_else(|| run_dir::newest(&config.out, &config.name));
     if directory.is_none() {
         printer.note(&format!(
             "there is no run of `{}` below {} to resume; a new one begins",
@@ -118,10 +122,8 @@ fn to_resume(path: &Path, file: &RunFile, how: &ResumeFlags, printer: &Printer) 
 impl ResumeFlags {
     /// How the run in this directory is to be taken up.
     pub(super) fn of(&self, directory: PathBuf) -> Resume {
-        let retry_unscored = self.retry_unscored.as_deref().map(|reason| match reason {
-            "" => Retry::All,
-            reason => Retry::Reason(reason.to_owned()),
-        });
+        let retry_unscored =
+            self.retry_unscored.clone().map(|reason| reason.map_or(Retry::All, Retry::Reason));
         Resume { directory, accept_changes: self.accept_changes, retry_unscored }
     }
 }
