@@ -282,11 +282,19 @@ impl Earlier {
             accepted: self.accepted.clone(),
         });
         let (id, started) = (self.manifest.id.clone(), self.manifest.started.clone());
-        // Of a backend that does not open this time is kept what it said.
-        let gone = |backend: &&BackendIdentity| now.backends.iter().all(|one| one.id != backend.id);
-        let mut backends = now.backends.clone();
-        backends.extend(self.manifest.backends.iter().filter(gone).cloned());
-        RunManifest { id, started, resumed, backends, ..now }
+        // Of a backend that does not open this time is kept what it said, and what its plugin was.
+        let (mut backends, mut plugins) = (now.backends.clone(), now.plugins.clone());
+        for backend in &self.manifest.backends {
+            if backends.iter().all(|one| one.id != backend.id) {
+                backends.push(backend.clone());
+            }
+        }
+        for plugin in &self.manifest.plugins {
+            if plugins.iter().all(|one| one.id != plugin.id) {
+                plugins.push(plugin.clone());
+            }
+        }
+        RunManifest { id, started, resumed, backends, plugins, ..now }
     }
 
     /// The manifest with what was accepted, if anything was: for a run of which nothing is asked any more.
