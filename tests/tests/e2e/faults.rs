@@ -16,7 +16,7 @@ use host_tests::{
 };
 use serde_json::Value;
 
-use super::{ECHO, echoes, sums, tgi};
+use super::{ECHO, OPENING, echoes, sums, tgi};
 
 /// Patience for servers that fall silent, and room for many that do.
 const ENGINE: &str = "[run]\nconcurrency = 256\nmin_concurrency = 256\nattempt_timeout = \"3s\"\nidle_timeout = \"3s\"\n";
@@ -26,9 +26,6 @@ const BACKENDS: [(&str, &str, &str); 2] = [
     ("whole", "tgi", "plugin = \"tgi\""),
     ("streamed", "openai", "plugin = \"litellm\"\nmodel = \"openai/gpt-4o-mini\"\nstream = true"),
 ];
-
-/// Requests with a body that the TGI plugin sends to learn about its server, before the first sample.
-const OPENING: u64 = 2;
 
 /// A run file of both at this mock.
 fn both(mock: &Mock) -> String {
