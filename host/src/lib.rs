@@ -4,6 +4,7 @@ pub mod asset;
 pub mod canonical;
 pub mod cli;
 pub mod config;
+pub mod launch;
 pub mod mock;
 pub mod plugin;
 pub mod printer;

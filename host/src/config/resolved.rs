@@ -227,18 +227,7 @@ const PACE: [&str; 7] =
 impl RunConfig {
     /// What of it may change a result, as JSON.
     pub fn decisive(&self) -> Value {
-        let mut value = serde_json::to_value(self).unwrap_or_default();
-        let Some(map) = value.as_object_mut() else { return value };
-        map.remove("out");
-        if let Some(engine) = map.get_mut("run").and_then(Value::as_object_mut) {
-            engine.retain(|key, _| key == "store");
-        }
-        for backend in map.get_mut("backends").and_then(Value::as_array_mut).into_iter().flatten() {
-            if let Some(backend) = backend.as_object_mut() {
-                backend.retain(|key, _| !PACE.contains(&key.as_str()));
-            }
-        }
-        value
+        decisive_of(serde_json::to_value(self).unwrap_or_default())
     }
 }
 
@@ -250,6 +239,21 @@ impl BackendConfig {
             replicas => replicas.iter().map(|replica| Some(&replica.base_url)).collect(),
         }
     }
+}
+
+/// What [`RunConfig::decisive`] keeps of a configuration that is JSON already.
+pub fn decisive_of(mut value: Value) -> Value {
+    let Some(map) = value.as_object_mut() else { return value };
+    map.remove("out");
+    if let Some(engine) = map.get_mut("run").and_then(Value::as_object_mut) {
+        engine.retain(|key, _| key == "store");
+    }
+    for backend in map.get_mut("backends").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(backend) = backend.as_object_mut() {
+            backend.retain(|key, _| !PACE.contains(&key.as_str()));
+        }
+    }
+    value
 }
 
 impl BaseUrl {

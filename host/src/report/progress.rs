@@ -21,6 +21,8 @@ const PLAIN: Duration = Duration::from_secs(5);
 pub struct Progress {
     printer: Printer,
     started: Instant,
+    /// Samples that were finished before this process began.
+    done: u64,
     shown: Option<Instant>,
     /// Samples handed out, by unit, once all of them are.
     total: u64,
@@ -43,6 +45,7 @@ impl Progress {
         Self {
             printer,
             started: Instant::now(),
+            done: 0,
             shown: None,
             total: 0,
             units_read: 0,
@@ -59,9 +62,10 @@ impl Progress {
     }
 
     fn line(&self) -> String {
-        let done = self.scored + self.unscored;
+        let finished = self.scored + self.unscored;
+        let done = self.done + finished;
         #[allow(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
-        let rate = done as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
+        let rate = finished as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
         let total =
             if self.units_read == self.units { format!("/{}", self.total) } else { String::new() };
         let mut line = format!("{done}{total} samples, {rate:.1}/s");
@@ -111,10 +115,14 @@ impl Progress {
 impl Reporter for Progress {
     fn on(&mut self, event: &Event) {
         match event {
-            Event::Launch { units, directory, .. } => {
+            Event::Launch { units, directory, done, .. } => {
                 self.units = units.len();
+                self.done = *done;
                 self.started = Instant::now();
                 self.printer.note(&format!("run directory: {directory}"));
+                if *done > 0 {
+                    self.printer.note(&format!("{done} samples are finished already"));
+                }
             }
             Event::Sample { status, scores, .. } => {
                 match status {
@@ -176,6 +184,9 @@ impl Reporter for Progress {
             Event::Spent { reason } => self
                 .printer
                 .warn(&format!("{reason}: nothing more is asked; what is finished is kept")),
+            Event::ServerEnded { backend, message } => {
+                self.printer.warn(&format!("backend `{backend}`: {message}"));
+            }
             Event::Interrupted => self.printer.warn("stopped; what is finished is kept"),
             Event::Done { .. } => self.printer.status(""),
         }

@@ -75,7 +75,7 @@ fn right(text: String) -> Cell {
 /// The median latency of scored samples.
 fn latency(result: &TaskResult) -> String {
     match result.latency_ms.p50 {
-        _ if result.samples.scored == 0 => NONE.to_owned(),
+        _ if result.samples.scored == 0 || result.cached >= result.samples.total => NONE.to_owned(),
         ms if ms < 10.0 => format!("{ms:.1} ms"),
         ms if ms < 1000.0 => format!("{ms:.0} ms"),
         ms => format!("{:.1} s", ms / 1e3),
@@ -124,6 +124,12 @@ fn remarks(summary: &Summary) -> Vec<String> {
         if result.fallback {
             lines.push(format!(
                 "{name}: asked in its generative form; does not compare with log-likelihood"
+            ));
+        }
+        if result.cached > 0 {
+            lines.push(format!(
+                "{name}: {} of {} samples answered from the response cache",
+                result.cached, result.samples.total
             ));
         }
         if !result.unscored_reasons.is_empty() {

@@ -3,15 +3,18 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use plugin_api::{manifest::Manifest, message::Description};
 
-use super::{hedge::Hedge, plan::Offer, retry::RetryPolicy};
+use super::{cached::Told, hedge::Hedge, plan::Offer, retry::RetryPolicy};
 use crate::{
     config::{BaseUrl, Concurrency},
+    launch::server::Launched,
     plugin::instance::{Instance, threads},
     route::router::Router,
+    store::cache::BackendCache,
 };
 
 /// A backend that is open.
@@ -25,6 +28,8 @@ pub struct OpenBackend {
     pub replicas: Vec<Replica>,
     /// Says which of them is asked, and when.
     pub router: Arc<Router>,
+    /// Longest wait for its servers before they are asked anything.
+    pub wait_ready: Duration,
     /// Whether replies are read as they are generated.
     pub stream: bool,
     /// Retries and deadlines.
@@ -41,8 +46,12 @@ pub struct OpenBackend {
     pub fallback: Vec<String>,
     /// SHA-256 of each asset that it was given, by name.
     pub assets: BTreeMap<String, String>,
+    /// What its plugin was told.
+    pub told: Told,
     /// What it says of itself.
     pub description: Description,
+    /// Its part of the response cache, if the run uses that.
+    pub cache: Option<BackendCache>,
 }
 
 /// A backend at one of its servers.
@@ -54,6 +63,8 @@ pub struct Replica {
     pub base_url: Option<BaseUrl>,
     /// The plugin's side.
     pub instance: Arc<Instance>,
+    /// The server, if the host started it.
+    pub launched: Option<Arc<Launched>>,
 }
 
 impl Replica {

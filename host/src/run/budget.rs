@@ -61,6 +61,13 @@ impl Budget {
         self.unscored += u64::from(!scored);
     }
 
+    /// So much was spent before the run was taken up again. How many samples were unscored then does not count: else it
+    /// could not go on once the reason is mended.
+    pub fn add_earlier(&mut self, usd_nanos: u64, tokens: u64) {
+        self.usd_nanos = self.usd_nanos.saturating_add(usd_nanos);
+        self.tokens = self.tokens.saturating_add(tokens);
+    }
+
     /// The first bound that is reached, so long after the run began or was resumed.
     pub fn check(&self, elapsed: Duration) -> Option<Spent> {
         self.usd()

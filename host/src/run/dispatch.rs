@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     backend::OpenBackend,
-    executor::{Desk, execute},
+    executor::{Desk, Finished, execute},
     fatal::Fatal,
     feed::{Fed, FeedError},
     in_flight::Board,
@@ -159,7 +159,7 @@ impl Crew {
             slot.begin(&work);
             let finished = execute(work, &desk).await;
             slot.end();
-            self.watch(&finished.result, finished.is_of_its_own());
+            self.watch(&finished);
             let _ = self.shared.notes.send(Note::Finished(Box::new(finished))).await;
             if self.may_leave() {
                 return;
@@ -181,13 +181,16 @@ impl Crew {
     }
 
     /// Looks at what came of a sample: whether there is sense in going on, and money for it.
-    fn watch(&self, result: &Result<super::grade::Graded, plugin_api::Error>, own: bool) {
-        if own && let Some(why) = lock(&self.fatal).add(&self.backend, result.as_ref().map(drop)) {
+    fn watch(&self, finished: &Finished) {
+        let result = &finished.result;
+        if finished.is_of_its_own()
+            && let Some(why) = lock(&self.fatal).add(&self.backend, result.as_ref().map(drop))
+        {
             *lock(&self.doomed) = Some(why);
             self.source.close();
             self.attention.notify_one();
         }
-        if self.shared.spending.add(result) {
+        if self.shared.spending.add(result, finished.cached) {
             self.source.close();
         }
     }

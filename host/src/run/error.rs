@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{backend_error::BackendError, feed::FeedError, plan::PlanError, recorder::RecordError};
+use super::{
+    backend_error::BackendError, feed::FeedError, plan::PlanError, recorder::RecordError,
+    resume::ResumeError,
+};
 use crate::{
-    store::{StoreError, ledger::LedgerError},
+    store::{StoreError, ledger::LedgerError, storage::LockError},
     task::error::TaskError,
 };
 
@@ -43,6 +46,12 @@ pub enum RunError {
     /// What was asked could not be recorded.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The run cannot be taken up.
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
+    /// The journal cannot be had for this process alone.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// What backends hold cannot be told.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -93,6 +102,7 @@ impl RunError {
             Self::Data { .. } | Self::Directory(_) => exit::USAGE,
             Self::Ledger(_) | Self::NoDirectory(_) => exit::USAGE,
             Self::Fatal(_) => exit::USAGE,
+            Self::Resume(_) | Self::Lock(_) => exit::USAGE,
             Self::Unreleased { .. } => exit::PLUGIN,
             Self::Stopped | Self::Spent(_) => exit::STOPPED,
             Self::Store(_) | Self::Record(_) | Self::Internal(_) => exit::INTERNAL,

@@ -23,6 +23,9 @@ pub enum Event {
         directory: String,
         /// What will be asked, in order.
         units: Vec<UnitName>,
+        /// Samples that are finished already: the run is taken up again.
+        #[serde(skip_serializing_if = "is_zero")]
+        done: u64,
     },
     /// A sample is finished and stored.
     Sample {
@@ -87,6 +90,13 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         slowest: Option<Slow>,
     },
+    /// A server that the host had started for a backend ended during the run.
+    ServerEnded {
+        /// Id of the backend, with a number for one of its replicas.
+        backend: String,
+        /// How, and the last lines of its log.
+        message: String,
+    },
     /// The user asked to stop.
     Interrupted,
     /// A budget is spent: nothing more is begun.
@@ -140,6 +150,11 @@ pub struct Slow {
     pub attempt: u32,
     /// Milliseconds since its first attempt began.
     pub age_ms: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// A task at a backend.

@@ -24,6 +24,7 @@ use super::{
     retry::{Failed, Failures, RetryPolicy},
 };
 use crate::{
+    config::BaseUrl,
     plugin::session::{Job, Outcome, drive},
     route::router::{Attempt, Place, Wanted},
     store::record::Timing,
@@ -46,6 +47,8 @@ pub struct Finished {
     pub backend: Arc<OpenBackend>,
     /// Which of its replicas; none if no attempt was made.
     pub replica: Option<usize>,
+    /// Whether the response cache answered, and nobody was asked.
+    pub cached: bool,
 }
 
 impl Finished {
@@ -54,9 +57,9 @@ impl Finished {
         self.backend.id == self.work.unit.backend.id
     }
 
-    /// What the replica is called that was asked last.
-    pub fn replica_name(&self) -> Option<String> {
-        self.backend.replicas.get(self.replica?)?.name()
+    /// Where the replica is that was asked last.
+    pub fn at(&self) -> Option<&BaseUrl> {
+        self.backend.replicas.get(self.replica?)?.base_url.as_ref()
     }
 }
 
@@ -72,7 +75,7 @@ pub struct Desk<'a> {
 
 /// Asks a sample until it is answered, or no attempt is left: of its own backend, then of those that stand in for it.
 pub async fn execute(work: Work, desk: &Desk<'_>) -> Finished {
-    let mut asked = Asked::new();
+    let mut asked = Asked::default();
     let unit = Arc::clone(&work.unit);
     let (task, rendered) = (&unit.task, &work.prepared.rendered);
     let mut backend = &unit.backend;
@@ -92,14 +95,15 @@ pub async fn execute(work: Work, desk: &Desk<'_>) -> Finished {
         Ok(answers) => grade(task, rendered, answers),
         Err(error) => refused(task, rendered, &error).unwrap_or(Err(error)),
     };
-    let Asked { attempts, mut timing, first, replica, .. } = asked;
+    let Asked { attempts, mut timing, first, replica, cached, .. } = asked;
     let started = first.unwrap_or_else(Instant::now);
     timing.total = milliseconds(started.elapsed());
     let backend = Arc::clone(backend);
-    Finished { work, result, attempts, timing, started, backend, replica }
+    Finished { work, result, attempts, timing, started, backend, replica, cached }
 }
 
 /// What was spent on a sample so far.
+#[derive(Default)]
 struct Asked {
     attempts: u32,
     timing: Timing,
@@ -111,20 +115,10 @@ struct Asked {
     clock: Option<Instant>,
     /// The replica of the last attempt.
     replica: Option<usize>,
+    cached: bool,
 }
 
 impl Asked {
-    fn new() -> Self {
-        Self {
-            attempts: 0,
-            timing: Timing::default(),
-            failures: Failures::default(),
-            first: None,
-            clock: None,
-            replica: None,
-        }
-    }
-
     fn elapsed(&self) -> Duration {
         self.clock.map(|clock| clock.elapsed()).unwrap_or_default()
     }
@@ -137,10 +131,22 @@ async fn ask_all(
     desk: &Desk<'_>,
 ) -> Result<Vec<Answer>, Error> {
     let unit = &work.unit;
-    let mut answers = Vec::new();
     let (rendered, generation) = (&work.prepared.rendered, unit.task.generation.as_ref());
-    for request in requests(rendered, generation, work.repeat, backend.stream) {
-        answers.push(ask(work, backend, &request, asked, desk).await?);
+    let requests = requests(rendered, generation, work.repeat, backend.stream);
+    let cache = backend.cache.as_ref();
+    let cache = cache.map(|cache| (cache, cache.key(&requests, work.repeat)));
+    if let Some((cache, key)) = cache
+        && let Some(answers) = cache.get(key, &requests).await
+    {
+        asked.cached = true;
+        return Ok(answers);
+    }
+    let mut answers = Vec::with_capacity(requests.len());
+    for request in &requests {
+        answers.push(ask(work, backend, request, asked, desk).await?);
+    }
+    if let Some((cache, key)) = cache {
+        cache.put(key, &requests, &answers);
     }
     Ok(answers)
 }
@@ -291,11 +297,17 @@ async fn try_twice(
         return first.await;
     }
     let elsewhere = Wanted { avoid: Some(replica), ..wanted };
-    let Some(other) = backend.router.try_place(&elsewhere) else {
-        lock(hedge).give_back();
-        return first.await;
+    let begun = Instant::now();
+    // A backend that is kept busy has no place free at once, but soon; the first answer may be sooner.
+    let other = tokio::select! {
+        biased;
+        tried = &mut first => {
+            lock(hedge).give_back();
+            return tried;
+        }
+        other = backend.router.place(elsewhere) => other,
     };
-    let deadline = job.deadline.saturating_sub(after);
+    let deadline = job.deadline.saturating_sub(after).saturating_sub(begun.elapsed());
     let mut second = Box::pin(try_at(backend, other, Job { deadline, ..job }));
     tokio::select! {
         tried = &mut first => match tried.result {

@@ -4,7 +4,7 @@ use std::{sync::Arc, thread};
 
 use tokio::sync::mpsc;
 
-use super::{event::Event, plan::Unit, recorder::Note};
+use super::{done::Done, event::Event, plan::Unit, recorder::Note};
 use crate::task::stream::{Next, Prepared, SampleError};
 
 /// Most samples that are handed over at once: waking the other side costs more than reading a sample does.
@@ -42,14 +42,14 @@ pub enum Fed {
     Failed(FeedError),
 }
 
-/// Starts a thread that hands out the samples of these units, one unit after the other, never far ahead of who
+/// Starts a thread that hands out the samples of these units that are not done, one unit after the other, never far ahead of who
 /// takes them: `concurrency` says how many that are at once. The thread ends when everything is handed out, at an
 /// error, or soon after nobody takes any more.
 ///
 /// # Errors
 /// The system gives no thread.
 pub fn start(
-    units: Vec<Arc<Unit>>,
+    units: Vec<(Arc<Unit>, Arc<Done>)>,
     concurrency: usize,
     notes: mpsc::Sender<Note>,
 ) -> std::io::Result<mpsc::Receiver<Fed>> {
@@ -57,7 +57,7 @@ pub fn start(
     let most = (concurrency / 2).clamp(1, BATCH);
     thread::Builder::new().name("feed".to_owned()).spawn(move || {
         let mut feed = Feed { work, notes, batch: Vec::with_capacity(most), most };
-        let last = units.iter().find_map(|unit| match feed.unit(unit) {
+        let last = units.iter().find_map(|(unit, done)| match feed.unit(unit, done) {
             Ok(()) => None,
             Err(error) => {
                 let task = unit.name.task.clone();
@@ -78,17 +78,17 @@ struct Feed {
 }
 
 impl Feed {
-    fn unit(&mut self, unit: &Arc<Unit>) -> Result<(), SampleError> {
-        let mut handed_out = 0;
+    fn unit(&mut self, unit: &Arc<Unit>, done: &Arc<Done>) -> Result<(), SampleError> {
+        let mut handed_out = done.count();
         // Nobody may want the samples any more, also while none of them is fit to be handed out.
         if self.work.is_closed() {
             return Ok(());
         }
-        for next in unit.task.samples()? {
+        for next in done.leave_out(unit.task.samples()?) {
             match next? {
                 Next::Ready(prepared) => {
                     let prepared = Arc::<Prepared>::from(prepared);
-                    for repeat in 0..unit.task.repeats.get() {
+                    for repeat in done.missing(&prepared.sample) {
                         let prepared = Arc::clone(&prepared);
                         self.batch.push(Work { unit: Arc::clone(unit), prepared, repeat });
                         // Who has nothing left to do is not kept waiting for a whole batch.
@@ -99,6 +99,7 @@ impl Feed {
                         handed_out += 1;
                     }
                 }
+                Next::PassedOver => {}
                 Next::Skipped { error, .. } => {
                     let skipped =
                         Event::Skipped { unit: unit.name.clone(), reason: error.to_string() };

@@ -8,7 +8,8 @@ use super::{
     backend::{OpenBackend, Replica},
     backend_error::BackendError,
     executor::ask_backend,
-    retry::RetryPolicy,
+    ready::Waiting,
+    retry::{RetryPolicy, is_retriable},
 };
 use crate::{printer::Printer, store::ledger::Ledger};
 
@@ -16,12 +17,12 @@ use crate::{printer::Printer, store::ledger::Ledger};
 /// A plugin that waits for something has a shorter bound of its own.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Lets the backend prepare at each of its servers and asks it there who it is: a server that is down, or is
-/// another one than the plugin is for, is found out before the first sample. As long as one is ready, those that are
-/// not are told of, and left to the router: they may come later.
+/// Lets the backend prepare at each of its servers, waits for the server and asks it who it is: a server that is
+/// down, or is another one than the plugin is for, is found out before the first sample. As long as one is ready,
+/// those that are not are told of, and left to the router: they may come later.
 ///
 /// # Errors
-/// [`BackendError::NotReady`] with what to do, if no server is ready.
+/// [`BackendError::NotReady`] with what to do, or what [`Waiting::wait`] says, if no server is ready.
 pub async fn introduce(
     mut backend: OpenBackend,
     ledger: &Ledger,
@@ -96,16 +97,36 @@ async fn introduce_one(
             ));
         }
     };
-    let prepare = Request::Prepare(ledger.held(&replica.holder));
     let preparing =
         RetryPolicy { attempt_timeout: PREPARE_TIMEOUT, sample_timeout: PREPARE_TIMEOUT, ..policy };
-    match ask_backend(&replica.instance, prepare, &preparing, &waits).await {
+    let prepare = || {
+        let held = ledger.held(&replica.holder);
+        ask_backend(&replica.instance, Request::Prepare(held), &preparing, &waits)
+    };
+    let server = Waiting {
+        backend: &replica.holder,
+        base_url: replica.base_url.as_ref(),
+        instance: &replica.instance,
+        launched: replica.launched.as_deref(),
+        limit: backend.wait_ready,
+    };
+    // First, since some servers are only there once they are prepared; most have nothing to do here.
+    let mut prepared = server.while_up(prepare()).await?;
+    let failed = prepared.as_ref().err().map(|error| error.kind);
+    if failed.is_none_or(|kind| kind == ErrorKind::Unsupported || is_retriable(kind)) {
+        server.wait(printer).await?;
+    }
+    if failed.is_some_and(is_retriable) && !server.limit.is_zero() {
+        prepared = server.while_up(prepare()).await?;
+    }
+    match prepared {
         Ok(_) => {}
         // A plugin without the SDK need not know of it: it has nothing to prepare.
         Err(error) if error.kind == ErrorKind::Unsupported => {}
         Err(error) => return Err(not_ready(error)),
     }
-    let described = ask_backend(&replica.instance, Request::Describe, &policy, &waits).await;
+    let describe = ask_backend(&replica.instance, Request::Describe, &policy, &waits);
+    let described = server.while_up(describe).await?;
     let description = match described {
         Ok(Answer::Description(description)) => description,
         Ok(_) => {

@@ -6,10 +6,10 @@
 //!   is not strangled, and one that refuses everything is down at the floor within a few round trips. An attempt
 //!   counts only if it began after the last decrease: those before were sent under the old limit, so a burst of
 //!   refusals is one refusal.
-//! - **More**: one for each round of answers, but twice as many for each round up to half of what the limit was
-//!   when the trouble began (slow start, RFC 5681, section 3.1), so that sustained refusals cost a few rounds and
-//!   not hundreds. Only while the limit is really used. Nothing that happened earlier can stop the growth: a
-//!   success always counts.
+//! - **More**: one for each round of answers, and somewhat more the longer there was no refusal; up to half of
+//!   where the trouble began twice as many for each round (slow start, RFC 5681, section 3.1). So sustained refusals
+//!   cost some rounds and not hundreds. Only while the limit is really used. Nothing that happened earlier can stop
+//!   the growth: an answer always counts.
 //! - `auto` begins low, grows in slow start, and minds the latency besides (see [`super::queueing`]).
 
 use std::time::Duration;
@@ -23,8 +23,10 @@ use crate::config::Concurrency;
 const AUTO_START: u32 = 8;
 /// Most that one refusal takes from the limit, as a share of it.
 const CUT: f64 = 0.4;
-/// What is left of the limit when answers wait for each other.
-const EASE: f64 = 0.8;
+/// Growth for each round of answers close to where the server has refused: each step beyond costs a refusal.
+const CARE: f64 = 0.2;
+/// Rounds of answers without a refusal after which the limit grows by one more a round.
+const PATIENCE: f64 = 8.0;
 
 /// Bound on the attempts in flight at one replica.
 #[derive(Clone, Debug)]
@@ -36,8 +38,15 @@ pub struct Limiter {
     threshold: f64,
     /// The first attempt that began after the last decrease.
     since: u64,
-    /// Answers since then.
-    clean: u32,
+    /// What that left.
+    left: f64,
+    /// Where it was before.
+    peak: f64,
+    /// The same, if the server has refused there twice in a row, and nothing for a round in between: that is about
+    /// what it bears. Refusals at random are rarely so regular.
+    brim: f64,
+    /// Answers since then, while the limit was used.
+    clean: f64,
     refused: Share,
     /// Only if what the server bears is looked for.
     queueing: Option<Queueing>,
@@ -94,7 +103,10 @@ impl Limiter {
             limit: f64::from(start),
             threshold: f64::from(ceiling),
             since: 0,
-            clean: u32::MAX,
+            left: 0.0,
+            peak: 0.0,
+            brim: 0.0,
+            clean: 0.0,
             refused: Share::default(),
             queueing: auto.then(Queueing::default),
         }
@@ -119,24 +131,26 @@ impl Limiter {
     /// An attempt was answered `at` this time, after it `took` that long.
     pub fn answered(&mut self, ended: Ended, at: Duration, took: Duration) -> Option<Move> {
         self.refused.add(false);
-        self.clean = self.clean.saturating_add(1);
         let from = self.limit();
         let mut reason = Reason::Answers;
-        let exploring = self.limit < self.threshold;
+        let is_slow_start = self.limit < self.threshold;
         let verdict = match &mut self.queueing {
             None => Verdict::Grow,
-            Some(queueing) => queueing.add(ended, at, took, from, exploring),
+            Some(queueing) => queueing.add(ended, at, took, from, is_slow_start),
         };
+        if verdict != Verdict::Grow {
+            self.threshold = self.threshold.min(self.limit);
+        }
         match verdict {
-            Verdict::Grow if self.is_used(ended.used) => {
-                let step = if exploring { 1.0 } else { 1.0 / self.limit };
-                self.limit = (self.limit + step).min(self.ceiling);
+            Verdict::Grow | Verdict::Creep if self.is_used(ended.used) => {
+                self.clean += 1.0;
+                self.limit = (self.limit + self.step()).min(self.ceiling);
             }
-            Verdict::Grow => {}
-            Verdict::Hold => self.threshold = self.threshold.min(self.limit),
-            Verdict::Ease => {
-                self.limit = (self.limit * EASE).max(self.floor);
-                self.threshold = self.threshold.min(self.limit);
+            Verdict::Grow | Verdict::Creep | Verdict::Hold => {}
+            Verdict::Become(limit) => {
+                self.limit = limit.clamp(self.floor, self.ceiling);
+                self.threshold = self.limit;
+                self.clean = 0.0;
                 reason = Reason::Latency;
             }
         }
@@ -150,14 +164,28 @@ impl Limiter {
             return None;
         }
         let from = self.limit();
-        // Without a whole round of answers in between it is the same trouble as before.
-        if self.clean >= from {
+        // If it has not grown in between it is the same trouble as before.
+        if self.limit > self.left {
             self.threshold = (self.limit / 2.0).max(self.floor);
         }
+        let again = self.clean >= self.left.floor() && (self.limit - self.peak).abs() < 1.0;
+        self.brim = if again { self.limit } else { 0.0 };
+        self.peak = self.limit;
         self.limit = (self.limit * (1.0 - CUT * self.refused.value())).max(self.floor);
         self.since = ended.next;
-        self.clean = 0;
+        self.left = self.limit;
+        self.clean = 0.0;
         self.moved(from, reason)
+    }
+
+    /// By how much an answer lets it grow.
+    fn step(&self) -> f64 {
+        let a_round = match self.limit {
+            limit if limit < self.threshold => return 1.0,
+            limit if (limit - self.brim).abs() < 1.0 => CARE,
+            limit => 1.0 + self.clean / limit / PATIENCE,
+        };
+        (a_round / self.limit).min(1.0)
     }
 
     /// Whether so many in flight show that more would be sent if they might.

@@ -5,8 +5,10 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
+use futures_util::future::join_all;
 use plugin_api::{capability::Capability, manifest::Manifest, message::Description};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -14,8 +16,11 @@ use tokio::sync::watch;
 use super::{
     backend::{OpenBackend, Replica, concurrency},
     backend_error::BackendError,
+    cached::{self, Told},
+    change::PluginNow,
     error::RunError,
     introduce::introduce,
+    launch::Servers,
     mock::{self, Mock},
     plan::Offer,
     release::{BackendNotes, Releasable, release},
@@ -35,10 +40,11 @@ use crate::{
     route::router::{ReplicaSettings, Router, RouterSettings},
     secret::{Lookup, Redactor, Secrets},
     store::{
+        cache::ResponseCache,
         ledger::{Holder, Ledger},
-        manifest::PluginIdentity,
+        manifest::{PluginIdentity, RecordingIdentity},
     },
-    transport::{Access, Settings, Transport},
+    transport::{Access, Cassette, Settings, Transport},
 };
 
 /// What the outside gives to opening.
@@ -53,6 +59,8 @@ pub struct Surroundings<'a> {
     pub progress: Arc<dyn Fn(Progress<'_>) + Send + Sync>,
     /// Stands for the servers of backends whose `base_url` names it.
     pub mock: &'a dyn Mock,
+    /// Records what is asked and answered, or answers.
+    pub cassette: Option<Cassette>,
     /// Is told the secrets, so that it never prints one.
     pub printer: &'a Printer,
 }
@@ -70,6 +78,10 @@ pub struct Opened {
     pub unopened: Vec<BackendError>,
     /// Hides every secret of every backend.
     pub redactor: Arc<Redactor>,
+    /// The response cache, if the run uses it.
+    pub cache: Option<Arc<ResponseCache>>,
+    /// The recording that answers in the servers' place, if one does.
+    pub recording: Option<RecordingIdentity>,
 }
 
 /// A backend on its way: its plugin is known, nothing of it has run.
@@ -90,6 +102,29 @@ struct FoundServer {
 }
 
 impl Found<'_> {
+    /// What the backend can be asked for, if it lacks this of what its plugin declares.
+    pub fn offer_lacking<'a>(&'a self, lacks: &'a [Capability]) -> Offer<'a> {
+        Offer { lacks, ..self.offer() }
+    }
+
+    /// Its plugin, by its bytes.
+    ///
+    /// # Errors
+    /// The file cannot be used any more.
+    pub fn plugin(&self) -> Result<PluginNow, BackendError> {
+        let candidate = self.candidate;
+        let bytes = candidate.read_verified().map_err(|source| BackendError::Refused {
+            plugin: candidate.id().to_owned(),
+            path: candidate.path.clone(),
+            source,
+        })?;
+        Ok(PluginNow {
+            id: candidate.id().to_owned(),
+            version: candidate.inspection.manifest.version.clone(),
+            sha256: bytes.sha256.to_string(),
+        })
+    }
+
     /// What the backend can be asked for.
     pub fn offer(&self) -> Offer<'_> {
         Offer {
@@ -133,8 +168,9 @@ pub fn redactor(found: &[Found<'_>]) -> Arc<Redactor> {
     Arc::new(Redactor::new(servers.flat_map(|server| server.secrets.iter())))
 }
 
-/// Opens backends. Whatever the way out, a backend that is not part of the result holds nothing any more that
-/// could be freed.
+/// Opens backends: one after the other, but all are waited for and introduced at once. Whatever the way out, a
+/// backend that is not part of the result holds nothing any more that could be freed. Servers that were started are
+/// the caller's to end, also after an error.
 ///
 /// # Errors
 /// What is wrong in the run file. If none opens, why the first one does not. [`RunError::Stopped`] once `stop`
@@ -143,6 +179,7 @@ pub async fn open(
     run: &RunConfig,
     found: Vec<Found<'_>>,
     ledger: &Arc<Ledger>,
+    servers: &Servers,
     redactor: Arc<Redactor>,
     around: &Surroundings<'_>,
     stop: &watch::Sender<bool>,
@@ -155,37 +192,43 @@ pub async fn open(
         around,
         libraries: Libraries::default(),
         instances: Vec::new(),
+        cache: cached::open(run, around, &redactor),
+    };
+    let brought = tokio::select! {
+        // After a stop nothing more is begun.
+        biased;
+        () = stopped(stop) => Err(RunError::Stopped),
+        brought = bringing.all(found, servers) => brought.map_err(RunError::from),
+    };
+    let brought = match brought {
+        Ok(brought) => brought,
+        Err(error) => {
+            tell(release(&bringing.instances, ledger).await, around.printer);
+            return Err(error);
+        }
     };
     let mut backends = Vec::new();
     let mut unopened = Vec::new();
-    for backend in found {
-        let before = bringing.instances.len();
-        let brought = tokio::select! {
-            // After a stop nothing more is begun.
-            biased;
-            () = stopped(stop) => Err(RunError::Stopped),
-            brought = bringing.up(backend) => brought.map_err(RunError::from),
-        };
-        match brought {
+    for backend in brought {
+        match backend {
             Ok(backend) => backends.push(Arc::new(backend)),
-            Err(RunError::Backend(error)) if !error.is_configuration() => {
-                tell(release(&bringing.instances[before..], ledger).await, around.printer);
-                unopened.push(error);
-            }
-            Err(error) => {
-                tell(release(&bringing.instances, ledger).await, around.printer);
-                return Err(error);
-            }
+            Err(error) => unopened.push(error),
         }
     }
-    let Bringing { libraries, instances, .. } = bringing;
+    let Bringing { libraries, instances, cache, .. } = bringing;
     if backends.is_empty() && !unopened.is_empty() {
         return Err(unopened.swap_remove(0).into());
     }
     for error in &unopened {
         around.printer.warn(&format!("{error}; the others go on without it"));
     }
-    Ok(Opened { backends, plugins: libraries.plugins, instances, unopened, redactor })
+    let replayed = around.cassette.as_ref().and_then(Cassette::replay);
+    let recording = replayed.map(|player| RecordingIdentity {
+        path: player.path().display().to_string(),
+        blake3: player.blake3().to_owned(),
+    });
+    let plugins = libraries.plugins;
+    Ok(Opened { backends, plugins, instances, unopened, redactor, cache, recording })
 }
 
 fn tell(unfreed: Vec<String>, printer: &Printer) {
@@ -228,6 +271,7 @@ pub async fn alone(
         around,
         libraries: Libraries::default(),
         instances: Vec::new(),
+        cache: None,
     };
     for backend in found {
         bringing.open(backend).await?;
@@ -275,13 +319,66 @@ struct Bringing<'a> {
     libraries: Libraries,
     /// Open, though not all of them ready.
     instances: Vec<Releasable>,
+    cache: Option<Arc<ResponseCache>>,
 }
 
 impl Bringing<'_> {
-    /// Loads, opens and introduces a backend.
-    async fn up(&mut self, backend: Found<'_>) -> Result<OpenBackend, BackendError> {
-        let opened = self.open(backend).await?;
-        introduce(opened, self.ledger, self.around.printer).await
+    /// Brings backends up. One whose plugin or server fails does not keep the others.
+    ///
+    /// # Errors
+    /// What is wrong in the run file.
+    async fn all(
+        &mut self,
+        found: Vec<Found<'_>>,
+        servers: &Servers,
+    ) -> Result<Vec<Result<OpenBackend, BackendError>>, BackendError> {
+        let mut opened = Vec::new();
+        for backend in found {
+            let before = self.instances.len();
+            let backend = self.up(backend, servers).await;
+            match backend {
+                Err(error) if error.is_configuration() => return Err(error),
+                backend => opened.push((before..self.instances.len(), backend)),
+            }
+        }
+        let (ledger, printer, instances) = (self.ledger, self.around.printer, &self.instances);
+        let (cache, plugins) = (self.cache.as_ref(), &self.libraries.plugins);
+        let introduced = opened.into_iter().map(|(own, backend)| async move {
+            let introduced = match backend {
+                Ok(backend) => introduce(backend, ledger, printer).await,
+                Err(error) => Err(error),
+            };
+            if introduced.is_err() {
+                let own = instances.get(own).unwrap_or_default();
+                tell(release(own, ledger).await, printer);
+            }
+            introduced.map(|mut backend| {
+                backend.cache = cache.and_then(|cache| cached::of(cache, &backend, plugins));
+                backend
+            })
+        });
+        Ok(join_all(introduced).await)
+    }
+
+    /// Loads and opens a backend, and starts its servers. A recording stands for them, as a mock does.
+    async fn up(
+        &mut self,
+        backend: Found<'_>,
+        servers: &Servers,
+    ) -> Result<OpenBackend, BackendError> {
+        let config = backend.config;
+        let mut opened = self.open(backend).await?;
+        if self.around.cassette.as_ref().and_then(Cassette::replay).is_some() {
+            // Nobody would ask them.
+            opened.wait_ready = Duration::ZERO;
+            return Ok(opened);
+        }
+        for (index, replica) in opened.replicas.iter_mut().enumerate() {
+            let command = config.replicas.get(index).map_or(&config.launch, |own| &own.launch);
+            let base_url = replica.base_url.as_ref();
+            replica.launched = servers.start(&replica.holder, command, base_url).await?;
+        }
+        Ok(opened)
     }
 
     /// Loads a backend's plugin and opens it, once for each of its servers.
@@ -299,13 +396,16 @@ impl Bringing<'_> {
         let [assets, digests] = self.assets(config).await?;
         let concurrency = concurrency(config.concurrency, &manifest);
         let mut replicas = Vec::with_capacity(servers.len());
+        let mut told = None;
         for server in servers {
             let (base_url, holder) = (server.base_url.clone(), server.holder.id.clone());
             let calls = concurrency.ceiling as usize;
+            let own = self.told(&manifest, &server);
+            told.get_or_insert_with(|| own.clone());
             let instance =
-                self.open_one(config, &manifest, server, library, &assets, calls).await?;
+                self.open_one(config, &manifest, server, library, own, &assets, calls).await?;
             self.instances.push((holder.clone(), Arc::clone(&instance)));
-            replicas.push(Replica { holder, base_url, instance });
+            replicas.push(Replica { holder, base_url, instance, launched: None });
         }
         let engine = &self.run.run;
         Ok(OpenBackend {
@@ -313,6 +413,7 @@ impl Bringing<'_> {
             stream: config.stream && manifest.plugin.capabilities.contains(&Capability::Stream),
             router: Router::new(router_settings(config, &replicas, concurrency)),
             replicas,
+            wait_ready: config.wait_ready,
             retry: RetryPolicy {
                 max_retries: engine.max_retries,
                 attempt_timeout: engine.attempt_timeout,
@@ -325,9 +426,19 @@ impl Bringing<'_> {
             model: config.model.clone(),
             fallback: config.fallback.clone(),
             assets: digests,
+            told: told.unwrap_or_default(),
             description: Description::default(),
+            cache: None,
             manifest,
         })
+    }
+
+    /// What a plugin is told when it is opened for this server.
+    fn told(&self, manifest: &Manifest, server: &FoundServer) -> Told {
+        let variable = self.around.variable;
+        let names = manifest.plugin.env.iter();
+        let env = names.filter_map(|name| Some((name.clone(), variable(name)?))).collect();
+        Told { config: Value::Object(server.checked.config.clone()), env }
     }
 
     /// The paths of a backend's assets and their SHA-256, by name.
@@ -356,15 +467,18 @@ impl Bringing<'_> {
         manifest: &Manifest,
         server: FoundServer,
         library: Loaded,
+        told: Told,
         assets: &BTreeMap<String, String>,
         calls: usize,
     ) -> Result<Arc<Instance>, BackendError> {
-        let FoundServer { checked, secrets, holder, .. } = server;
+        let FoundServer { base_url, checked, secrets, holder } = server;
         let declared = &manifest.plugin;
-        let variable = self.around.variable;
-        let env = declared.env.iter().filter_map(|name| Some((name.clone(), variable(name)?)));
-        let env = env.collect();
+        let base_url = base_url.map(|url| url.to_string());
+        let told_url = told.config.get("base_url").and_then(Value::as_str);
+        let cassette = self.around.cassette.as_ref();
+        let tape = cassette.map(|cassette| cassette.of(&config.id, &secrets, base_url, told_url));
         let access = Access {
+            tape,
             grants: checked.grants,
             secrets,
             redactor: Arc::clone(self.redactor),
@@ -373,8 +487,8 @@ impl Bringing<'_> {
         let (name, limits, transport) =
             (holder.id.clone(), declared.limits, self.transport.clone());
         let notes = Arc::new(BackendNotes { ledger: Arc::clone(self.ledger), holder });
-        let config_value = Value::Object(checked.config);
-        let setup = Setup { config: config_value, env, assets: assets.clone(), notes };
+        let Told { config: own_config, env } = told;
+        let setup = Setup { config: own_config, env, assets: assets.clone(), notes };
         let open = move || Instance::open(library, &name, setup, limits, transport, access, calls);
         elsewhere(open).await?.map_err(|source| BackendError::Open {
             backend: config.id.clone(),
@@ -425,7 +539,11 @@ fn find_one<'a>(
         let mock = mock::url(around.mock, &config.id, base_url)?;
         let (declared, schema) = (&manifest.plugin, &manifest.config_schema);
         let checked = file.check_backend(index, server, declared, schema, mock.as_ref())?;
-        let secrets = if mock.is_some() {
+        let cassette = around.cassette.as_ref();
+        let replayed = cassette.and_then(|one| one.placeholders(&config.id, &checked.slots));
+        let secrets = if let Some(placeholders) = replayed {
+            placeholders
+        } else if mock.is_some() {
             Secrets::placeholders(&checked.slots)
         } else {
             let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };

@@ -22,9 +22,11 @@ impl Spending {
         Self { budget: Mutex::new(budget), started: Instant::now(), spent: OnceLock::new() }
     }
 
-    /// Counts a finished sample. True if the run must end now: no more samples are to be begun.
-    pub fn add(&self, result: &Result<Graded, Error>) -> bool {
+    /// Counts a finished sample; one that the cache answered costs nothing. True if the run must end now: no more
+    /// samples are to be begun.
+    pub fn add(&self, result: &Result<Graded, Error>, cached: bool) -> bool {
         let (usage, scored) = match result {
+            Ok(graded) if cached => (Tokens::default(), graded.outcome.is_ok()),
             Ok(graded) => (graded.usage, graded.outcome.is_ok()),
             Err(_) => (Tokens::default(), false),
         };

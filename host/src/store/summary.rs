@@ -71,6 +71,9 @@ pub struct TaskResult {
     pub fallback: bool,
     /// How many samples.
     pub samples: Counts,
+    /// Samples whose answer came from the response cache; they are in no latency and cost nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cached: u64,
     /// Attempts at samples that are unscored, by reason.
     pub unscored_reasons: BTreeMap<String, u64>,
     /// Samples that another backend answered in place of this one, by its id.
@@ -92,7 +95,7 @@ pub struct TaskResult {
     /// What they cost; absent if the backend knows no price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
-    /// Latency of samples that are scored.
+    /// Latency of samples that were asked and are scored.
     pub latency_ms: Latency,
     /// Finished samples a second, from the first start to the last end.
     pub samples_per_second: f64,

@@ -13,7 +13,7 @@ use reqwest::{
 };
 use url::{Host, Url};
 
-use super::exchange::Response;
+use super::{cassette::Tape, exchange::Response};
 use crate::{
     plugin::action::{HttpCall, Part, Value},
     secret::{Grants, Redactor, Refusal, Secrets},
@@ -54,6 +54,8 @@ pub struct Access {
     pub redactor: Arc<Redactor>,
     /// Reply headers that the manifest asks for.
     pub reply_headers: Vec<String>,
+    /// The recording that listens or answers, if there is one.
+    pub tape: Option<Tape>,
 }
 
 /// Why there is no reply, or only a part of one.

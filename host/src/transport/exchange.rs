@@ -1,6 +1,7 @@
 //! One reply as it comes in: status and filtered headers at once, the body whole or in chunks.
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -10,7 +11,10 @@ use plugin_api::ErrorKind;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use super::client::{Access, Settings, TransportError, classify};
+use super::{
+    cassette::Tap,
+    client::{Access, Settings, TransportError, classify},
+};
 use crate::secret::Redactor;
 
 /// A reply whose body has not been read.
@@ -29,7 +33,7 @@ pub struct Response {
 /// A body on its way.
 #[derive(Debug)]
 pub struct Body {
-    inner: reqwest::Response,
+    source: Source,
     deadline: Instant,
     settings: Settings,
     /// Bytes that came so far, decompressed.
@@ -37,6 +41,17 @@ pub struct Body {
     redactor: Arc<Redactor>,
     /// The call's place among those in flight, held until the body is read.
     place: Option<OwnedSemaphorePermit>,
+    /// Hears what comes, while the run is recorded.
+    tap: Option<Tap>,
+}
+
+/// Where a body comes from.
+#[derive(Debug)]
+enum Source {
+    /// A server.
+    Wire(reqwest::Response),
+    /// A recording.
+    Recorded(VecDeque<Result<Bytes, TransportError>>),
 }
 
 impl Response {
@@ -64,18 +79,37 @@ impl Response {
             headers,
             retry_after: retry_after(inner.headers(), SystemTime::now()),
             body: Body {
-                inner,
+                source: Source::Wire(inner),
                 deadline,
                 settings,
                 received: 0,
                 redactor: Arc::clone(&access.redactor),
                 place: None,
+                tap: None,
             },
         }
     }
 }
 
 impl Body {
+    /// What was recorded of a body, piece by piece; an error is the last of it.
+    pub(super) fn recorded(pieces: VecDeque<Result<Bytes, TransportError>>) -> Self {
+        Self {
+            source: Source::Recorded(pieces),
+            deadline: Instant::now(),
+            settings: Settings::default(),
+            received: 0,
+            redactor: Arc::default(),
+            place: None,
+            tap: None,
+        }
+    }
+
+    /// From now on `tap` hears what comes.
+    pub(super) fn listen(&mut self, tap: Tap) {
+        self.tap = Some(tap);
+    }
+
     /// Keeps a place among the calls in flight until the body is read.
     pub fn hold(&mut self, place: Option<OwnedSemaphorePermit>) {
         self.place = place;
@@ -87,8 +121,20 @@ impl Body {
     /// The connection broke, nothing came for the idle time, or the deadline passed; `unexpected_reply`
     /// beyond the largest reply allowed.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+        let chunk = self.next().await;
+        if let Some(tap) = &mut self.tap {
+            tap.heard(&chunk);
+        }
+        chunk
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, TransportError> {
+        let inner = match &mut self.source {
+            Source::Wire(inner) => inner,
+            Source::Recorded(pieces) => return pieces.pop_front().transpose(),
+        };
         let idle = Instant::now() + self.settings.idle_timeout;
-        let chunk = tokio::time::timeout_at(idle.min(self.deadline), self.inner.chunk())
+        let chunk = tokio::time::timeout_at(idle.min(self.deadline), inner.chunk())
             .await
             .map_err(|_| {
                 let why = if idle < self.deadline {

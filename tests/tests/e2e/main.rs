@@ -9,11 +9,13 @@
 
 mod authors;
 mod bad_input;
+mod caching;
 mod canaries;
 mod discovery;
 mod faults;
 mod garbled;
 mod generating;
+mod launching;
 mod likelihood;
 mod limits;
 mod loading;
@@ -23,7 +25,9 @@ mod named;
 mod output;
 mod profiles;
 mod recorded;
+mod replaying;
 mod resources;
+mod resuming;
 mod routing;
 mod run_files;
 mod secrets;
