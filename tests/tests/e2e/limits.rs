@@ -1,7 +1,10 @@
 //! How much is asked at once, how fast, how often, for how long and for how much: what the run file and the servers
 //! allow, and no more.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use host_tests::{
     fake_tgi::{FakeTgi, Fault},
@@ -28,6 +31,14 @@ fn run_with(text: &str, data: &str, variables: &[(&str, &str)]) -> Outcome {
 /// The TGI plugin at a mock.
 fn at(mock: &Mock) -> String {
     format!("[[backend]]\nplugin = \"tgi\"\nbase_url = \"{}\"\n", mock.url("tgi"))
+}
+
+/// OpenAI's chat at a mock.
+fn openai(mock: &Mock) -> String {
+    let url = mock.url("openai");
+    format!(
+        "[[backend]]\nplugin = \"litellm\"\nmodel = \"openai/gpt-4o-mini\"\nbase_url = \"{url}\"\n"
+    )
 }
 
 /// The events of a kind.
@@ -57,10 +68,7 @@ const MANY: usize = 20_000;
 #[test]
 fn a_key_that_is_refused_stops_the_run_at_once() {
     let mock = Mock::start(&["--api-key", "right"]);
-    let url = mock.url("openai");
-    let text = format!(
-        "[[backend]]\nplugin = \"litellm\"\nmodel = \"openai/gpt-4o-mini\"\nbase_url = \"{url}\"\nsecrets = [\"openai\"]\n{ECHO}"
-    );
+    let text = format!("{}secrets = [\"openai\"]\n{ECHO}", openai(&mock));
     let outcome = run_with(&text, &echoes(MANY), &[("OPENAI_API_KEY", "wrong")]);
     // Requests that are refused for their key are none that the mock answers, so it does not count them.
     if let Some(folder) = outcome.folders().pop() {
@@ -124,10 +132,7 @@ fn assert_spent(outcome: Outcome, key: &str, samples: u64) -> Left {
 fn a_run_stops_at_its_budget_and_can_be_gone_on_with() {
     const SAMPLES: u64 = 2_000;
     let mock = Mock::start(&["--latency-ms", "20"]);
-    let openai = format!(
-        "[[backend]]\nplugin = \"litellm\"\nmodel = \"openai/gpt-4o-mini\"\nbase_url = \"{}\"\n",
-        mock.url("openai")
-    );
+    let openai = openai(&mock);
     for (budget, least, most) in [
         // About 20 tokens a sample.
         ("max_tokens = 4000", 50, 800),
@@ -172,7 +177,10 @@ fn few_failures_are_within_an_error_rate() {
 fn no_retry_means_one_request_a_sample_whatever_fails() {
     for fault in ["--drop-rate", "--fail-rate", "--truncate-stream-rate"] {
         let mock = Mock::start(&[fault, "1"]);
-        let text = format!("run.max_retries = 0\n{}eject_after = 100\n{ECHO}", at(&mock));
+        let text = format!(
+            "run.max_retries = 0\n{}eject_after = 100\nstream = true\n{ECHO}",
+            openai(&mock)
+        );
         let left = run(&text, &sums(30)).exits(3).left();
         assert_eq!(left.counts(), [30, 0, 30], "{fault}");
         assert_eq!(mock.requests(), 30, "{fault}");
@@ -249,10 +257,7 @@ fn no_more_requests_are_sent_a_minute_than_allowed() {
 #[test]
 fn what_a_server_refuses_for_its_rate_is_asked_when_it_says() {
     let mock = Mock::start(&["--rpm", "1200", "--rpm-burst", "20", "--retry-after-as", "ms"]);
-    let text = format!(
-        "[[backend]]\nplugin = \"litellm\"\nmodel = \"openai/gpt-4o-mini\"\nbase_url = \"{}\"\n{ECHO}",
-        mock.url("openai")
-    );
+    let text = format!("{}{ECHO}", openai(&mock));
     let left = run(&text, &sums(120)).exits(0).left();
     assert_eq!(left.counts(), [120, 120, 0]);
     // What is left is told with each answer, so that few are sent in vain.
@@ -291,10 +296,15 @@ fn auto_finds_what_a_server_bears() {
 #[test]
 fn a_limit_recovers_after_sustained_refusals() {
     const SAMPLES: u64 = 1_500;
+    // From a third of the run on nothing is taken, for two seconds.
+    let began = OnceLock::new();
+    let is_over = move |number| {
+        number > SAMPLES / 3 && began.get_or_init(Instant::now).elapsed() < Duration::from_secs(2)
+    };
     let fake = FakeTgi::builder()
         .text(str::to_owned)
         .latency(Duration::from_millis(5))
-        .faults(|number, _| (500..700).contains(&number).then_some(Fault::Overloaded(None)))
+        .faults(move |number, _| is_over(number).then_some(Fault::Overloaded(None)))
         .start_blocking()
         .unwrap();
     let text = format!("run.concurrency = 24\n{}{ECHO}", tgi(&fake));

@@ -74,6 +74,9 @@ data.path = "data.jsonl"
 prompt.user = "{{ says }}"
 "#;
 
+/// Requests with a body that the TGI plugin sends to learn about its server, before the first sample.
+const OPENING: u64 = 2;
+
 /// A backend's table but for its address: OpenAI's chat, described to the plugin `custom`.
 const CUSTOM: &str = r#"plugin = "custom"
 model = "m"

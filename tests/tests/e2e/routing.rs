@@ -9,7 +9,7 @@ use host_tests::{
     sandbox::{Outcome, Sandbox},
 };
 
-use super::{ECHO, sums};
+use super::{ECHO, OPENING, sums};
 
 fn run(text: &str, data: &str) -> Outcome {
     let sandbox = Sandbox::new();
@@ -51,9 +51,9 @@ fn replicas_share_the_samples_and_each_record_names_its_own() {
         assert_eq!(left.counts(), [600, 600, 0], "{route}");
         let named = by_replica(&left);
         for mock in &mocks {
-            let requests = mock.requests();
-            assert!(requests > 100, "{route}: {requests} of 600 at one of three");
-            assert_eq!(named.get(&mock.url("tgi")), Some(&requests), "{route}: {named:?}");
+            let (requests, named) = (mock.requests(), named[&mock.url("tgi")]);
+            assert!(named > 100, "{route}: {named} of 600 at one of three");
+            assert!((named..=named + OPENING).contains(&requests), "{route}: {requests}, {named}");
         }
     }
 }
@@ -135,7 +135,7 @@ fn another_backend_answers_what_one_cannot_and_it_is_recorded() {
     assert_eq!(first["answered_by"]["second"].as_u64(), Some(stood_in.len() as u64));
     assert!(stood_in.iter().all(|line| line["replica"].as_str() == Some(&well.url("tgi"))));
     assert!(stood_in.iter().all(|line| line["backend"] == "first" && line["attempts"] == 2));
-    assert_eq!(well.requests(), stood_in.len() as u64);
+    assert_eq!(well.requests(), stood_in.len() as u64 + OPENING);
     let said = format!("answered by another backend in its place: second {}", stood_in.len());
     assert!(outcome.stdout.contains(&said), "{}", outcome.stdout);
 }
