@@ -9,7 +9,11 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use plugin_api::{capability::Capability, manifest::Manifest, message::Description};
+use plugin_api::{
+    capability::Capability,
+    manifest::{Declared, Manifest},
+    message::Description,
+};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -322,6 +326,17 @@ struct Bringing<'a> {
     cache: Option<Arc<ResponseCache>>,
 }
 
+/// What opening a backend takes that is the same at each of its servers.
+struct Opening<'a> {
+    config: &'a BackendConfig,
+    declared: &'a Declared,
+    library: Loaded,
+    /// Paths by name.
+    assets: BTreeMap<String, String>,
+    /// Calls in flight.
+    calls: usize,
+}
+
 impl Bringing<'_> {
     /// Brings backends up. One whose plugin or server fails does not keep the others.
     ///
@@ -397,13 +412,13 @@ impl Bringing<'_> {
         let concurrency = concurrency(config.concurrency, &manifest);
         let mut replicas = Vec::with_capacity(servers.len());
         let mut told = None;
+        let calls = concurrency.ceiling as usize;
+        let opening = Opening { config, declared: &manifest.plugin, library, assets, calls };
         for server in servers {
             let (base_url, holder) = (server.base_url.clone(), server.holder.id.clone());
-            let calls = concurrency.ceiling as usize;
             let own = self.told(&manifest, &server);
             told.get_or_insert_with(|| own.clone());
-            let instance =
-                self.open_one(config, &manifest, server, library, own, &assets, calls).await?;
+            let instance = self.open_one(&opening, server, own).await?;
             self.instances.push((holder.clone(), Arc::clone(&instance)));
             replicas.push(Replica { holder, base_url, instance, launched: None });
         }
@@ -463,16 +478,12 @@ impl Bringing<'_> {
 
     async fn open_one(
         &self,
-        config: &BackendConfig,
-        manifest: &Manifest,
+        opening: &Opening<'_>,
         server: FoundServer,
-        library: Loaded,
         told: Told,
-        assets: &BTreeMap<String, String>,
-        calls: usize,
     ) -> Result<Arc<Instance>, BackendError> {
         let FoundServer { base_url, checked, secrets, holder } = server;
-        let declared = &manifest.plugin;
+        let &Opening { config, declared, library, ref assets, calls } = opening;
         let base_url = base_url.map(|url| url.to_string());
         let told_url = told.config.get("base_url").and_then(Value::as_str);
         let cassette = self.around.cassette.as_ref();
