@@ -35,7 +35,7 @@ use crate::{
         ledger::{Holder, Ledger},
         manifest::PluginIdentity,
     },
-    transport::{Access, Settings, Transport},
+    transport::{Access, Settings, Targets, Transport},
 };
 
 /// What the outside gives to opening.
@@ -314,6 +314,7 @@ impl Bringing<'_> {
             secrets,
             redactor: Arc::clone(self.redactor),
             reply_headers: declared.reply_headers.clone(),
+            targets: Targets::default(),
         };
         let notes = Arc::new(BackendNotes { ledger: Arc::clone(self.ledger), holder });
         let setup = Setup { config: Value::Object(checked.config), env, assets, notes };

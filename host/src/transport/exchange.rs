@@ -7,10 +7,16 @@ use std::{
 
 use bytes::Bytes;
 use plugin_api::ErrorKind;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{
+    StatusCode,
+    header::{HeaderMap, RETRY_AFTER},
+};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use super::client::{Access, Settings, TransportError, classify};
+use super::{
+    client::{Access, Settings, TransportError, classify},
+    lean,
+};
 use crate::secret::Redactor;
 
 /// A reply whose body has not been read.
@@ -29,7 +35,7 @@ pub struct Response {
 /// A body on its way.
 #[derive(Debug)]
 pub struct Body {
-    inner: reqwest::Response,
+    source: Source,
     deadline: Instant,
     settings: Settings,
     /// Bytes that came so far, decompressed.
@@ -39,9 +45,39 @@ pub struct Body {
     place: Option<OwnedSemaphorePermit>,
 }
 
+/// Where a body comes from. Each gives its bytes decompressed.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Any server, by the general client.
+    Wire(reqwest::Response),
+    /// A server of this machine.
+    Lean(lean::Reading),
+}
+
+/// Why a source gives no more bytes.
+enum Ended {
+    Late,
+    Failed(TransportError),
+}
+
+impl Source {
+    async fn chunk(&mut self, due: Instant) -> Result<Option<Bytes>, Ended> {
+        match self {
+            Self::Wire(inner) => match tokio::time::timeout_at(due, inner.chunk()).await {
+                Err(_) => Err(Ended::Late),
+                Ok(chunk) => chunk.map_err(|error| Ended::Failed(classify(&error))),
+            },
+            Self::Lean(reading) => reading.chunk(due).await.map_err(|why| match why {
+                None => Ended::Late,
+                Some(why) => Ended::Failed(TransportError::new(ErrorKind::Transport, why)),
+            }),
+        }
+    }
+}
+
 impl Response {
     pub(super) fn new(
-        inner: reqwest::Response,
+        (status, headers, source): (StatusCode, HeaderMap, Source),
         deadline: Instant,
         settings: Settings,
         access: &Access,
@@ -51,8 +87,7 @@ impl Response {
         let wanted = |name: &str| {
             by_manifest.clone().chain(by_call).any(|wanted| wanted.eq_ignore_ascii_case(name))
         };
-        let headers = inner
-            .headers()
+        let kept = headers
             .iter()
             .filter(|(name, _)| wanted(name.as_str()))
             .map(|(name, value)| {
@@ -60,11 +95,11 @@ impl Response {
             })
             .collect();
         Self {
-            status: inner.status().as_u16(),
-            headers,
-            retry_after: retry_after(inner.headers(), SystemTime::now()),
+            status: status.as_u16(),
+            headers: kept,
+            retry_after: retry_after(&headers, SystemTime::now()),
             body: Body {
-                inner,
+                source,
                 deadline,
                 settings,
                 received: 0,
@@ -88,19 +123,19 @@ impl Body {
     /// beyond the largest reply allowed.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
         let idle = Instant::now() + self.settings.idle_timeout;
-        let chunk = tokio::time::timeout_at(idle.min(self.deadline), self.inner.chunk())
-            .await
-            .map_err(|_| {
-                let why = if idle < self.deadline {
-                    format!("nothing came for {:?}", self.settings.idle_timeout)
-                } else {
-                    "the reply was not complete in time".to_owned()
-                };
-                TransportError::new(ErrorKind::Timeout, why)
-            })?
-            .map_err(|error| {
-                let error = classify(&error);
-                TransportError::new(error.kind, self.redactor.redact(&error.message))
+        let chunk =
+            self.source.chunk(idle.min(self.deadline)).await.map_err(|ended| match ended {
+                Ended::Late => {
+                    let why = if idle < self.deadline {
+                        format!("nothing came for {:?}", self.settings.idle_timeout)
+                    } else {
+                        "the reply was not complete in time".to_owned()
+                    };
+                    TransportError::new(ErrorKind::Timeout, why)
+                }
+                Ended::Failed(error) => {
+                    TransportError::new(error.kind, self.redactor.redact(&error.message))
+                }
             })?;
         self.received += chunk.as_ref().map_or(0, Bytes::len);
         let limit = self.settings.max_reply_bytes;

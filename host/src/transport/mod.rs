@@ -2,6 +2,12 @@
 
 mod client;
 mod exchange;
+mod lean;
+mod target;
 
 pub use client::{Access, Settings, Transport, TransportError};
 pub use exchange::{Body, Response};
+pub use target::Targets;
+
+#[cfg(test)]
+mod tests;
