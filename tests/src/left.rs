@@ -107,3 +107,18 @@ fn whole(line: &str) -> Value {
     );
     serde_json::from_str(line).unwrap()
 }
+
+impl Left {
+    /// The summary without what differs between two runs that come to the same: identity, times, rates, retries.
+    pub fn results(&self) -> Value {
+        let mut summary = self.summary.clone();
+        summary.as_object_mut().unwrap().remove("run");
+        for result in summary["results"].as_array_mut().unwrap() {
+            let result = result.as_object_mut().unwrap();
+            for key in ["latency_ms", "samples_per_second", "retries"] {
+                result.remove(key);
+            }
+        }
+        summary
+    }
+}

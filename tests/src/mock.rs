@@ -19,8 +19,13 @@ pub struct Mock {
 impl Mock {
     /// Starts one with these further arguments.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_at(0, arguments)
+    }
+
+    /// Starts one at this port of the loopback address.
+    pub fn start_at(port: u16, arguments: &[&str]) -> Self {
         let mut process = Command::new(built::host())
-            .args(["mock", "--port", "0"])
+            .args(["mock", "--port", &port.to_string()])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

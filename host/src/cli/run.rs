@@ -1,13 +1,21 @@
 //! `host run`.
 
-use std::{env, path::PathBuf, sync::Arc};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
 
-use super::{args::RunArgs, print_error, run_mock::RunMock};
+use super::{
+    args::{PluginDirs, ResumeFlags, RunArgs},
+    print_error,
+    run_mock::RunMock,
+};
 use crate::{
     asset,
     config::{self, Named, Overrides, RunFile},
@@ -19,25 +27,18 @@ use crate::{
         error::exit,
         event::{Event, Reporter},
         open::Surroundings,
+        resume::{Resume, Retry},
     },
+    store::run_dir,
+    transport::{Cassette, Player, Recorder},
 };
 
 /// Runs every file; the first exit code that is not 0 is the command's.
 pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
-    let discovery = match super::plugin::find(&args.plugins) {
+    let discovery = match discover(&args.plugins, args.strict, printer) {
         Ok(discovery) => discovery,
-        Err(error) => return fail(printer, &error, exit::USAGE),
+        Err(code) => return code,
     };
-    for refused in &discovery.refused {
-        printer.warn(&format!("not used: {}: {}", refused.path.display(), refused.reason));
-    }
-    if args.strict && !discovery.refused.is_empty() {
-        let error = anyhow::anyhow!(
-            "{} plugin files are refused, and --strict allows none",
-            discovery.refused.len()
-        );
-        return fail(printer, &error, exit::PLUGIN);
-    }
     // A mistake in the last file should not cost a run of the first.
     let overrides = Overrides {
         sets: args.sets.clone(),
@@ -50,9 +51,27 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
         Ok(files) => files,
         Err(error) => return fail(printer, &error, exit::USAGE),
     };
+    if files.len() > 1 && args.resume.as_ref().is_some_and(|path| !path.as_os_str().is_empty()) {
+        let error = anyhow::anyhow!(
+            "--resume=DIR is for one run file; plain --resume goes on with the newest run of each"
+        );
+        return fail(printer, &error, exit::USAGE);
+    }
+    if args.resume.is_none() && (args.how.accept_changes || args.how.retry_unscored.is_some()) {
+        let error = anyhow::anyhow!(
+            "--accept-changes and --retry-unscored say how a run is resumed; add --resume"
+        );
+        return fail(printer, &error, exit::USAGE);
+    }
+    let cassette = match cassette(args) {
+        Ok(cassette) => cassette,
+        Err(error) => return fail(printer, &error, exit::USAGE),
+    };
     let mut code = exit::DONE;
     for file in &files {
-        let one = run_one(file, &discovery, printer);
+        let resume =
+            args.resume.as_ref().and_then(|path| to_resume(path, file, &args.how, printer));
+        let one = run_one(file, resume.as_ref(), &discovery, cassette.as_ref(), printer);
         if code == exit::DONE {
             code = one;
         }
@@ -60,7 +79,97 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
             break;
         }
     }
-    code
+    match cassette {
+        Some(cassette) => played(&cassette, code, printer),
+        None => code,
+    }
+}
+
+/// The recording that is made, or that answers.
+fn cassette(args: &RunArgs) -> anyhow::Result<Option<Cassette>> {
+    Ok(match (&args.record, &args.replay) {
+        (Some(path), _) => Some(Cassette::Record(Recorder::create(path)?)),
+        (None, Some(path)) => Some(Cassette::Replay(Player::open(path)?)),
+        (None, None) => None,
+    })
+}
+
+/// What came of a recording, and the exit code with it: one that is not complete, or that did not fit the run, must
+/// not look like success.
+fn played(cassette: &Cassette, code: u8, printer: &Printer) -> u8 {
+    let otherwise = |failed: u8| if code == exit::DONE { failed } else { code };
+    match cassette {
+        Cassette::Record(recorder) => match recorder.finish() {
+            Ok(exchanges) => {
+                printer.note(&format!("recorded: {exchanges} exchanges"));
+                code
+            }
+            Err(error) => {
+                printer.error(&error.to_string());
+                otherwise(exit::INTERNAL)
+            }
+        },
+        Cassette::Replay(player) => match player.unknown() {
+            unknown if unknown.requests == 0 => code,
+            unknown => {
+                printer.error(&format!(
+                    "{} requests are not in the recording; the first: {}",
+                    unknown.requests,
+                    unknown.first.unwrap_or_default()
+                ));
+                otherwise(exit::UNSCORED)
+            }
+        },
+    }
+}
+
+/// The plugins that are there; the exit code if that is no good.
+pub(super) fn discover(
+    folders: &PluginDirs,
+    strict: bool,
+    printer: &Printer,
+) -> Result<Discovery, u8> {
+    let discovery =
+        super::plugin::find(folders).map_err(|error| fail(printer, &error, exit::USAGE))?;
+    for refused in &discovery.refused {
+        printer.warn(&format!("not used: {}: {}", refused.path.display(), refused.reason));
+    }
+    if strict && !discovery.refused.is_empty() {
+        let error = anyhow::anyhow!(
+            "{} plugin files are refused, and --strict allows none",
+            discovery.refused.len()
+        );
+        return Err(fail(printer, &error, exit::PLUGIN));
+    }
+    Ok(discovery)
+}
+
+/// The run that `--resume` means: the one at this path, or the newest one of the run file if the path is empty.
+fn to_resume(path: &Path, file: &RunFile, how: &ResumeFlags, printer: &Printer) -> Option<Resume> {
+    let config = &file.config;
+    let directory = match path.as_os_str().is_empty() {
+        false => Some(path.to_owned()),
+        true => run_dir::newest(&config.out, &config.name),
+    };
+    if directory.is_none() {
+        printer.note(&format!(
+            "there is no run of `{}` below {} to resume; a new one begins",
+            config.name,
+            config.out.display()
+        ));
+    }
+    directory.map(|directory| how.of(directory))
+}
+
+impl ResumeFlags {
+    /// How the run in this directory is to be taken up.
+    pub(super) fn of(&self, directory: PathBuf) -> Resume {
+        let retry_unscored = self.retry_unscored.as_deref().map(|reason| match reason {
+            "" => Retry::All,
+            reason => Retry::Reason(reason.to_owned()),
+        });
+        Resume { directory, accept_changes: self.accept_changes, retry_unscored }
+    }
 }
 
 /// The run files, or the one that the command line stands for.
@@ -77,20 +186,31 @@ fn load(args: &RunArgs, overrides: &Overrides) -> anyhow::Result<Vec<RunFile>> {
     Ok(vec![config::load_named(&named, overrides, &variable)?])
 }
 
-fn fail(printer: &Printer, error: &anyhow::Error, exit_code: u8) -> u8 {
+pub(super) fn fail(printer: &Printer, error: &anyhow::Error, exit_code: u8) -> u8 {
     print_error(printer, error);
     printer.record(&Event::Done { exit_code, error: Some(super::in_words(error)), summary: None });
     exit_code
 }
 
-fn run_one(file: &RunFile, discovery: &Discovery, printer: &Printer) -> u8 {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+/// Runs a run file to its end, or goes on with a run of it; the exit code.
+pub(super) fn run_one(
+    file: &RunFile,
+    resume: Option<&Resume>,
+    discovery: &Discovery,
+    cassette: Option<&Cassette>,
+    printer: &Printer,
+) -> u8 {
+    // Reading samples, recording them, and as a rule the server itself, take the other cores.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = (cores / 2).max(1);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match builder.worker_threads(workers).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             return fail(printer, &anyhow::Error::new(error).context("no threads"), exit::INTERNAL);
         }
     };
-    let driven = runtime.block_on(drive(file, discovery, printer));
+    let driven = runtime.block_on(drive(file, resume, discovery, cassette, printer));
     // A download that was interrupted is not waited for.
     runtime.shutdown_background();
     match driven {
@@ -104,7 +224,13 @@ struct Failed {
     exit_code: u8,
 }
 
-async fn drive(file: &RunFile, discovery: &Discovery, printer: &Printer) -> Result<Finish, Failed> {
+async fn drive(
+    file: &RunFile,
+    resume: Option<&Resume>,
+    discovery: &Discovery,
+    cassette: Option<&Cassette>,
+    printer: &Printer,
+) -> Result<Finish, Failed> {
     let (stop, _) = watch::channel(false);
     let watched = stop.clone();
     let interrupt = tokio::spawn(async move {
@@ -120,9 +246,14 @@ async fn drive(file: &RunFile, discovery: &Discovery, printer: &Printer) -> Resu
         _ => Box::new(Progress::new(printer.clone())),
     };
     let variable = |name: &str| env::var(name).ok();
-    let mock = RunMock::default();
-    let around = surroundings(&variable, &mock, printer);
-    let result = engine::run(file, discovery, &around, vec![reporter], stop).await;
+    let replayed = cassette.and_then(Cassette::replay);
+    if let Some(player) = replayed {
+        printer.note(&format!("no server is asked: {} answers", player.path().display()));
+    }
+    let mock = if replayed.is_some() { RunMock::absent() } else { RunMock::default() };
+    let cassette = cassette.cloned();
+    let around = Surroundings { cassette, ..surroundings(&variable, &mock, printer) };
+    let result = engine::run(file, resume, discovery, &around, vec![reporter], stop).await;
     interrupt.abort();
     result.map_err(|error| Failed { exit_code: error.exit_code(), error: error.into() })
 }
@@ -150,6 +281,7 @@ pub(super) fn surroundings<'a>(
         cache: asset::cache_dir(&|name| env::var_os(name)),
         progress: Arc::new(progress),
         mock,
+        cassette: None,
         printer,
     }
 }
@@ -179,7 +311,10 @@ fn show(finish: &Finish, printer: &Printer) -> u8 {
         exit::UNSCORED => printer.error(
             "more samples are unscored than max_unscored allows; their reasons are in the table and in journal.jsonl",
         ),
-        exit::STOPPED => printer.error("stopped before every sample was asked; what is finished is kept"),
+        exit::STOPPED if finish.error.is_none() => printer.error(&format!(
+            "stopped before every sample was asked; what is finished is kept, and `host resume {}` asks the rest",
+            finish.directory.display()
+        )),
         _ => {}
     }
     finish.exit_code

@@ -27,9 +27,9 @@ pub use error::{ConfigError, Place, Problem};
 pub use load::{Overrides, RunFile, load, load_named};
 pub use named::Named;
 pub use raw::{Isolation, Route, Store};
-pub use reopen::reopen;
+pub use reopen::{Kept, reopen, reopen_run};
 pub use resolved::{
     BackendConfig, BaseUrl, Budget, Concurrency, Engine, GroupConfig, MaxUnscored, ReplicaConfig,
-    RunConfig, SyncPolicy, TaskConfig,
+    RunConfig, SyncPolicy, TaskConfig, decisive_of,
 };
 pub use suggest::nearest;

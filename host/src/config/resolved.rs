@@ -227,19 +227,33 @@ const PACE: [&str; 7] =
 impl RunConfig {
     /// What of it may change a result, as JSON.
     pub fn decisive(&self) -> Value {
-        let mut value = serde_json::to_value(self).unwrap_or_default();
-        let Some(map) = value.as_object_mut() else { return value };
-        map.remove("out");
-        if let Some(engine) = map.get_mut("run").and_then(Value::as_object_mut) {
-            engine.retain(|key, _| key == "store");
-        }
-        for backend in map.get_mut("backends").and_then(Value::as_array_mut).into_iter().flatten() {
-            if let Some(backend) = backend.as_object_mut() {
-                backend.retain(|key, _| !PACE.contains(&key.as_str()));
-            }
-        }
-        value
+        decisive_of(serde_json::to_value(self).unwrap_or_default())
     }
+}
+
+impl BackendConfig {
+    /// Where its servers are: at least one, which is none for a backend that has no server.
+    pub fn servers(&self) -> Vec<Option<&BaseUrl>> {
+        match self.replicas.as_slice() {
+            [] => vec![self.base_url.as_ref()],
+            replicas => replicas.iter().map(|replica| Some(&replica.base_url)).collect(),
+        }
+    }
+}
+
+/// What [`RunConfig::decisive`] keeps of a configuration that is JSON already.
+pub fn decisive_of(mut value: Value) -> Value {
+    let Some(map) = value.as_object_mut() else { return value };
+    map.remove("out");
+    if let Some(engine) = map.get_mut("run").and_then(Value::as_object_mut) {
+        engine.retain(|key, _| key == "store");
+    }
+    for backend in map.get_mut("backends").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(backend) = backend.as_object_mut() {
+            backend.retain(|key, _| !PACE.contains(&key.as_str()));
+        }
+    }
+    value
 }
 
 impl BaseUrl {

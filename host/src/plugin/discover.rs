@@ -282,6 +282,14 @@ fn refuse_duplicates(discovery: &mut Discovery) {
     }
 }
 
+impl Discovery {
+    /// The JSON Schema of the configuration of the plugin of this id.
+    pub fn config_schema(&self, id: &str) -> Option<&serde_json::Value> {
+        let plugin = self.plugins.iter().find(|plugin| plugin.id() == id)?;
+        Some(&plugin.inspection.manifest.config_schema)
+    }
+}
+
 impl Candidate {
     /// The id by which run files name it.
     pub fn id(&self) -> &str {

@@ -7,7 +7,8 @@ use std::{
 
 use crate::{
     printer::Printer,
-    run::event::{Event, Reporter},
+    route::change::What,
+    run::event::{Event, Reporter, Slow},
     store::record::Status,
 };
 
@@ -20,6 +21,8 @@ const PLAIN: Duration = Duration::from_secs(5);
 pub struct Progress {
     printer: Printer,
     started: Instant,
+    /// Samples that were finished before this process began.
+    done: u64,
     shown: Option<Instant>,
     /// Samples handed out, by unit, once all of them are.
     total: u64,
@@ -29,6 +32,9 @@ pub struct Progress {
     unscored: u64,
     retries: u64,
     skipped: u64,
+    in_flight: u32,
+    limit: u32,
+    slowest: Option<Slow>,
     /// Sum and count of the first metric of each kind seen.
     means: BTreeMap<String, (f64, u64)>,
 }
@@ -39,6 +45,7 @@ impl Progress {
         Self {
             printer,
             started: Instant::now(),
+            done: 0,
             shown: None,
             total: 0,
             units_read: 0,
@@ -47,14 +54,18 @@ impl Progress {
             unscored: 0,
             retries: 0,
             skipped: 0,
+            in_flight: 0,
+            limit: 0,
+            slowest: None,
             means: BTreeMap::new(),
         }
     }
 
     fn line(&self) -> String {
-        let done = self.scored + self.unscored;
+        let finished = self.scored + self.unscored;
+        let done = self.done + finished;
         #[allow(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
-        let rate = done as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
+        let rate = finished as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
         let total =
             if self.units_read == self.units { format!("/{}", self.total) } else { String::new() };
         let mut line = format!("{done}{total} samples, {rate:.1}/s");
@@ -72,6 +83,15 @@ impl Progress {
         }
         if self.retries > 0 {
             line.push_str(&format!(", {} retries", self.retries));
+        }
+        if self.limit > 0 {
+            line.push_str(&format!(", {} of {} in flight", self.in_flight, self.limit));
+        }
+        if let Some(Slow { unit, id, attempt, age_ms, .. }) = &self.slowest {
+            let seconds = age_ms / 1000;
+            line.push_str(&format!(
+                "; slowest: {unit}, sample {id}, attempt {attempt}, {seconds} s"
+            ));
         }
         line
     }
@@ -95,10 +115,14 @@ impl Progress {
 impl Reporter for Progress {
     fn on(&mut self, event: &Event) {
         match event {
-            Event::Launch { units, directory, .. } => {
+            Event::Launch { units, directory, done, .. } => {
                 self.units = units.len();
+                self.done = *done;
                 self.started = Instant::now();
                 self.printer.note(&format!("run directory: {directory}"));
+                if *done > 0 {
+                    self.printer.note(&format!("{done} samples are finished already"));
+                }
             }
             Event::Sample { status, scores, .. } => {
                 match status {
@@ -134,6 +158,34 @@ impl Reporter for Progress {
             Event::Read { samples, .. } => {
                 self.total += samples;
                 self.units_read += 1;
+            }
+            Event::Pulse { backends, slowest } => {
+                self.in_flight = backends.iter().map(|backend| backend.in_flight).sum();
+                self.limit = backends.iter().map(|backend| backend.limit).sum();
+                self.slowest.clone_from(slowest);
+                self.show();
+            }
+            Event::Limit { backend, change } => {
+                let (server, ms) = (&change.replica, Duration::from_millis);
+                let text = match change.what {
+                    What::Ejected { failures, .. } => format!(
+                        "{server} failed {failures} times in a row; it is left alone but for a probe now and then"
+                    ),
+                    What::Recovered { after_ms } => {
+                        format!("{server} answers again, after {:.1?}", ms(after_ms))
+                    }
+                    // events.jsonl has them all.
+                    _ => return,
+                };
+                self.printer.warn(&format!("backend `{backend}`: {text}"));
+            }
+            // The command's last word says it.
+            Event::Fatal { .. } => {}
+            Event::Spent { reason } => self
+                .printer
+                .warn(&format!("{reason}: nothing more is asked; what is finished is kept")),
+            Event::ServerEnded { backend, message } => {
+                self.printer.warn(&format!("backend `{backend}`: {message}"));
             }
             Event::Interrupted => self.printer.warn("stopped; what is finished is kept"),
             Event::Done { .. } => self.printer.status(""),

@@ -7,25 +7,31 @@ use tokio::sync::{mpsc, watch};
 use super::{
     backend::OpenBackend,
     backend_error::BackendError,
-    dispatch::{Ended, dispatch},
+    budget::Budget,
+    dispatch::{Ended, Shared, dispatch},
+    done::Done,
     error::{RunError, exit},
     event::{Event, Reporter},
     feed,
+    launch::Servers,
     open::{self, Found, Opened, Surroundings},
+    past::{Begun, Past, recount},
     plan::{Unit, plan, units},
+    pulse::Pulse,
     recorder::{self, Note, RecordError, Recorded, Sinks},
     release::release,
+    resume::Resume,
+    spending::Spending,
     tally::Tally,
 };
 use crate::{
-    config::{RunConfig, RunFile},
+    config::{Kept, RunConfig, RunFile},
     plugin::discover::Discovery,
     report::events_file::EventsFile,
     score::{aggregate::MetricValue, group},
     secret::Redactor,
     store::{
         RunDir,
-        ledger::Ledger,
         manifest::{self, BackendIdentity, DataIdentity, PluginIdentity, RunManifest, file_blake3},
         run_dir::{self, PlannedDir},
         summary::{self, GroupResult, MetricEntry, RunIdentity, State, Summary, TaskResult},
@@ -49,12 +55,13 @@ pub struct Finish {
     pub error: Option<String>,
 }
 
-/// Runs a run file. `stop` turning true ends it cleanly.
+/// Runs a run file, or goes on with a run of it. `stop` turning true ends it cleanly.
 ///
 /// # Errors
 /// What kept it from beginning. Once the run directory is there, it always ends in a [`Finish`].
 pub async fn run(
     file: &RunFile,
+    resume: Option<&Resume>,
     discovery: &Discovery,
     around: &Surroundings<'_>,
     reporters: Vec<Box<dyn Reporter>>,
@@ -66,22 +73,39 @@ pub async fn run(
     let found = open::find(file, discovery, around)?;
     // What cannot work at all is told before anything is opened, or rented.
     plan(&tasks, &found.iter().map(Found::offer).collect::<Vec<_>>())?;
-    let now = jiff::Zoned::now();
-    let started = now.timestamp().to_string();
-    let directory = Arc::new(PlannedDir::new(&config.out, &config.name, now));
     let redactor = open::redactor(&found);
-    let ledger = Arc::new(Ledger::new(Arc::clone(&directory), Arc::clone(&redactor)));
-    let mut opened = open::open(config, found, &ledger, redactor, around, &stop).await?;
-    let finish = match begin(&tasks, &opened, &directory) {
+    let mut past = Past::none(config);
+    if let Some(how) = resume {
+        let (earlier, pairs) =
+            Past::of(how, file, &data, &tasks, &found, &redactor, around.printer)?;
+        past = earlier;
+        if let Some(tallies) = past.complete(&pairs, &redactor)? {
+            around.printer.note("nothing is missing: every sample of this run is finished");
+            return sum_up_again(file, past, tallies, reporters, &redactor);
+        }
+    }
+    let ledger = Arc::new(past.ledger(Arc::clone(&redactor))?);
+    let servers = Servers::new(Arc::clone(&past.directory), Arc::clone(&redactor));
+    let opened = open::open(config, found, &ledger, &servers, redactor, around, &stop).await;
+    let mut opened = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            servers.end(around.printer).await;
+            return Err(error);
+        }
+    };
+    let finish = match begin(&tasks, &opened, &past.directory) {
         Ok((units, directory)) => {
-            let planned = Planned { units, data, started };
-            carry_out(file, &directory, planned, &mut opened, reporters, stop).await
+            let kept = file.keep(|plugin| discovery.config_schema(plugin));
+            let planned = Planned { units, data, kept, past };
+            carry_out(file, &directory, planned, &mut opened, &servers, reporters, stop).await
         }
         Err(error) => Err(error),
     };
     // Whether the run went well or not.
     let unfreed = release(&opened.instances, &ledger).await;
     unfreed.iter().for_each(|message| around.printer.error(message));
+    servers.end(around.printer).await;
     let (mut finish, mut reporters) = finish?;
     // What goes on costing must not look like success to a script.
     if !unfreed.is_empty() && finish.exit_code == exit::DONE {
@@ -105,7 +129,7 @@ fn begin(
     directory: &PlannedDir,
 ) -> Result<(Vec<Arc<Unit>>, RunDir), RunError> {
     let offers: Vec<_> = opened.backends.iter().map(|backend| backend.offer()).collect();
-    let units = units(plan(tasks, &offers)?, &opened.backends);
+    let units = units(plan(tasks, &offers)?, &opened.backends)?;
     Ok((units, directory.make().map_err(RunError::Directory)?))
 }
 
@@ -113,8 +137,8 @@ fn begin(
 struct Planned {
     units: Vec<Arc<Unit>>,
     data: Vec<DataIdentity>,
-    /// RFC 3339.
-    started: String,
+    kept: Kept,
+    past: Past,
 }
 
 /// Asks everything and leaves the results in the directory.
@@ -123,41 +147,58 @@ async fn carry_out(
     directory: &RunDir,
     planned: Planned,
     opened: &mut Opened,
+    servers: &Servers,
     mut reporters: Vec<Box<dyn Reporter>>,
     stop: watch::Sender<bool>,
 ) -> Result<(Finish, Vec<Box<dyn Reporter>>), RunError> {
-    let Planned { units, data, started } = planned;
+    let Planned { units, data, kept, past } = planned;
+    let started = past.started.clone();
     let plugins = std::mem::take(&mut opened.plugins);
+    let recording = opened.recording.take();
     let manifest = manifest(file, directory, &started, plugins, &opened.backends, data);
-    directory.write_json(run_dir::MANIFEST, &manifest, &opened.redactor)?;
-    let journal = directory.lines(run_dir::JOURNAL)?;
-    let events = directory.lines(run_dir::EVENTS)?;
+    let manifest = RunManifest { run_file: Some(kept), recording, ..manifest };
+    let begun = past.begin(directory, &units, manifest, &opened.redactor)?;
+    let samples_done = begun.samples_done();
+    let Begun { journal, events, tallies, done, others, again } = begun;
     reporters.push(Box::new(EventsFile::new(events, Arc::clone(&opened.redactor))));
     let launch = Event::Launch {
         format: 1,
         run: directory.id().to_owned(),
         directory: directory.path().display().to_string(),
         units: units.iter().map(|unit| unit.name.clone()).collect(),
+        done: samples_done,
     };
 
     let (notes, taken) = mpsc::channel(NOTES_AHEAD);
     let sinks = Sinks {
-        journal,
+        journal: Box::new(journal),
         reporters,
         store: file.config.run.store,
+        sync: file.config.run.sync,
         redactor: Arc::clone(&opened.redactor),
     };
-    let recorder = recorder::start(&units, sinks, taken, stop.clone())
+    let mut budget = Budget::new(file.config.run.budget);
+    for tally in tallies.iter().chain(&others) {
+        tally.spent(&mut budget);
+    }
+    let recorder = recorder::start(tallies, sinks, taken, stop.clone())
         .map_err(|error| RunError::Internal(format!("no thread for the recorder: {error}")))?;
     let _ = notes.send(Note::Event(launch)).await;
-    let ended = ask_everything(&units, &opened.backends, notes, &stop).await;
+    let watching = servers.watch(&notes);
+    let ended = ask_everything(&units, &done, &opened.backends, budget, notes, &stop).await;
+    drop(watching);
     let mut recorded = tokio::task::spawn_blocking(move || recorder.join())
         .await
-        .ok()
-        .and_then(Result::ok)
-        .ok_or_else(|| {
-            RunError::Internal("the recorder failed; what the journal holds is kept".to_owned())
-        })?;
+        .map_err(|error| RunError::Internal(format!("a part of the host failed: {error}")))??;
+    let is_whole = |asked: &HowAsked| asked.ended.iter().all(|one| matches!(one, Ended::Complete));
+    if again && !ended.as_ref().is_ok_and(is_whole) {
+        let counted = std::mem::take(&mut recorded.tallies);
+        recorded.tallies = recount(file, directory, &units, counted)?;
+    }
+    recorded.tallies.extend(others);
+    if let Some(cache) = opened.cache.take() {
+        cache.finish().await;
+    }
     let unopened = std::mem::take(&mut opened.unopened);
     let reporters = std::mem::take(&mut recorded.reporters);
     let finish = finish(file, directory, started, recorded, ended, unopened, &opened.redactor)?;
@@ -225,42 +266,115 @@ fn manifest(
             })
             .collect(),
         data,
+        recording: None,
+        run_file: None,
+        resumed: Vec::new(),
     }
 }
 
-/// Keeps every backend busy until all is asked, the user stops, or samples end too early.
+/// Keeps every backend busy until all is asked, the user stops, a budget is spent, or samples end too early.
 async fn ask_everything(
     units: &[Arc<Unit>],
+    done: &[Arc<Done>],
     backends: &[Arc<OpenBackend>],
+    budget: Budget,
     notes: mpsc::Sender<Note>,
     stop: &watch::Sender<bool>,
-) -> Result<Vec<Ended>, RunError> {
+) -> Result<HowAsked, RunError> {
+    let shared = Shared {
+        notes: notes.clone(),
+        board: Arc::default(),
+        spending: Arc::new(Spending::new(budget)),
+    };
     let mut running = tokio::task::JoinSet::new();
     for backend in backends {
-        let own: Vec<_> =
-            units.iter().filter(|unit| unit.backend.id == backend.id).cloned().collect();
+        let all = units.iter().cloned().zip(done.iter().cloned());
+        let own: Vec<_> = all.filter(|(unit, _)| unit.backend.id == backend.id).collect();
         if own.is_empty() {
             continue;
         }
-        let work = feed::start(own, backend.concurrency, notes.clone())
+        let work = feed::start(own, backend.router.ceiling(), notes.clone())
             .map_err(|error| RunError::Internal(format!("no thread to read samples: {error}")))?;
-        running.spawn(dispatch(work, backend.concurrency, notes.clone(), stop.subscribe()));
+        let (shared, stop) = (shared.clone(), stop.subscribe());
+        let dispatched = dispatch(Arc::clone(backend), work, shared, stop);
+        let id = backend.id.clone();
+        running.spawn(async move { (id, dispatched.await) });
     }
+    let mut watching = Pulse::new(backends, &shared, stop);
     let mut ended = Vec::new();
-    while let Some(next) = running.join_next().await {
-        let next = next
+    loop {
+        let next = tokio::select! {
+            next = running.join_next() => next,
+            () = watching.beat() => {
+                watching.look().await;
+                continue;
+            }
+        };
+        let Some(next) = next else { break };
+        let (backend, next) = next
             .map_err(|error| RunError::Internal(format!("a part of the host failed: {error}")))?;
-        if matches!(next, Ended::Failed(_) | Ended::Broken(_)) {
+        match &next {
             // The user must mend the data first, so the other backends need not go on.
-            stop.send_replace(true);
+            Ended::Failed(_) | Ended::Broken(_) => drop(stop.send_replace(true)),
+            Ended::Fatal(reason) => {
+                let fatal = Event::Fatal { backend, reason: reason.clone() };
+                let _ = notes.send(Note::Event(fatal)).await;
+            }
+            Ended::Complete | Ended::Stopped | Ended::Spent => {}
         }
         ended.push(next);
     }
-    if *stop.borrow() && !ended.iter().any(|one| matches!(one, Ended::Failed(_) | Ended::Broken(_)))
-    {
+    watching.changes().await;
+    let spent = shared.spending.why().map(str::to_owned);
+    let broken = |one: &Ended| matches!(one, Ended::Failed(_) | Ended::Broken(_));
+    if let Some(reason) = &spent {
+        let _ = notes.send(Note::Event(Event::Spent { reason: reason.clone() })).await;
+    } else if *stop.borrow() && !ended.iter().any(broken) {
         let _ = notes.send(Note::Event(Event::Interrupted)).await;
     }
-    Ok(ended)
+    Ok(HowAsked { ended, spent })
+}
+
+/// How the asking ended.
+#[derive(Default)]
+struct HowAsked {
+    /// Each backend's work.
+    ended: Vec<Ended>,
+    /// The budget that is spent.
+    spent: Option<String>,
+}
+
+/// Sums up a run of which nothing is missing: no backend is opened for that.
+fn sum_up_again(
+    file: &RunFile,
+    past: Past,
+    tallies: Vec<Tally>,
+    mut reporters: Vec<Box<dyn Reporter>>,
+    redactor: &Arc<Redactor>,
+) -> Result<Finish, RunError> {
+    let directory = past.directory.make()?;
+    let events = directory.more_lines(run_dir::EVENTS)?;
+    reporters.push(Box::new(EventsFile::new(events, Arc::clone(redactor))));
+    let launch = Event::Launch {
+        format: 1,
+        run: directory.id().to_owned(),
+        directory: directory.path().display().to_string(),
+        units: tallies.iter().map(|tally| tally.name().clone()).collect(),
+        done: tallies.iter().map(Tally::finished).sum(),
+    };
+    let started = past.started.clone();
+    let recorded = Recorded { tallies, reporters: Vec::new(), error: None };
+    let finish =
+        finish(file, &directory, started, recorded, Ok(HowAsked::default()), Vec::new(), redactor)?;
+    let done = Event::Done {
+        exit_code: finish.exit_code,
+        error: None,
+        summary: Some(Box::new(finish.summary.clone())),
+    };
+    for event in [launch, done] {
+        reporters.iter_mut().for_each(|reporter| reporter.on(&event));
+    }
+    Ok(finish)
 }
 
 /// Sums up what was recorded, writes the summary and decides the exit code.
@@ -269,7 +383,7 @@ fn finish(
     directory: &RunDir,
     started: String,
     mut recorded: Recorded,
-    ended: Result<Vec<Ended>, RunError>,
+    ended: Result<HowAsked, RunError>,
     unopened: Vec<BackendError>,
     redactor: &Redactor,
 ) -> Result<Finish, RunError> {
@@ -311,26 +425,28 @@ fn finish(
 
 fn how_it_ended(
     unrecorded: Option<RecordError>,
-    ended: Result<Vec<Ended>, RunError>,
+    asked: Result<HowAsked, RunError>,
     unopened: Vec<BackendError>,
 ) -> (State, Option<RunError>) {
     if let Some(error) = unrecorded {
         return (State::Failed, Some(error.into()));
     }
-    let ended = match ended {
-        Ok(ended) => ended,
+    let HowAsked { ended, spent } = match asked {
+        Ok(asked) => asked,
         Err(error) => return (State::Failed, Some(error)),
     };
-    let stopped = ended.iter().any(|one| matches!(one, Ended::Stopped));
+    let stopped = ended.iter().any(|one| matches!(one, Ended::Stopped | Ended::Spent));
     let failed = ended.into_iter().find_map(|one| match one {
         Ended::Failed(error) => Some(RunError::from(error)),
         Ended::Broken(message) => Some(RunError::Internal(message)),
-        Ended::Complete | Ended::Stopped => None,
+        Ended::Fatal(reason) => Some(RunError::Fatal(reason)),
+        Ended::Complete | Ended::Stopped | Ended::Spent => None,
     });
-    match failed {
-        Some(error) => (State::Failed, Some(error)),
-        None if stopped => (State::Interrupted, None),
-        None => match unopened.into_iter().next() {
+    match (failed, spent) {
+        (Some(error), _) => (State::Failed, Some(error)),
+        (None, Some(reason)) if stopped => (State::Spent, Some(RunError::Spent(reason))),
+        (None, _) if stopped => (State::Interrupted, None),
+        (None, _) => match unopened.into_iter().next() {
             Some(error) => (State::Failed, Some(error.into())),
             None => (State::Complete, None),
         },

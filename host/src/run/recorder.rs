@@ -1,34 +1,47 @@
-//! Writes down what happens: the one owner of the journal, the tallies and the reporters.
+//! Writes down what happens: the one owner of the journal.
 //!
-//! It runs on a thread of its own, since files block. A sample counts as finished when its line is in the
-//! journal; only then do tallies and reporters hear of it.
+//! It runs on a thread of its own, since files block. A sample counts as finished when its line is durable as the
+//! run file wants it; only then do tallies and reporters hear of it, from the [`Teller`].
 
-use std::{fs::File, io, sync::Arc, thread};
+use std::{
+    io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
-use plugin_api::Error;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use super::{
-    event::{Event, Reporter, UnitName},
+    backlog::{self, Writer, backlog},
+    event::{Event, Reporter},
     executor::Finished,
     feed::Work,
     grade::Graded,
-    plan::Unit,
-    tally::Tally,
+    tally::{Counted, Tally, counted_apart},
+    teller::{Sample, Teller, Told},
 };
 use crate::{
-    config::Store,
+    config::{Store, SyncPolicy},
     secret::Redactor,
     stats::exact::ExactError,
     store::{
         journal::Journal,
-        record::{self, Failure, Question, Response, SampleKey, SampleRecord, Status, Tokens},
+        record::{
+            self, Failure, QuestionLine, Response, SampleKeyLine, SampleLine, Status, Tokens,
+        },
         run_dir,
+        storage::Storage,
     },
 };
 
-/// Most notes that are written down before the file is flushed and anyone is told.
+/// Most notes that are written down at once.
 const BATCH: usize = 256;
+/// After a note, how long others are waited for: to wake up for each of them costs more than to write it.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// What the recorder is told.
 #[derive(Debug)]
@@ -43,11 +56,26 @@ pub enum Note {
     Event(Event),
 }
 
+/// What a recorder can take: [`Note`], but for tests.
+pub trait Noted: Send + 'static {
+    /// Appends the line of a finished sample; nothing for anything else.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    fn write(&mut self, journal: &mut Journal, store: Store) -> io::Result<()>;
+
+    /// What is told of it once that is durable.
+    fn told(self, now: Instant) -> Told;
+}
+
 /// Why nothing more can be recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// A file of the run directory cannot be written.
-    #[error("cannot write {file} of the run directory: {source}; what is in it so far is kept")]
+    #[error(
+        "cannot write {file} of the run directory: {source}; what is in it so far is kept, and `host resume` goes on \
+         with it"
+    )]
     Write {
         /// Name of the file.
         file: &'static str,
@@ -62,11 +90,14 @@ pub enum RecordError {
         /// What is wrong with it.
         source: ExactError,
     },
+    /// A part of the host failed.
+    #[error("the {0} failed; what the journal holds is kept")]
+    Broken(&'static str),
 }
 
 /// What was recorded.
 pub struct Recorded {
-    /// One tally a unit, in the plan's order.
+    /// One tally a unit, in the plan's order: of what is durable, and of nothing else.
     pub tallies: Vec<Tally>,
     /// The reporters, for what comes after.
     pub reporters: Vec<Box<dyn Reporter>>,
@@ -77,199 +108,242 @@ pub struct Recorded {
 /// Files and listeners of a recorder.
 pub struct Sinks {
     /// `journal.jsonl`.
-    pub journal: File,
+    pub journal: Box<dyn Storage>,
     /// Who is told.
     pub reporters: Vec<Box<dyn Reporter>>,
     /// What a finished sample stores.
     pub store: Store,
+    /// When the disk must have it.
+    pub sync: SyncPolicy,
     /// Hides secrets that a server may have echoed.
     pub redactor: Arc<Redactor>,
 }
 
-/// Starts the recorder. It ends when nobody can send notes any more. At the first error it asks the run to
-/// stop and records nothing more.
-///
-/// # Errors
-/// The system gives no thread.
-pub fn start(
-    units: &[Arc<Unit>],
-    sinks: Sinks,
-    mut notes: mpsc::Receiver<Note>,
-    stop: watch::Sender<bool>,
-) -> io::Result<thread::JoinHandle<Recorded>> {
-    let tallies = units.iter().map(|unit| Tally::new(Arc::clone(unit))).collect();
-    thread::Builder::new().name("recorder".to_owned()).spawn(move || {
-        let mut recorder = Recorder {
-            journal: Journal::new(sinks.journal, sinks.redactor),
-            tallies,
-            reporters: sinks.reporters,
-            store: sinks.store,
-        };
-        let mut error = None;
-        let mut batch = Vec::new();
-        while let Some(note) = notes.blocking_recv() {
-            batch.push(note);
-            while batch.len() < BATCH {
-                let Ok(note) = notes.try_recv() else { break };
-                batch.push(note);
-            }
-            if error.is_some() {
-                batch.clear();
-            } else if let Err(failed) = recorder.take(&mut batch) {
-                error = Some(failed);
-                stop.send_replace(true);
-            }
-        }
-        let finished = recorder.journal.finish();
-        let error = error.or_else(|| {
-            finished.err().map(|source| RecordError::Write { file: run_dir::JOURNAL, source })
-        });
-        Recorded { tallies: recorder.tallies, reporters: recorder.reporters, error }
-    })
+/// A recorder at work.
+pub struct Recorder {
+    writing: JoinHandle<Option<RecordError>>,
+    telling: JoinHandle<Recorded>,
 }
 
-struct Recorder {
-    journal: Journal,
+/// Starts the recorder: `tallies` has one a unit, in the plan's order, with what was recorded earlier. It ends when
+/// nobody can send notes any more. At the first error it asks the run to stop and records nothing more.
+///
+/// # Errors
+/// The system gives no thread, or the journal cannot be used.
+pub fn start<N: Noted>(
     tallies: Vec<Tally>,
-    reporters: Vec<Box<dyn Reporter>>,
-    store: Store,
+    sinks: Sinks,
+    mut notes: mpsc::Receiver<N>,
+    stop: watch::Sender<bool>,
+) -> io::Result<Recorder> {
+    let Sinks { journal, reporters, store, sync, redactor } = sinks;
+    let mut teller = Teller { disk: journal.disk()?, policy: sync, tallies, reporters };
+    let mut journal = Journal::new(journal, redactor)?;
+    let (written, to_tell) = backlog();
+    let stop_writing = stop.clone();
+    let telling = thread::Builder::new().name("teller".to_owned()).spawn(move || {
+        let error = teller.run(&to_tell).err();
+        if error.is_some() {
+            stop.send_replace(true);
+        }
+        Recorded { tallies: teller.tallies, reporters: teller.reporters, error }
+    })?;
+    let writing = thread::Builder::new().name("recorder".to_owned()).spawn(move || {
+        let mut failed = None;
+        let mut batch = Vec::with_capacity(BATCH);
+        while notes.blocking_recv_many(&mut batch, BATCH) > 0 {
+            if failed.is_some() {
+                batch.clear();
+                continue;
+            }
+            if batch.len() < BATCH {
+                thread::sleep(GATHER);
+                while batch.len() < BATCH
+                    && let Ok(note) = notes.try_recv()
+                {
+                    batch.push(note);
+                }
+            }
+            if let Err(stopped) = record(&mut batch, &mut journal, store, &written) {
+                failed = Some(stopped);
+                stop_writing.send_replace(true);
+            }
+        }
+        failed.flatten()
+    })?;
+    Ok(Recorder { writing, telling })
 }
 
 impl Recorder {
-    /// Records a batch: its lines are handed to the system before anyone hears of a sample in it.
-    fn take(&mut self, batch: &mut Vec<Note>) -> Result<(), RecordError> {
-        let write = |source| RecordError::Write { file: run_dir::JOURNAL, source };
-        let mut heard = Vec::with_capacity(batch.len());
-        for note in batch.drain(..) {
-            let tally = note.unit().and_then(|unit| self.tallies.get_mut(unit));
-            heard.push(match (note, tally) {
-                (Note::Retry(_, event), Some(tally)) => {
-                    tally.retry();
-                    event
-                }
-                (Note::Skipped(_, event), Some(tally)) => {
-                    tally.skip();
-                    event
-                }
-                (Note::Finished(finished), Some(tally)) => {
-                    tally.time(&finished);
-                    let record = record(*finished, self.store);
-                    self.journal.append(&record).map_err(write)?;
-                    let id = || record.sample.id.clone();
-                    tally.add(&record).map_err(|source| RecordError::Score { id: id(), source })?;
-                    event(tally.name().clone(), record)
-                }
-                (Note::Event(event) | Note::Retry(_, event) | Note::Skipped(_, event), _) => event,
-                (Note::Finished(_), None) => continue,
-            });
-        }
-        self.journal.flush().map_err(write)?;
-        for event in &heard {
-            for reporter in &mut self.reporters {
-                reporter.on(event);
-            }
-        }
-        Ok(())
+    /// Waits until everything is recorded and told. Blocks.
+    pub fn join(self) -> Result<Recorded, RecordError> {
+        let written = self.writing.join().map_err(|_| RecordError::Broken("recorder"));
+        let mut recorded = self.telling.join().map_err(|_| RecordError::Broken("teller"))?;
+        recorded.error = recorded.error.or(written?);
+        Ok(recorded)
     }
 }
 
-impl Note {
-    /// The unit that it is about.
-    fn unit(&self) -> Option<usize> {
+/// Why nothing more is written: an error, or none if the teller has one.
+type Stopped = Option<RecordError>;
+
+/// Writes a batch, and hands to the teller what is in the journal, even if not all of it is.
+fn record<N: Noted>(
+    batch: &mut Vec<N>,
+    journal: &mut Journal,
+    store: Store,
+    written: &Writer,
+) -> Result<(), Stopped> {
+    let now = Instant::now();
+    let mut ends = Vec::with_capacity(batch.len());
+    let mut failed = None;
+    for note in batch.iter_mut() {
+        if let Err(error) = note.write(journal, store) {
+            failed = Some(error);
+            break;
+        }
+        ends.push(journal.end());
+    }
+    if failed.is_none() {
+        failed = journal.flush().err();
+    }
+    let there = ends.iter().take_while(|end| **end <= journal.written()).count();
+    let handed_over = written.push(batch.drain(..).take(there).map(|note| note.told(now)), now);
+    match failed {
+        Some(source) => Err(Some(RecordError::Write { file: run_dir::JOURNAL, source })),
+        None => handed_over.map_err(|backlog::NobodyTells| None),
+    }
+}
+
+impl Noted for Note {
+    fn write(&mut self, journal: &mut Journal, store: Store) -> io::Result<()> {
+        let Self::Finished(finished) = self else { return Ok(()) };
+        if store == Store::Hash {
+            hide_texts(&mut finished.result);
+        }
+        append(finished, journal, store)
+    }
+
+    fn told(self, now: Instant) -> Told {
         match self {
-            Self::Finished(finished) => Some(finished.work.unit.index),
-            Self::Retry(unit, _) | Self::Skipped(unit, _) => Some(*unit),
-            Self::Event(_) => None,
+            Self::Finished(finished) => Told::Sample(Box::new(sample(*finished, now))),
+            Self::Retry(unit, event) => Told::Retry(unit, event),
+            Self::Skipped(unit, event) => Told::Skipped(unit, event),
+            Self::Event(event) => Told::Event(event),
         }
     }
 }
 
-/// What reporters are told of a finished sample.
-fn event(unit: UnitName, record: SampleRecord) -> Event {
-    Event::Sample {
-        unit,
-        id: record.sample.id,
-        repeat: record.sample.repeat,
-        status: record.status,
-        scores: record.scores,
-        error: record.error.map(|error| format!("{}: {}", error.kind, error.message)),
-        ms: record.timing_ms.total,
-    }
-}
-
-/// What is stored of a finished sample.
-fn record(finished: Finished, store: Store) -> SampleRecord {
+/// Appends the line of a sample: what is stored of it is borrowed from where it is.
+fn append(finished: &Finished, journal: &mut Journal, store: Store) -> io::Result<()> {
     let Finished { work, result, attempts, timing, .. } = finished;
     let sample = &work.prepared.sample;
-    let (status, scores, response, error, usage, changed) = match result {
-        Ok(Graded { outcome: Ok(parts), response, usage, changed }) => {
-            (Status::Scored, Some(parts), Some(response), None, usage, changed)
-        }
-        Ok(Graded { outcome: Err(unscored), response, usage, changed }) => {
-            let error = unscored.error.as_ref().map(Failure::from);
-            (Status::Unscored(unscored.reason), None, Some(response), error, usage, changed)
-        }
-        Err(error) => unanswered(&error),
+    let (usage, changed) = match result {
+        Ok(graded) => (graded.usage, graded.changed.as_slice()),
+        Err(_) => (Tokens::default(), [].as_slice()),
     };
-    let error = error.map(|error| match store {
-        Store::Full => error,
-        // What a server says may quote the prompt.
-        Store::Hash => Failure { excerpt: None, ..error },
-    });
-    SampleRecord {
+    let error = failure(result, store);
+    journal.append(&SampleLine {
         format: record::FORMAT,
-        task: work.unit.name.task.clone(),
-        backend: work.unit.name.backend.clone(),
-        sample: SampleKey {
-            id: sample.id.0.clone(),
+        task: &work.unit.name.task,
+        backend: &work.unit.name.backend,
+        sample: SampleKeyLine {
+            id: &sample.id,
             index: sample.index,
             repeat: work.repeat,
-            digest: sample.digest.to_string(),
+            digest: sample.digest,
         },
-        status,
-        scores,
-        question: question(&work, store),
-        response: response.map(|response| stored(response, store)),
-        error,
+        status: &status(result),
+        scores: result.as_ref().ok().and_then(|graded| graded.outcome.as_ref().ok()),
+        question: question(work, store),
+        response: result.as_ref().ok().map(|graded| &graded.response),
+        error: error.as_ref(),
         usage,
-        timing_ms: timing,
-        replica: work.unit.backend.base_url.as_ref().map(ToString::to_string),
-        attempts,
+        timing_ms: *timing,
+        answered_by: (!finished.is_of_its_own()).then_some(finished.backend.id.as_str()),
+        replica: finished.at(),
+        attempts: *attempts,
+        cached: finished.cached,
         changed,
+    })
+}
+
+/// What tallies and reporters need of a sample.
+fn sample(finished: Finished, now: Instant) -> Sample {
+    let answered_by =
+        (!finished.is_of_its_own() && finished.result.is_ok()).then(|| finished.backend.id.clone());
+    let Finished { work, result, timing, started, cached, .. } = finished;
+    let status = status(&result);
+    let error = failure(&result, Store::Hash)
+        .map(|failure| format!("{}: {}", failure.kind, failure.message));
+    let (incidents, boundary_merged) =
+        counted_apart(result.as_ref().ok().map(|graded| &graded.response));
+    let (scores, usage, changed) = match result {
+        Ok(Graded { outcome, usage, changed, .. }) => (outcome.ok(), usage, changed),
+        Err(_) => (None, Tokens::default(), Vec::new()),
+    };
+    Sample {
+        unit: work.unit.index,
+        id: work.prepared.sample.id.0.clone(),
+        repeat: work.repeat,
+        counted: Counted {
+            index: work.prepared.sample.index,
+            status,
+            scores,
+            usage,
+            incidents,
+            boundary_merged,
+            changed,
+            ms: timing.total,
+            cached,
+            answered_by,
+        },
+        error,
+        started,
+        ended: now,
     }
 }
 
-type Fields = (
-    Status,
-    Option<crate::score::parts::Parts>,
-    Option<Response>,
-    Option<Failure>,
-    Tokens,
-    Vec<plugin_api::Changed>,
-);
-
-fn unanswered(error: &Error) -> Fields {
-    let status = Status::Unscored(error.kind.to_string());
-    (status, None, None, Some(Failure::from(error)), Tokens::default(), Vec::new())
+fn status(result: &Result<Graded, plugin_api::Error>) -> Status {
+    match result {
+        Ok(Graded { outcome: Ok(_), .. }) => Status::Scored,
+        Ok(Graded { outcome: Err(unscored), .. }) => Status::Unscored(unscored.reason.clone()),
+        Err(error) => Status::Unscored(error.kind.to_string()),
+    }
 }
 
-fn question(work: &Work, store: Store) -> Question {
+/// What failed last, for a sample without a score.
+fn failure(result: &Result<Graded, plugin_api::Error>, store: Store) -> Option<Failure> {
+    let error = match result {
+        Ok(graded) => graded.outcome.as_ref().err()?.error.as_ref()?,
+        Err(error) => error,
+    };
+    let failure = Failure::from(error);
+    Some(match store {
+        Store::Full => failure,
+        // What a server says may quote the prompt.
+        Store::Hash => Failure { excerpt: None, ..failure },
+    })
+}
+
+fn question(work: &Work, store: Store) -> QuestionLine<'_> {
     let rendered = &work.prepared.rendered;
     match store {
-        Store::Full => Question::Full {
-            document: work.prepared.sample.record.clone(),
-            prompt: rendered.prompt.clone(),
-            form: rendered.form.clone(),
+        Store::Full => QuestionLine::Full {
+            document: &work.prepared.sample.record,
+            prompt: &rendered.prompt,
+            form: &rendered.form,
         },
         Store::Hash => {
             let json = serde_json::to_vec(rendered).unwrap_or_default();
-            Question::Hash { blake3: blake3::hash(&json).to_hex().to_string() }
+            QuestionLine::Hash { blake3: blake3::hash(&json).to_hex().to_string() }
         }
     }
 }
 
-fn stored(mut response: Response, store: Store) -> Response {
-    if let (Store::Hash, Response::Completion { choices, .. }) = (store, &mut response) {
+/// Puts digests in the place of what was generated.
+fn hide_texts(result: &mut Result<Graded, plugin_api::Error>) {
+    if let Ok(Graded { response: Response::Completion { choices, .. }, .. }) = result {
         let digest = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
         for choice in choices {
             choice.text = digest(&choice.text);
@@ -279,5 +353,8 @@ fn stored(mut response: Response, store: Store) -> Response {
             choice.logprobs = None;
         }
     }
-    response
 }
+
+#[cfg(test)]
+#[path = "recorder_tests.rs"]
+mod tests;

@@ -123,7 +123,18 @@ impl Ledger {
     /// # Errors
     /// The run is still going, or the file cannot be read.
     pub fn of(directory: &Path) -> Result<Self, LedgerError> {
-        let planned = Arc::new(PlannedDir::made(directory));
+        Self::again(Arc::new(PlannedDir::made(directory)), directory, Arc::default())
+    }
+
+    /// The ledger of a run that is taken up again.
+    ///
+    /// # Errors
+    /// As for [`Ledger::of`].
+    pub fn again(
+        planned: Arc<PlannedDir>,
+        directory: &Path,
+        redactor: Arc<Redactor>,
+    ) -> Result<Self, LedgerError> {
         let path = directory.join(run_dir::RESOURCES);
         let failed = |action, source| StoreError { path: path.clone(), action, source };
         let mut state = State::default();
@@ -146,7 +157,7 @@ impl Ledger {
             Err(source) if source.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(failed("open this file", source).into()),
         }
-        Ok(Self { directory: planned, redactor: Arc::default(), state: Mutex::new(state) })
+        Ok(Self { directory: planned, redactor, state: Mutex::new(state) })
     }
 
     /// Notes that a backend is about to hold a resource. When this returns, the note is on the disk.
@@ -219,7 +230,7 @@ impl Ledger {
         };
         let text = serde_json::to_string(&line).map_err(|error| failed(error.into()))?;
         let mut bytes = self.redactor.redact_json(&text).into_owned().into_bytes();
-        journal::seal(&mut bytes).map_err(failed)?;
+        journal::seal(&mut bytes, 0).map_err(failed)?;
         let file = match &mut state.file {
             Some(file) => file,
             None => {
@@ -338,7 +349,7 @@ mod tests {
             assert_eq!(std::fs::read(&path).unwrap(), first, "cut at {end}");
         }
         let mut later = br#"{"format":2,"deed":"hold"}"#.to_vec();
-        journal::seal(&mut later).unwrap();
+        journal::seal(&mut later, 0).unwrap();
         std::fs::write(&path, &later).unwrap();
         let error = Ledger::of(directory).unwrap_err().to_string();
         assert!(error.contains("format 2"), "{error}");

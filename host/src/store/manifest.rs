@@ -6,6 +6,8 @@ use plugin_api::message::Description;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::config::Kept;
+
 /// Format of this file.
 pub const FORMAT: u32 = 1;
 
@@ -32,6 +34,27 @@ pub struct RunManifest {
     pub backends: Vec<BackendIdentity>,
     /// The files that samples were read from.
     pub data: Vec<DataIdentity>,
+    /// The recording that answered, if no server was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordingIdentity>,
+    /// The run file as typed, with everything filled in: what `host resume` goes on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_file: Option<Kept>,
+    /// Each time that the run was taken up again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumed: Vec<Resumption>,
+}
+
+/// A run that was taken up again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumption {
+    /// RFC 3339.
+    pub at: String,
+    /// Version of the host.
+    pub host_version: String,
+    /// What had changed of what decides results, and was accepted: a line for each, with what it was and what it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<String>,
 }
 
 /// A plugin as it was loaded.
@@ -70,6 +93,15 @@ pub struct BackendIdentity {
     pub assets: BTreeMap<String, String>,
     /// What the plugin could tell of model and engine.
     pub description: Description,
+}
+
+/// A recording that answered in the servers' place.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RecordingIdentity {
+    /// The file.
+    pub path: String,
+    /// BLAKE3 of its bytes.
+    pub blake3: String,
 }
 
 /// A data file.

@@ -5,8 +5,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    config::BaseUrl,
     score::{generated::Incident, parts::Parts},
-    task::{prompt::Prompt, render::Form},
+    task::{
+        prompt::Prompt,
+        render::Form,
+        sample::{Digest, SampleId},
+    },
 };
 
 /// Format of a journal line.
@@ -40,14 +45,98 @@ pub struct SampleRecord {
     pub usage: Tokens,
     /// Times in milliseconds.
     pub timing_ms: Timing,
-    /// The replica that answered.
+    /// Id of the backend that answered in place of its own (`fallback`), or was asked last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<String>,
+    /// The replica that answered, or was asked last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<String>,
     /// Attempts made, over all requests of the sample.
     pub attempts: u32,
+    /// Whether the answer came from the response cache, and nobody was asked: its tokens are those of the time when
+    /// the model was asked, and it cost nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
     /// Parameters that the backend dropped or changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<Changed>,
+}
+
+/// A [`SampleRecord`] as it is written: of what is stored nothing is copied.
+#[derive(Debug, Serialize)]
+pub struct SampleLine<'a> {
+    /// Format of this record.
+    pub format: u32,
+    /// Id of the task.
+    pub task: &'a str,
+    /// Id of the backend that was asked.
+    pub backend: &'a str,
+    /// Which sample, and which of its repeats.
+    pub sample: SampleKeyLine<'a>,
+    /// `scored`, or why not.
+    pub status: &'a Status,
+    /// What it contributes to the metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scores: Option<&'a Parts>,
+    /// The data set's record and what was made of it.
+    pub question: QuestionLine<'a>,
+    /// What came back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response: Option<&'a Response>,
+    /// What failed last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'a Failure>,
+    /// Tokens used.
+    pub usage: Tokens,
+    /// Times in milliseconds.
+    pub timing_ms: Timing,
+    /// Id of the backend that answered in place of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<&'a str>,
+    /// The replica that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica: Option<&'a BaseUrl>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Whether the response cache answered.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
+    /// Parameters that the backend dropped or changed.
+    #[serde(skip_serializing_if = "<[Changed]>::is_empty")]
+    pub changed: &'a [Changed],
+}
+
+/// A [`SampleKey`] as it is written.
+#[derive(Debug, Serialize)]
+pub struct SampleKeyLine<'a> {
+    /// The data set's id, or the record's index.
+    pub id: &'a SampleId,
+    /// Position of the record.
+    pub index: u64,
+    /// Which repeat.
+    pub repeat: u32,
+    /// BLAKE3 of the canonical record.
+    pub digest: Digest,
+}
+
+/// A [`Question`] as it is written.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuestionLine<'a> {
+    /// Everything.
+    Full {
+        /// The data set's record.
+        document: &'a Map<String, Value>,
+        /// The prompt as it was sent.
+        prompt: &'a Prompt,
+        /// What was asked after it, and what is right.
+        form: &'a Form,
+    },
+    /// Digests only.
+    Hash {
+        /// BLAKE3 of prompt and form as JSON.
+        blake3: String,
+    },
 }
 
 /// The identity of a sample within a run, beside task and backend.
@@ -213,4 +302,74 @@ pub struct Timing {
     /// From that attempt's start to the first text of a stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_text: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let document = json!({ "q": "1+1?", "z": [1.5, null] });
+        let document = document.as_object().unwrap();
+        let prompt = Prompt::Text("1+1?".to_owned());
+        let form: Form = serde_json::from_value(json!({ "rolling": { "text": " 2" } })).unwrap();
+        let (id, status) = (SampleId("a".to_owned()), Status::Unscored("timeout".to_owned()));
+        let parts = Parts([("acc".to_owned(), 0.1)].into());
+        let failure = Failure {
+            kind: "timeout".to_owned(),
+            message: "late".to_owned(),
+            http_status: Some(504),
+            request_id: None,
+            excerpt: Some("<html>".to_owned()),
+        };
+        let choice = ChoiceRecord {
+            text: "two".to_owned(),
+            reasoning: None,
+            finish_reason: "stop".to_owned(),
+            answer: Some("2".to_owned()),
+            incident: Some(Incident::NoAnswer),
+            logprobs: None,
+        };
+        let response = Response::Completion { model: Some("m".to_owned()), choices: vec![choice] };
+        let changed = [Changed { parameter: "seed".to_owned(), detail: "none".to_owned() }];
+        let replica = BaseUrl::Mock("tgi".to_owned());
+        let full = || SampleLine {
+            format: FORMAT,
+            task: "t",
+            backend: "b",
+            sample: SampleKeyLine { id: &id, index: 7, repeat: 1, digest: Digest([171; 32]) },
+            status: &status,
+            scores: Some(&parts),
+            question: QuestionLine::Full { document, prompt: &prompt, form: &form },
+            response: Some(&response),
+            error: Some(&failure),
+            usage: Tokens { prompt: 1, cost_usd_nanos: Some(2), ..Tokens::default() },
+            timing_ms: Timing { total: 1.25, attempt: 1.0, first_text: None },
+            answered_by: Some("other"),
+            replica: Some(&replica),
+            attempts: 2,
+            cached: true,
+            changed: &changed,
+        };
+        let empty = SampleLine {
+            status: &Status::Scored,
+            scores: None,
+            question: QuestionLine::Hash { blake3: "00".to_owned() },
+            response: None,
+            error: None,
+            answered_by: None,
+            replica: None,
+            cached: false,
+            changed: &[],
+            ..full()
+        };
+        for written in [full(), empty] {
+            let text = serde_json::to_string(&written).unwrap();
+            let read: SampleRecord = serde_json::from_str(&text).unwrap();
+            assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        }
+    }
 }

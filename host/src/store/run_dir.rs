@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -58,7 +58,12 @@ impl PlannedDir {
 
     /// A folder that is there already.
     pub fn made(path: &Path) -> Self {
-        let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self::of_run(path, &path.file_name().unwrap_or_default().to_string_lossy())
+    }
+
+    /// The folder of a run whose id is known.
+    pub fn of_run(path: &Path, id: &str) -> Self {
+        let id = id.to_owned();
         let made = RunDir { path: path.to_owned(), id: id.clone() };
         Self {
             parent: path.parent().unwrap_or(path).to_owned(),
@@ -95,15 +100,12 @@ impl RunDir {
             source,
         };
         fs::create_dir_all(parent).map_err(|source| error(parent, source))?;
-        let safe: String = name
-            .chars()
-            .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
-            .collect();
+        let safe = safe(name);
         let stamp = now.strftime("%Y%m%d-%H%M%S").to_string();
         // Two runs may start in one second, also in two processes: the folder itself decides who is first.
         for attempt in 0..1000_u32 {
             let suffix = if attempt == 0 { String::new() } else { format!("-{attempt}") };
-            let id = format!("{}-{stamp}{suffix}", safe.trim_start_matches('.'));
+            let id = format!("{safe}-{stamp}{suffix}");
             let path = parent.join(&id);
             match fs::create_dir(&path) {
                 Ok(()) => return Ok(Self { path, id }),
@@ -133,6 +135,38 @@ impl RunDir {
         File::options().create_new(true).append(true).open(&path).map_err(|source| StoreError {
             path,
             action: "make this file",
+            source,
+        })
+    }
+
+    /// A file for lines that may have some already. What follows its last line end, since its writer was killed
+    /// there, is cut off.
+    ///
+    /// # Errors
+    /// It cannot be opened, read or cut.
+    pub fn more_lines(&self, name: &str) -> Result<File, StoreError> {
+        let path = self.path.join(name);
+        let open = || {
+            let mut file = File::options().create(true).read(true).append(true).open(&path)?;
+            let (mut length, mut whole) = (0, 0);
+            let mut piece = vec![0; 64 * 1024];
+            loop {
+                let read = file.read(&mut piece)?;
+                if read == 0 {
+                    break;
+                }
+                let newline = piece.iter().take(read).rposition(|byte| *byte == b'\n');
+                whole = newline.map_or(whole, |at| length + at as u64 + 1);
+                length += read as u64;
+            }
+            if whole < length {
+                file.set_len(whole)?;
+            }
+            Ok(file)
+        };
+        open().map_err(|source| StoreError {
+            path: path.clone(),
+            action: "go on with this file",
             source,
         })
     }
@@ -167,9 +201,75 @@ impl RunDir {
     }
 }
 
+/// A run's name as its folders begin.
+fn safe(name: &str) -> String {
+    let safe: String = name
+        .chars()
+        .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
+        .collect();
+    safe.trim_start_matches('.').to_owned()
+}
+
+/// The newest folder of a run of this name below `parent` that says what ran; none if there is none.
+pub fn newest(parent: &Path, name: &str) -> Option<PathBuf> {
+    let safe = safe(name);
+    let when = |id: &str| {
+        let mut parts = id.strip_prefix(&safe)?.strip_prefix('-')?.splitn(3, '-');
+        let number = |part: Option<&str>, digits: usize| {
+            let part = part.filter(|part| part.len() == digits)?;
+            part.parse::<u32>().ok()
+        };
+        let (day, time) = (number(parts.next(), 8)?, number(parts.next(), 6)?);
+        let attempt = parts.next().map_or(Some(0), |attempt| attempt.parse::<u32>().ok())?;
+        Some((day, time, attempt))
+    };
+    let runs = fs::read_dir(parent).ok()?.flatten().filter_map(|entry| {
+        let path = entry.path();
+        let when = when(entry.file_name().to_str()?)?;
+        path.join(MANIFEST).is_file().then_some((when, path))
+    });
+    runs.max().map(|(_, path)| path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_newest_run_of_a_name_is_found() {
+        let parent = tempfile::tempdir().unwrap();
+        let at = |id: &str| {
+            fs::create_dir(parent.path().join(id)).unwrap();
+            parent.path().join(id)
+        };
+        let run = |id: &str| fs::write(at(id).join(MANIFEST), "{}").unwrap();
+        assert_eq!(newest(parent.path(), "a b"), None);
+        assert_eq!(newest(&parent.path().join("absent"), "a b"), None);
+        run("a-b-20260102-030405");
+        run("a-b-20260102-030405-10");
+        run("a-b-20260102-030405-9");
+        run("a-b-20251231-235959");
+        run("a-b-c-20270101-000000");
+        run("a-20270101-000000");
+        // Nothing was asked there.
+        at("a-b-20270101-000000");
+        let newest = newest(parent.path(), "a b").unwrap();
+        assert!(newest.ends_with("a-b-20260102-030405-10"), "{}", newest.display());
+    }
+
+    #[test]
+    fn lines_go_on_after_the_last_whole_one() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = RunDir::create(parent.path(), "r", &jiff::Zoned::now()).unwrap();
+        let path = directory.path().join(EVENTS);
+        for (there, expected) in
+            [("", "c\n"), ("a\nb\n", "a\nb\nc\n"), ("a\nb", "a\nc\n"), ("b", "c\n")]
+        {
+            fs::write(&path, there).unwrap();
+            directory.more_lines(EVENTS).unwrap().write_all(b"c\n").unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+        }
+    }
 
     #[test]
     fn runs_of_one_second_get_folders_of_their_own() {

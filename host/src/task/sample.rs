@@ -52,6 +52,13 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 impl Digest {
+    /// Its first 64 bits, as its first 16 digits are written: enough to tell whether a record is the same still.
+    #[must_use]
+    pub fn short(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// The digest of a record.
     #[must_use]
     pub fn of(record: &Record) -> Self {

@@ -28,6 +28,8 @@ pub struct Prepared {
 pub enum Next {
     /// A sample to be asked.
     Ready(Box<Prepared>),
+    /// A sample that is not to be asked, and is not rendered.
+    PassedOver,
     /// A record that cannot be used and is left out, because the task says `on_bad_sample = "skip"`.
     Skipped {
         /// Position of the record from 0.
@@ -52,6 +54,17 @@ pub enum SampleError {
         id: SampleId,
         /// What is wrong.
         error: Box<RenderError>,
+    },
+    /// A sample is another one than it was.
+    #[error(
+        "{place}, sample `{id}`: the record is another one than the journal's answer belongs to; put the data back, \
+         or start a new run; with --accept-changes such samples are asked again"
+    )]
+    Changed {
+        /// Where the record stands.
+        place: Place,
+        /// The sample.
+        id: SampleId,
     },
     /// There are no few-shot examples.
     #[error(transparent)]
@@ -84,12 +97,26 @@ impl SampleError {
     }
 }
 
+/// What is to become of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// It is rendered.
+    Yes,
+    /// It is passed over.
+    No,
+    /// It should be passed over, and is not what it should be.
+    Changed,
+}
+
+type Choice = Box<dyn Fn(&Sample) -> Wanted + Send>;
+
 /// An iterator over the rendered samples of a task. After an error it ends. It never ends without
 /// having given a sample or an error.
 pub struct SampleStream {
     plan: Arc<Plan>,
     samples: Samples,
     drawer: Option<Drawer>,
+    wanted: Option<Choice>,
     on_bad_sample: OnBadSample,
     path: PathBuf,
     left: Option<u64>,
@@ -109,6 +136,7 @@ impl Task {
             plan: Arc::clone(&self.plan),
             samples: self.data.open()?,
             drawer: self.few_shot.as_ref().map(Drawer::open).transpose()?,
+            wanted: None,
             on_bad_sample: self.on_bad_sample,
             path: self.data.path.clone(),
             left: self.limit,
@@ -121,17 +149,29 @@ impl Task {
 }
 
 impl SampleStream {
+    /// The same without the samples that are not wanted.
+    pub fn choose(self, wanted: impl Fn(&Sample) -> Wanted + Send + 'static) -> Self {
+        Self { wanted: Some(Box::new(wanted)), ..self }
+    }
+
+    /// A sample, rendered; none if it is passed over.
     fn prepare(
         &mut self,
         item: Result<(Place, Sample), DataError>,
-    ) -> Result<Prepared, SampleError> {
+    ) -> Result<Option<Prepared>, SampleError> {
         let (place, sample) = item?;
+        // Also one that is passed over draws, so that those after it draw what they would have drawn.
         let examples = match &mut self.drawer {
             Some(drawer) => drawer.draw(&sample)?,
             None => Vec::new(),
         };
+        match self.wanted.as_ref().map_or(Wanted::Yes, |wanted| wanted(&sample)) {
+            Wanted::Yes => {}
+            Wanted::No => return Ok(None),
+            Wanted::Changed => return Err(SampleError::Changed { place, id: sample.id }),
+        }
         match self.plan.render(&sample.record, &examples) {
-            Ok(rendered) => Ok(Prepared { sample, rendered }),
+            Ok(rendered) => Ok(Some(Prepared { sample, rendered })),
             Err(error) => Err(SampleError::Render { place, id: sample.id, error: Box::new(error) }),
         }
     }
@@ -168,7 +208,7 @@ impl Iterator for SampleStream {
         Some(match self.prepare(item) {
             Ok(prepared) => {
                 self.ready += 1;
-                Ok(Next::Ready(Box::new(prepared)))
+                Ok(prepared.map_or(Next::PassedOver, |prepared| Next::Ready(Box::new(prepared))))
             }
             Err(error) if self.on_bad_sample == OnBadSample::Skip && error.spoils_one_record() => {
                 self.first_skipped.get_or_insert_with(|| error.to_string());
@@ -222,6 +262,7 @@ mod tests {
                     )
                 }
                 Ok(Next::Skipped { index, error }) => format!("{index} skipped: {}", hide(error)),
+                Ok(Next::PassedOver) => "passed over".to_owned(),
                 Err(error) => format!("error: {}", hide(error)),
             })
             .collect()
@@ -274,6 +315,38 @@ mod tests {
         let text = "Question: g0\nAnswer:\n\nOptions:\nA. a0\nB. b0 \n\nReply with only the label of the right option (A, B).";
         assert_eq!(prepared.rendered.prompt, crate::task::prompt::Prompt::Text(text.to_owned()));
         assert!(matches!(prepared.rendered.form, Form::Generate(form) if form.references == ["B"]));
+    }
+
+    #[test]
+    fn samples_that_are_passed_over_change_nothing_of_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = |i: usize| format!("{{\"goal\":\"g{i}\",\"sol1\":\"a{i}\",\"sol2\":\"b\"}}\n");
+        std::fs::write(folder.path().join("d.jsonl"), (0..9).map(record).collect::<String>())
+            .unwrap();
+        std::fs::write(folder.path().join("d.lst"), "0\n".repeat(9)).unwrap();
+        let task = format!("{PIQA}\nfew_shot = {{ n = 2, sampler = 'lm-eval' }}");
+        let all: Vec<_> = stream(folder.path(), &task).map(Result::unwrap).collect();
+        let some = stream(folder.path(), &task).choose(|sample| match sample.index {
+            7 => Wanted::Changed,
+            index if index % 3 == 1 => Wanted::Yes,
+            _ => Wanted::No,
+        });
+        let some: Vec<_> = some.collect();
+        assert_eq!(some.len(), 8);
+        for (index, (all, some)) in all.iter().zip(&some).enumerate() {
+            match (all, some) {
+                (Next::Ready(all), Ok(Next::Ready(some))) => assert_eq!(all, some),
+                (_, Ok(Next::PassedOver)) => assert!(index % 3 != 1),
+                (_, Err(error)) => {
+                    let error = error.to_string();
+                    assert!(
+                        error.contains("d.jsonl:8, sample `7`: the record is another"),
+                        "{error}"
+                    );
+                }
+                other => panic!("{index}: {other:?}"),
+            }
+        }
     }
 
     #[test]

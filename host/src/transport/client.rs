@@ -14,6 +14,7 @@ use reqwest::{
 use url::{Host, Url};
 
 use super::{
+    cassette::Tape,
     exchange::{Response, Source},
     lean,
     target::{Pools, Target, Targets},
@@ -60,6 +61,8 @@ pub struct Access {
     pub reply_headers: Vec<String>,
     /// Where the last request went.
     pub targets: Targets,
+    /// The recording that listens or answers, if there is one.
+    pub tape: Option<Tape>,
 }
 
 /// Why there is no reply, or only a part of one.

@@ -1,6 +1,7 @@
 //! One reply as it comes in: status and filtered headers at once, the body whole or in chunks.
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -14,6 +15,7 @@ use reqwest::{
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
+    cassette::Tap,
     client::{Access, Settings, TransportError, classify},
     lean,
 };
@@ -43,6 +45,8 @@ pub struct Body {
     redactor: Arc<Redactor>,
     /// The call's place among those in flight, held until the body is read.
     place: Option<OwnedSemaphorePermit>,
+    /// Hears what comes, while the run is recorded.
+    tap: Option<Tap>,
 }
 
 /// Where a body comes from. Each gives its bytes decompressed.
@@ -52,6 +56,8 @@ pub(super) enum Source {
     Wire(reqwest::Response),
     /// A server of this machine.
     Lean(lean::Reading),
+    /// A recording.
+    Recorded(VecDeque<Result<Bytes, TransportError>>),
 }
 
 /// Why a source gives no more bytes.
@@ -71,6 +77,7 @@ impl Source {
                 None => Ended::Late,
                 Some(why) => Ended::Failed(TransportError::new(ErrorKind::Transport, why)),
             }),
+            Self::Recorded(pieces) => pieces.pop_front().transpose().map_err(Ended::Failed),
         }
     }
 }
@@ -105,12 +112,32 @@ impl Response {
                 received: 0,
                 redactor: Arc::clone(&access.redactor),
                 place: None,
+                tap: None,
             },
         }
     }
 }
 
 impl Body {
+    /// What was recorded of a body, piece by piece; an error is the last of it.
+    pub(super) fn recorded(pieces: VecDeque<Result<Bytes, TransportError>>) -> Self {
+        Self {
+            source: Source::Recorded(pieces),
+            deadline: Instant::now(),
+            // What was recorded was within the bounds of then.
+            settings: Settings { max_reply_bytes: usize::MAX, ..Settings::default() },
+            received: 0,
+            redactor: Arc::default(),
+            place: None,
+            tap: None,
+        }
+    }
+
+    /// From now on `tap` hears what comes.
+    pub(super) fn listen(&mut self, tap: Tap) {
+        self.tap = Some(tap);
+    }
+
     /// Keeps a place among the calls in flight until the body is read.
     pub fn hold(&mut self, place: Option<OwnedSemaphorePermit>) {
         self.place = place;
@@ -122,6 +149,14 @@ impl Body {
     /// The connection broke, nothing came for the idle time, or the deadline passed; `unexpected_reply`
     /// beyond the largest reply allowed.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+        let chunk = self.next().await;
+        if let Some(tap) = &mut self.tap {
+            tap.heard(&chunk);
+        }
+        chunk
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, TransportError> {
         let idle = Instant::now() + self.settings.idle_timeout;
         let chunk =
             self.source.chunk(idle.min(self.deadline)).await.map_err(|ended| match ended {

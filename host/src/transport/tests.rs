@@ -96,6 +96,7 @@ fn access(url: &str) -> Access {
         redactor: Arc::new(Redactor::new(std::iter::empty())),
         reply_headers: vec!["x-asked".into(), "content-encoding".into()],
         targets: Targets::default(),
+        tape: None,
     }
 }
 

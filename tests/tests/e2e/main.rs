@@ -9,10 +9,12 @@
 
 mod authors;
 mod bad_input;
+mod caching;
 mod canaries;
 mod discovery;
 mod garbled;
 mod generating;
+mod launching;
 mod likelihood;
 mod loading;
 mod memory;
@@ -22,6 +24,7 @@ mod output;
 mod profiles;
 mod recorded;
 mod resources;
+mod resuming;
 mod run_files;
 mod secrets;
 mod servers;

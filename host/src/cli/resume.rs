@@ -1,0 +1,35 @@
+//! `host resume`: goes on with a run from its directory alone.
+
+use super::{
+    args::ResumeArgs,
+    run::{discover, fail, run_one},
+};
+use crate::{
+    config::{self, RunFile},
+    printer::Printer,
+    run::{
+        error::exit,
+        resume::{ResumeError, read_manifest},
+    },
+    store::run_dir,
+};
+
+/// Reads the run file that the directory keeps, and goes on.
+pub(super) fn main(args: &ResumeArgs, printer: &Printer) -> u8 {
+    let discovery = match discover(&args.plugins, args.strict, printer) {
+        Ok(discovery) => discovery,
+        Err(code) => return code,
+    };
+    match kept(args) {
+        Ok(file) => {
+            run_one(&file, Some(&args.how.of(args.directory.clone())), &discovery, None, printer)
+        }
+        Err(error) => fail(printer, &error, exit::USAGE),
+    }
+}
+
+fn kept(args: &ResumeArgs) -> anyhow::Result<RunFile> {
+    let manifest = read_manifest(&args.directory)?;
+    let kept = manifest.run_file.ok_or_else(|| ResumeError::NoRunFile(args.directory.clone()))?;
+    Ok(config::reopen_run(&kept, &args.directory.join(run_dir::MANIFEST))?)
+}

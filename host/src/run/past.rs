@@ -1,0 +1,201 @@
+//! What a run begins with: nothing, or what an earlier process left of it.
+
+use std::{fs::File, sync::Arc};
+
+use plugin_api::capability::Capability;
+
+use super::{
+    change::PluginNow,
+    done::Done,
+    error::RunError,
+    open::Found,
+    plan::{Offer, Pair, Unit, plan},
+    resume::{Earlier, Replayed, Resume, ResumeError},
+    tally::{Subject, Tally},
+};
+use crate::{
+    config::{RunConfig, RunFile},
+    printer::Printer,
+    secret::Redactor,
+    store::{
+        RunDir,
+        ledger::{Ledger, LedgerError},
+        manifest::{DataIdentity, RunManifest},
+        run_dir::{self, PlannedDir},
+        storage::LockedFile,
+    },
+    task::resolve::Task,
+};
+
+/// A run that is to begin, or to go on.
+pub struct Past {
+    /// Where it is.
+    pub directory: Arc<PlannedDir>,
+    /// When it began, RFC 3339.
+    pub started: String,
+    earlier: Option<(Earlier, Replayed)>,
+}
+
+/// What a run that begins holds of itself.
+pub struct Begun {
+    /// `journal.jsonl`, which no other process may append to.
+    pub journal: LockedFile,
+    /// `events.jsonl`.
+    pub events: File,
+    /// By unit, what was counted before.
+    pub tallies: Vec<Tally>,
+    /// By unit, what is not asked again.
+    pub done: Vec<Arc<Done>>,
+    /// What was counted before of units that cannot be asked this time.
+    pub others: Vec<Tally>,
+    /// Whether samples are asked again that the journal has as unscored.
+    pub again: bool,
+}
+
+impl Past {
+    /// A run of its own.
+    pub fn none(config: &RunConfig) -> Self {
+        let now = jiff::Zoned::now();
+        let started = now.timestamp().to_string();
+        let directory = Arc::new(PlannedDir::new(&config.out, &config.name, now));
+        Self { directory, started, earlier: None }
+    }
+
+    /// A run that is taken up again: it must be what it was, and what it lacks is known.
+    ///
+    /// # Errors
+    /// It cannot be taken up.
+    pub fn of(
+        how: &Resume,
+        file: &RunFile,
+        data: &[DataIdentity],
+        tasks: &[(Task, Vec<String>)],
+        found: &[Found<'_>],
+        redactor: &Redactor,
+        printer: &Printer,
+    ) -> Result<(Self, Vec<Pair>), RunError> {
+        let mut earlier = Earlier::take(how)?;
+        let plugins: Vec<PluginNow> = found.iter().map(Found::plugin).collect::<Result<_, _>>()?;
+        earlier.compare(file, data, &plugins, redactor)?;
+        // What a backend lacks of what its plugin declares it has said before.
+        let offers: Vec<Offer<'_>> = found
+            .iter()
+            .map(|found| {
+                let lacks: &[Capability] = earlier.lacks(found.offer().id);
+                found.offer_lacking(lacks)
+            })
+            .collect();
+        let pairs = plan(tasks, &offers)?;
+        let replayed = earlier.replay(file, &pairs)?;
+        if replayed.torn > 0 {
+            printer.note(&format!(
+                "the last line of the journal was not whole; its {} bytes are cut off, and its sample is asked again",
+                replayed.torn
+            ));
+        }
+        if replayed.stale > 0 {
+            let lines = replayed.stale;
+            printer
+                .note(&format!("{lines} lines of the journal are of what is not asked any more"));
+        }
+        if replayed.again > 0 {
+            printer.note(&format!("{} unscored samples are asked again", replayed.again));
+        }
+        let directory = Arc::new(PlannedDir::of_run(earlier.directory(), earlier.id()));
+        let started = earlier.started().to_owned();
+        Ok((Self { directory, started, earlier: Some((earlier, replayed)) }, pairs))
+    }
+
+    /// The tallies of all pairs, if nothing is left to ask. What was accepted is noted then.
+    ///
+    /// # Errors
+    /// The data cannot be read, or is not what it was.
+    pub fn complete(
+        &mut self,
+        pairs: &[Pair],
+        redactor: &Redactor,
+    ) -> Result<Option<Vec<Tally>>, RunError> {
+        let Some((earlier, replayed)) = &mut self.earlier else { return Ok(None) };
+        let Some(tallies) = replayed.complete(pairs)? else { return Ok(None) };
+        if let Some(manifest) = earlier.manifest_if_accepted(jiff::Timestamp::now().to_string()) {
+            let directory = self.directory.make()?;
+            directory.write_json(run_dir::MANIFEST, &manifest, redactor)?;
+        }
+        Ok(Some(tallies))
+    }
+
+    /// The ledger of what backends hold outside.
+    ///
+    /// # Errors
+    /// The run has one already that cannot be used.
+    pub fn ledger(&self, redactor: Arc<Redactor>) -> Result<Ledger, LedgerError> {
+        let directory = Arc::clone(&self.directory);
+        match &self.earlier {
+            None => Ok(Ledger::new(directory, redactor)),
+            Some((earlier, _)) => Ledger::again(directory, earlier.directory(), redactor),
+        }
+    }
+
+    /// Takes hold of the run's files, and writes down what it is: from now on it can be taken up.
+    ///
+    /// # Errors
+    /// A file cannot be had or written, or something that decides results has changed.
+    pub fn begin(
+        self,
+        directory: &RunDir,
+        units: &[Arc<Unit>],
+        manifest: RunManifest,
+        redactor: &Redactor,
+    ) -> Result<Begun, RunError> {
+        let subjects: Vec<Subject> = units.iter().map(|unit| Subject::from(&**unit)).collect();
+        let Some((mut earlier, replayed)) = self.earlier else {
+            // The lock comes before the manifest, since whoever finds a manifest may want to resume.
+            let journal = LockedFile::open(&directory.path().join(run_dir::JOURNAL))?;
+            directory.write_json(run_dir::MANIFEST, &manifest, redactor)?;
+            let events = directory.lines(run_dir::EVENTS)?;
+            let repeats = subjects.iter().map(|subject| subject.repeats);
+            let done = repeats.map(|repeats| Arc::new(Done::nothing(repeats))).collect();
+            let tallies = subjects.into_iter().map(Tally::new).collect();
+            return Ok(Begun { journal, events, tallies, done, others: Vec::new(), again: false });
+        };
+        earlier.compare_backends(&manifest.backends)?;
+        let again = replayed.again > 0;
+        let (tallies, done, others) = replayed.of_units(subjects, earlier.directory())?;
+        let manifest = earlier.manifest(manifest, jiff::Timestamp::now().to_string());
+        directory.write_json(run_dir::MANIFEST, &manifest, redactor)?;
+        let events = directory.more_lines(run_dir::EVENTS)?;
+        Ok(Begun { journal: earlier.into_journal(), events, tallies, done, others, again })
+    }
+}
+
+impl Begun {
+    /// Samples that are done already, repeats counted.
+    pub fn samples_done(&self) -> u64 {
+        self.done.iter().map(|done| done.count()).sum()
+    }
+}
+
+/// Counts once more from the journal, after a run that set out to ask unscored samples again and did not come to all
+/// of them: those that it did not come to are still unscored. `counted` has one a unit.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn recount(
+    file: &RunFile,
+    directory: &RunDir,
+    units: &[Arc<Unit>],
+    counted: Vec<Tally>,
+) -> Result<Vec<Tally>, ResumeError> {
+    let directory = directory.path().to_owned();
+    let how = Resume { directory, accept_changes: false, retry_unscored: None };
+    let mut earlier = Earlier::take(&how)?;
+    let pair =
+        |unit: &Arc<Unit>| Pair { task: unit.task.clone(), backend: unit.backend.id.clone() };
+    let pairs: Vec<Pair> = units.iter().map(pair).collect();
+    let tallies = earlier.replay(file, &pairs)?.into_tallies();
+    Ok(tallies
+        .into_iter()
+        .zip(counted)
+        .map(|(tally, counted)| tally.in_place_of(counted))
+        .collect())
+}

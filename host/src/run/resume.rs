@@ -1,0 +1,540 @@
+//! Takes up a run where an earlier process left it: what it was must be what it is to be, what its journal holds is
+//! not asked again, and its results are counted from the journal as if nothing had happened between.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use plugin_api::capability::Capability;
+use serde::Deserialize;
+
+use super::{
+    change::{self, PluginNow},
+    done::{Bits, Done},
+    event::UnitName,
+    plan::Pair,
+    tally::{Subject, Tally},
+};
+use crate::{
+    config::{RunFile, decisive_of},
+    secret::Redactor,
+    stats::exact::ExactError,
+    store::{
+        StoreError,
+        journal_reader::{Backwards, JournalError},
+        manifest::{self, BackendIdentity, DataIdentity, Resumption, RunManifest},
+        outcome::SampleOutcome,
+        record::{self, Status},
+        run_dir,
+        storage::{LockError, LockedFile},
+        summary::Summary,
+    },
+    task::{
+        raw::OnBadSample,
+        resolve::Task,
+        stream::{Next, SampleError},
+    },
+};
+
+/// How a run is to be taken up.
+#[derive(Clone, Debug)]
+pub struct Resume {
+    /// The run's directory.
+    pub directory: PathBuf,
+    /// Go on although something has changed that decides results.
+    pub accept_changes: bool,
+    /// Which unscored samples are asked again; none by default.
+    pub retry_unscored: Option<Retry>,
+}
+
+/// Unscored samples.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// All.
+    All,
+    /// Those that are unscored for this reason.
+    Reason(String),
+}
+
+impl Retry {
+    fn has(&self, reason: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Reason(only) => only == reason,
+        }
+    }
+}
+
+/// Why a run cannot be taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// There is no run.
+    #[error(
+        "{}: there is no run to resume here: it has no manifest.json, so nothing was asked yet; run its run file",
+        .0.display()
+    )]
+    NoRun(PathBuf),
+    /// The manifest cannot be used.
+    #[error("{}: {reason}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The manifest does not hold the run file.
+    #[error(
+        "{}: it was written by a host that did not keep the run file; resume by `host run FILE --resume={}`",
+        .0.join(run_dir::MANIFEST).display(),
+        .0.display()
+    )]
+    NoRunFile(PathBuf),
+    /// Another process is at work on it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The journal is damaged.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// What decides results has changed.
+    #[error(
+        "{}: it cannot be resumed as it is, because something that decides its results has changed:\n  {}\nundo that, \
+         or start a new run; with --accept-changes the samples that are finished keep what they have, the others are \
+         asked as it is now, and manifest.json says so",
+        directory.display(),
+        changes.join("\n  ")
+    )]
+    Changed {
+        /// The run's directory.
+        directory: PathBuf,
+        /// A line for each difference.
+        changes: Vec<String>,
+    },
+    /// A task takes another form than it had.
+    #[error(
+        "{}: {unit} would be asked in another form than before (another number of repeats, other metrics, or options \
+         by log-likelihood and by letter): the two do not compare; start a new run",
+        directory.display()
+    )]
+    Form {
+        /// The run's directory.
+        directory: PathBuf,
+        /// Which task at which backend.
+        unit: UnitName,
+    },
+    /// The data cannot be read.
+    #[error("task `{task}`: {error}")]
+    Data {
+        /// The task.
+        task: String,
+        /// What is wrong.
+        error: Box<SampleError>,
+    },
+    /// A score in the journal is out of any range.
+    #[error("{}: a score cannot be counted: {source}", path.display())]
+    Score {
+        /// The journal.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ExactError,
+    },
+}
+
+/// Reads the manifest of a run directory.
+///
+/// # Errors
+/// There is none, or it is of another format.
+pub fn read_manifest(directory: &Path) -> Result<RunManifest, ResumeError> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        format: u32,
+    }
+    let path = directory.join(run_dir::MANIFEST);
+    let wrong = |reason: String| ResumeError::Manifest { path: path.clone(), reason };
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(ResumeError::NoRun(directory.to_owned()));
+        }
+        Err(error) => return Err(wrong(format!("cannot read it: {error}"))),
+    };
+    let broken = |error: serde_json::Error| wrong(format!("it is no manifest: {error}"));
+    let Versioned { format } = serde_json::from_str(&text).map_err(broken)?;
+    if format != manifest::FORMAT {
+        let reads = manifest::FORMAT;
+        return Err(wrong(format!(
+            "it is of format {format}, and this host reads format {reads}; use the host that wrote it"
+        )));
+    }
+    serde_json::from_str(&text).map_err(broken)
+}
+
+/// A run that an earlier process began, and that is this one's now.
+#[derive(Debug)]
+pub struct Earlier {
+    how: Resume,
+    journal: LockedFile,
+    manifest: RunManifest,
+    accepted: Vec<String>,
+}
+
+/// What an earlier process left of the units of a run.
+#[derive(Debug)]
+pub struct Replayed {
+    /// By unit.
+    units: Vec<(Tally, Arc<Done>)>,
+    /// Bytes of a last line that was not whole; they are cut off.
+    pub torn: u64,
+    /// Lines that are of no sample of the run any more.
+    pub stale: u64,
+    /// Unscored samples that are asked again.
+    pub again: u64,
+}
+
+impl Earlier {
+    /// Takes up a run: from now on no other process can.
+    ///
+    /// # Errors
+    /// There is none, or another process is at work on it.
+    pub fn take(how: &Resume) -> Result<Self, ResumeError> {
+        let path = how.directory.join(run_dir::JOURNAL);
+        // Not before it is known that this is a run's directory is a file made in it.
+        read_manifest(&how.directory)?;
+        let journal = LockedFile::open(&path)?;
+        // Read once more: until the lock was held another process may have changed it.
+        let manifest = read_manifest(&how.directory)?;
+        Ok(Self { how: how.clone(), journal, manifest, accepted: Vec::new() })
+    }
+
+    /// The run's directory.
+    pub fn directory(&self) -> &Path {
+        &self.how.directory
+    }
+
+    /// The run's id.
+    pub fn id(&self) -> &str {
+        &self.manifest.id
+    }
+
+    /// When it began, RFC 3339.
+    pub fn started(&self) -> &str {
+        &self.manifest.started
+    }
+
+    /// What a backend said that it lacks of what its plugin declares.
+    pub fn lacks(&self, backend: &str) -> &[Capability] {
+        self.backend(backend).map_or(&[], |backend| &backend.description.lacks)
+    }
+
+    fn backend(&self, id: &str) -> Option<&BackendIdentity> {
+        self.manifest.backends.iter().find(|backend| backend.id == id)
+    }
+
+    /// Compares what can be compared before anything is opened.
+    ///
+    /// # Errors
+    /// Something that decides results has changed, and that is not accepted.
+    pub fn compare(
+        &mut self,
+        file: &RunFile,
+        data: &[DataIdentity],
+        plugins: &[PluginNow],
+        redactor: &Redactor,
+    ) -> Result<(), ResumeError> {
+        let before = &self.manifest;
+        let mut changes = Vec::new();
+        if before.config_blake3 != file.config_blake3 {
+            // The manifest holds no secret, so that what it holds in the place of one is no difference.
+            let mut now = file.config.decisive();
+            redactor.redact_value(&mut now);
+            changes.extend(change::of_config(&decisive_of(before.config.clone()), &now));
+        }
+        changes.extend(change::of_data(&before.data, data));
+        changes.extend(change::of_plugins(&before.plugins, plugins));
+        self.accept(changes)
+    }
+
+    /// Compares what open backends say of themselves with what they said.
+    ///
+    /// # Errors
+    /// As for [`Earlier::compare`].
+    pub fn compare_backends(&mut self, now: &[BackendIdentity]) -> Result<(), ResumeError> {
+        let changes = change::of_backends(&self.manifest.backends, now);
+        self.accept(changes)
+    }
+
+    fn accept(&mut self, changes: Vec<String>) -> Result<(), ResumeError> {
+        if !changes.is_empty() && !self.how.accept_changes {
+            let directory = self.how.directory.clone();
+            return Err(ResumeError::Changed { directory, changes });
+        }
+        self.accepted.extend(changes);
+        Ok(())
+    }
+
+    /// The manifest of the run from now on: what it is now, with what it was called and each time that it was taken up.
+    pub fn manifest(&self, now: RunManifest, at: String) -> RunManifest {
+        let mut resumed = self.manifest.resumed.clone();
+        resumed.push(Resumption {
+            at,
+            host_version: now.host_version.clone(),
+            accepted: self.accepted.clone(),
+        });
+        let (id, started) = (self.manifest.id.clone(), self.manifest.started.clone());
+        // Of a backend that does not open this time is kept what it said.
+        let gone = |backend: &&BackendIdentity| now.backends.iter().all(|one| one.id != backend.id);
+        let mut backends = now.backends.clone();
+        backends.extend(self.manifest.backends.iter().filter(gone).cloned());
+        RunManifest { id, started, resumed, backends, ..now }
+    }
+
+    /// The manifest with what was accepted, if anything was: for a run of which nothing is asked any more.
+    pub fn manifest_if_accepted(&self, at: String) -> Option<RunManifest> {
+        let accepted = self.accepted.clone();
+        let mut manifest = self.manifest.clone();
+        let host_version = env!("CARGO_PKG_VERSION").to_owned();
+        manifest.resumed.push(Resumption { at, host_version, accepted });
+        (!self.accepted.is_empty()).then_some(manifest)
+    }
+
+    /// What the journal holds of these pairs of task and backend.
+    ///
+    /// # Errors
+    /// The journal is damaged; or the data cannot be read, where a change of it was accepted.
+    pub fn replay(&mut self, file: &RunFile, pairs: &[Pair]) -> Result<Replayed, ResumeError> {
+        let summary = self.summary();
+        let tally = |pair: &Pair| {
+            let mut tally = Tally::new(self.subject(file, pair));
+            let is_own = |name: &UnitName, task: &str, backend: &str| {
+                name.task == task && name.backend == backend
+            };
+            let results = summary.iter().flat_map(|summary| &summary.results);
+            let before =
+                results.clone().find(|one| is_own(tally.name(), &one.task, &one.backend)).cloned();
+            before.into_iter().for_each(|before| tally.was(before.samples_per_second));
+            tally
+        };
+        let tallies = pairs.iter().map(tally).collect();
+        // Once a change was accepted, the journal may hold answers to what is not asked any more.
+        let was_mixed = self.manifest.resumed.iter().any(|one| !one.accepted.is_empty());
+        let mixed = was_mixed || self.how.accept_changes;
+        let current = match mixed {
+            false => None,
+            true => Some(pairs.iter().map(|pair| digests(&pair.task)).collect::<Result<_, _>>()?),
+        };
+        let retry = self.how.retry_unscored.as_ref();
+        let replayed = replay(&self.journal, tallies, current, retry)?;
+        if replayed.stale > 0 && !was_mixed && self.accepted.is_empty() {
+            let lines = replayed.stale;
+            self.accepted.push(format!("{lines} lines of the journal are of other records"));
+        }
+        Ok(replayed)
+    }
+
+    /// What the results will say of a pair, as far as the manifest knows.
+    fn subject(&self, file: &RunFile, pair: &Pair) -> Subject {
+        let backend = self.backend(&pair.backend);
+        let mut backends = file.config.backends.iter();
+        let named = backends.find(|one| one.id == pair.backend).and_then(|one| one.model.clone());
+        let described = |of: fn(&BackendIdentity) -> Option<String>| backend.and_then(of);
+        Subject {
+            name: UnitName { task: pair.task.id.0.clone(), backend: pair.backend.clone() },
+            model: named.or_else(|| described(|backend| backend.description.model.clone())),
+            mock: backend.is_some_and(|backend| backend.mock),
+            fallback: pair.task.is_fallback,
+            prices: described(|backend| backend.description.prices.clone()),
+            repeats: pair.task.repeats,
+            metrics: pair.task.metrics.clone(),
+        }
+    }
+
+    /// The summary of the process before, if it came that far.
+    fn summary(&self) -> Option<Summary> {
+        let text = fs::read_to_string(self.how.directory.join(run_dir::SUMMARY)).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// The journal, to be appended to.
+    pub fn into_journal(self) -> LockedFile {
+        self.journal
+    }
+}
+
+impl Replayed {
+    /// How many samples are done, repeats counted.
+    pub fn done(&self) -> u64 {
+        self.units.iter().map(|(_, done)| done.count()).sum()
+    }
+
+    /// The tallies of all units.
+    pub fn into_tallies(self) -> Vec<Tally> {
+        self.units.into_iter().map(|(tally, _)| tally).collect()
+    }
+
+    /// The tallies of all units if there is nothing left to ask, with the records that are left out counted. Reads
+    /// the data as far as the first sample that is missing.
+    ///
+    /// # Errors
+    /// The data cannot be read, or is not what it was.
+    pub fn complete(&mut self, pairs: &[Pair]) -> Result<Option<Vec<Tally>>, ResumeError> {
+        let mut skipped = Vec::with_capacity(pairs.len());
+        for (pair, (_, done)) in pairs.iter().zip(&self.units) {
+            let failed = |error| data_error(&pair.task, error);
+            let mut left_out = 0;
+            for next in done.leave_out(pair.task.samples().map_err(failed)?) {
+                match next.map_err(failed)? {
+                    Next::Ready(_) => return Ok(None),
+                    Next::PassedOver => {}
+                    Next::Skipped { .. } => left_out += 1,
+                }
+            }
+            skipped.push(left_out);
+        }
+        let all = std::mem::take(&mut self.units).into_iter().zip(skipped);
+        let tallies = all.map(|((mut tally, _), skipped)| {
+            tally.skip(skipped);
+            tally
+        });
+        Ok(Some(tallies.collect()))
+    }
+
+    /// The tallies and what is done of the units that are open, in their order; then the tallies of the others.
+    ///
+    /// # Errors
+    /// A task takes another form than it had.
+    pub fn of_units(
+        mut self,
+        subjects: Vec<Subject>,
+        directory: &Path,
+    ) -> Result<(Vec<Tally>, Vec<Arc<Done>>, Vec<Tally>), ResumeError> {
+        let (mut tallies, mut all_done) = (Vec::new(), Vec::new());
+        for subject in subjects {
+            let own = self.units.iter().position(|(tally, _)| *tally.name() == subject.name);
+            let own = own.map(|at| self.units.remove(at));
+            let (tally, done) = match own {
+                Some((tally, done)) if tally.has_form_of(&subject) || done.count() == 0 => {
+                    (tally, done)
+                }
+                _ => {
+                    let directory = directory.to_owned();
+                    return Err(ResumeError::Form { directory, unit: subject.name });
+                }
+            };
+            tallies.push(if done.count() == 0 { Tally::new(subject) } else { tally.of(subject) });
+            all_done.push(done);
+        }
+        Ok((tallies, all_done, self.into_tallies()))
+    }
+}
+
+fn data_error(task: &Task, error: SampleError) -> ResumeError {
+    ResumeError::Data { task: task.id.0.clone(), error: Box::new(error) }
+}
+
+/// The beginning of the digest of each record of a task; 0 for one that cannot be used.
+fn digests(task: &Task) -> Result<Vec<u64>, ResumeError> {
+    let failed = |error: crate::task::data::DataError| data_error(task, error.into());
+    let limit = task.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut digests = Vec::new();
+    for next in task.data.open().map_err(failed)?.take(limit) {
+        digests.push(match next {
+            Ok((_, sample)) => sample.digest.short(),
+            Err(error) if task.on_bad_sample == OnBadSample::Skip && error.spoils_one_record() => 0,
+            Err(error) => return Err(failed(error)),
+        });
+    }
+    Ok(digests)
+}
+
+/// Counts what a journal holds: of each sample its last line. `current` has the digests of each unit's records, if
+/// lines that fit none of them are to be left out.
+fn replay(
+    journal: &LockedFile,
+    mut tallies: Vec<Tally>,
+    current: Option<Vec<Vec<u64>>>,
+    retry: Option<&Retry>,
+) -> Result<Replayed, ResumeError> {
+    let (mut lines, torn) = Backwards::open(journal.file(), journal.path())?;
+    let mut done: Vec<Done> = tallies.iter().map(|tally| Done::nothing(tally.repeats())).collect();
+    let mut seen: Vec<Bits> = tallies.iter().map(|_| Bits::default()).collect();
+    let (mut stale, mut again, mut last) = (0, 0, 0);
+    while let Some((at, line)) = lines.next()? {
+        let outcome = match read_line(line) {
+            Ok(outcome) => outcome,
+            Err(Unread::Format(format)) => return Err(lines.of_format(at, format).into()),
+            Err(Unread::Damaged(reason)) => return Err(lines.damaged(at, &reason).into()),
+        };
+        let is_own = |tally: &Tally| {
+            tally.name().task == outcome.task && tally.name().backend == outcome.backend
+        };
+        // Lines of one unit stand together, mostly.
+        if !tallies.get(last).is_some_and(is_own) {
+            last = tallies.iter().position(is_own).unwrap_or(usize::MAX);
+        }
+        let key = &outcome.sample;
+        let Some(digest) = key.short_digest() else {
+            return Err(lines.damaged(at, "its sample has no digest").into());
+        };
+        let record = usize::try_from(key.index).unwrap_or(usize::MAX);
+        let fits = |current: &Vec<Vec<u64>>| {
+            current.get(last).and_then(|digests| digests.get(record)) == Some(&digest)
+        };
+        let (Some(tally), Some(done), Some(seen)) =
+            (tallies.get_mut(last), done.get_mut(last), seen.get_mut(last))
+        else {
+            stale += 1;
+            continue;
+        };
+        if key.repeat >= tally.repeats().get() || !current.as_ref().is_none_or(fits) {
+            stale += 1;
+            continue;
+        }
+        if !seen.set(done.bit(key.index, key.repeat)) {
+            continue;
+        }
+        if let (Status::Unscored(reason), Some(retry)) = (&outcome.status, retry)
+            && retry.has(reason)
+        {
+            again += 1;
+            continue;
+        }
+        done.add(key.index, key.repeat, digest);
+        tally
+            .replay(outcome)
+            .map_err(|source| ResumeError::Score { path: journal.path().to_owned(), source })?;
+    }
+    let units = tallies.into_iter().zip(done.into_iter().map(Arc::new)).collect();
+    Ok(Replayed { units, torn, stale, again })
+}
+
+/// Why a whole line is not understood.
+enum Unread {
+    Format(u32),
+    Damaged(String),
+}
+
+fn read_line(line: &[u8]) -> Result<SampleOutcome<'_>, Unread> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        format: u32,
+    }
+    match serde_json::from_slice::<SampleOutcome<'_>>(line) {
+        Ok(outcome) if outcome.format == record::FORMAT => Ok(outcome),
+        Ok(outcome) => Err(Unread::Format(outcome.format)),
+        Err(error) => match serde_json::from_slice::<Versioned>(line) {
+            Ok(Versioned { format }) if format != record::FORMAT => Err(Unread::Format(format)),
+            _ => Err(Unread::Damaged(error.to_string())),
+        },
+    }
+}
+
+impl From<StoreError> for ResumeError {
+    fn from(error: StoreError) -> Self {
+        Self::Journal(error.into())
+    }
+}
+
+#[cfg(test)]
+#[path = "resume_tests.rs"]
+mod tests;
