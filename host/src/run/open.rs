@@ -48,7 +48,7 @@ use crate::{
         ledger::{Holder, Ledger},
         manifest::{PluginIdentity, RecordingIdentity},
     },
-    transport::{Access, Cassette, Settings, Transport},
+    transport::{Access, Cassette, Settings, Targets, Transport},
 };
 
 /// What the outside gives to opening.
@@ -494,6 +494,7 @@ impl Bringing<'_> {
             secrets,
             redactor: Arc::clone(self.redactor),
             reply_headers: declared.reply_headers.clone(),
+            targets: Targets::default(),
         };
         let (name, limits, transport) =
             (holder.id.clone(), declared.limits, self.transport.clone());

@@ -8,12 +8,16 @@ use std::{
 
 use bytes::Bytes;
 use plugin_api::ErrorKind;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{
+    StatusCode,
+    header::{HeaderMap, RETRY_AFTER},
+};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     cassette::Tap,
     client::{Access, Settings, TransportError, classify},
+    lean,
 };
 use crate::secret::Redactor;
 
@@ -45,18 +49,42 @@ pub struct Body {
     tap: Option<Tap>,
 }
 
-/// Where a body comes from.
+/// Where a body comes from. Each gives its bytes decompressed.
 #[derive(Debug)]
-enum Source {
-    /// A server.
+pub(super) enum Source {
+    /// Any server, by the general client.
     Wire(reqwest::Response),
+    /// A server of this machine.
+    Lean(lean::Reading),
     /// A recording.
     Recorded(VecDeque<Result<Bytes, TransportError>>),
 }
 
+/// Why a source gives no more bytes.
+enum Ended {
+    Late,
+    Failed(TransportError),
+}
+
+impl Source {
+    async fn chunk(&mut self, due: Instant) -> Result<Option<Bytes>, Ended> {
+        match self {
+            Self::Wire(inner) => match tokio::time::timeout_at(due, inner.chunk()).await {
+                Err(_) => Err(Ended::Late),
+                Ok(chunk) => chunk.map_err(|error| Ended::Failed(classify(&error))),
+            },
+            Self::Lean(reading) => reading.chunk(due).await.map_err(|why| match why {
+                None => Ended::Late,
+                Some(why) => Ended::Failed(TransportError::new(ErrorKind::Transport, why)),
+            }),
+            Self::Recorded(pieces) => pieces.pop_front().transpose().map_err(Ended::Failed),
+        }
+    }
+}
+
 impl Response {
     pub(super) fn new(
-        inner: reqwest::Response,
+        (status, headers, source): (StatusCode, HeaderMap, Source),
         deadline: Instant,
         settings: Settings,
         access: &Access,
@@ -66,8 +94,7 @@ impl Response {
         let wanted = |name: &str| {
             by_manifest.clone().chain(by_call).any(|wanted| wanted.eq_ignore_ascii_case(name))
         };
-        let headers = inner
-            .headers()
+        let kept = headers
             .iter()
             .filter(|(name, _)| wanted(name.as_str()))
             .map(|(name, value)| {
@@ -75,11 +102,11 @@ impl Response {
             })
             .collect();
         Self {
-            status: inner.status().as_u16(),
-            headers,
-            retry_after: retry_after(inner.headers(), SystemTime::now()),
+            status: status.as_u16(),
+            headers: kept,
+            retry_after: retry_after(&headers, SystemTime::now()),
             body: Body {
-                source: Source::Wire(inner),
+                source,
                 deadline,
                 settings,
                 received: 0,
@@ -97,7 +124,8 @@ impl Body {
         Self {
             source: Source::Recorded(pieces),
             deadline: Instant::now(),
-            settings: Settings::default(),
+            // What was recorded was within the bounds of then.
+            settings: Settings { max_reply_bytes: usize::MAX, ..Settings::default() },
             received: 0,
             redactor: Arc::default(),
             place: None,
@@ -129,24 +157,20 @@ impl Body {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, TransportError> {
-        let inner = match &mut self.source {
-            Source::Wire(inner) => inner,
-            Source::Recorded(pieces) => return pieces.pop_front().transpose(),
-        };
         let idle = Instant::now() + self.settings.idle_timeout;
-        let chunk = tokio::time::timeout_at(idle.min(self.deadline), inner.chunk())
-            .await
-            .map_err(|_| {
-                let why = if idle < self.deadline {
-                    format!("nothing came for {:?}", self.settings.idle_timeout)
-                } else {
-                    "the reply was not complete in time".to_owned()
-                };
-                TransportError::new(ErrorKind::Timeout, why)
-            })?
-            .map_err(|error| {
-                let error = classify(&error);
-                TransportError::new(error.kind, self.redactor.redact(&error.message))
+        let chunk =
+            self.source.chunk(idle.min(self.deadline)).await.map_err(|ended| match ended {
+                Ended::Late => {
+                    let why = if idle < self.deadline {
+                        format!("nothing came for {:?}", self.settings.idle_timeout)
+                    } else {
+                        "the reply was not complete in time".to_owned()
+                    };
+                    TransportError::new(ErrorKind::Timeout, why)
+                }
+                Ended::Failed(error) => {
+                    TransportError::new(error.kind, self.redactor.redact(&error.message))
+                }
             })?;
         self.received += chunk.as_ref().map_or(0, Bytes::len);
         let limit = self.settings.max_reply_bytes;
