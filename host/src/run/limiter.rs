@@ -2,17 +2,18 @@
 //! replica and no request; it is told in what order attempts began and what came of them.
 //!
 //! - **Less**: a refusal (429, 503) lowers the limit by up to 40 %, in proportion to the share of recent attempts
-//!   that were refused (as in DCTCP, RFC 8257, section 3.3). So a server that refuses one request in ten at random
-//!   is not strangled, and one that refuses everything is down at the floor within a few round trips. An attempt
-//!   counts only if it began after the last decrease: those before were sent under the old limit, so a burst of
-//!   refusals is one refusal.
+//!   that were refused (as in DCTCP, RFC 8257, section 3.3). So one that refuses everything is down at the floor
+//!   within a few round trips. An attempt counts only if it began after the last decrease: those before were sent
+//!   under the old limit, so a burst of refusals is one refusal. A server that bears no more has nothing to refuse
+//!   right after a decrease; what is refused even then, up to a quarter, has other reasons than the limit, and
+//!   lowers it no further. So refusals at random do not strangle it.
 //! - **More**: one for each round of answers, and somewhat more the longer there was no refusal; up to half of
 //!   where the trouble began twice as many for each round (slow start, RFC 5681, section 3.1). So sustained refusals
 //!   cost some rounds and not hundreds. Only while the limit is really used. Nothing that happened earlier can stop
 //!   the growth: an answer always counts.
 //! - `auto` begins low, grows in slow start, and minds the latency besides (see [`super::queueing`]).
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use serde::Serialize;
 
@@ -23,6 +24,14 @@ use crate::config::Concurrency;
 const AUTO_START: u32 = 8;
 /// Most that one refusal takes from the limit, as a share of it.
 const CUT: f64 = 0.4;
+/// Most refusals right after a decrease that are put down to other reasons than the limit, as a share.
+const CHANCE: f64 = 0.25;
+/// Weight of each attempt in that share.
+const CHANCE_GAIN: f64 = 1.0 / 32.0;
+/// A smaller share than this beyond chance is put down to it as well.
+const CLEAR: f64 = 0.1;
+/// Every so many refusals lower the limit all the same, to see if that share is still what it was.
+const OVERLOOKED: u32 = 4;
 /// Growth for each round of answers close to where the server has refused: each step beyond costs a refusal.
 const CARE: f64 = 0.2;
 /// Rounds of answers without a refusal after which the limit grows by one more a round.
@@ -48,6 +57,13 @@ pub struct Limiter {
     /// Answers since then, while the limit was used.
     clean: f64,
     refused: Share,
+    /// Share of attempts refused in the first round after a decrease.
+    chance: f64,
+    /// The attempts of the last such round that were sent before the limit had grown back to where it was.
+    lowered: Range<u64>,
+    lowered_from: u32,
+    /// Refusals in a row that did not lower it.
+    overlooked: u32,
     /// Only if what the server bears is looked for.
     queueing: Option<Queueing>,
 }
@@ -108,6 +124,10 @@ impl Limiter {
             brim: 0.0,
             clean: 0.0,
             refused: Share::default(),
+            chance: 0.0,
+            lowered: 0..0,
+            lowered_from: 0,
+            overlooked: 0,
             queueing: auto.then(Queueing::default),
         }
     }
@@ -130,7 +150,7 @@ impl Limiter {
 
     /// An attempt was answered `at` this time, after it `took` that long.
     pub fn answered(&mut self, ended: Ended, at: Duration, took: Duration) -> Option<Move> {
-        self.refused.add(false);
+        self.note(ended, false);
         let from = self.limit();
         let mut reason = Reason::Answers;
         let is_slow_start = self.limit < self.threshold;
@@ -145,6 +165,9 @@ impl Limiter {
             Verdict::Grow | Verdict::Creep if self.is_used(ended.used) => {
                 self.clean += 1.0;
                 self.limit = (self.limit + self.step()).min(self.ceiling);
+                if self.limit() >= self.lowered_from {
+                    self.lowered.end = self.lowered.end.min(ended.next);
+                }
             }
             Verdict::Grow | Verdict::Creep | Verdict::Hold => {}
             Verdict::Become(limit) => {
@@ -159,7 +182,7 @@ impl Limiter {
 
     /// An attempt was refused, or not answered in time.
     pub fn refuse(&mut self, ended: Ended, reason: Reason) -> Option<Move> {
-        self.refused.add(true);
+        self.note(ended, true);
         if ended.number < self.since {
             return None;
         }
@@ -171,11 +194,37 @@ impl Limiter {
         let again = self.clean >= self.left.floor() && (self.limit - self.peak).abs() < 1.0;
         self.brim = if again { self.limit } else { 0.0 };
         self.peak = self.limit;
-        self.limit = (self.limit * (1.0 - CUT * self.refused.value())).max(self.floor);
+        self.cut();
         self.since = ended.next;
+        if self.limit() < from {
+            self.lowered = self.since..self.since + u64::from(self.limit());
+            self.lowered_from = from;
+        }
         self.left = self.limit;
         self.clean = 0.0;
         self.moved(from, reason)
+    }
+
+    /// Adds to both shares.
+    fn note(&mut self, ended: Ended, is_refused: bool) {
+        self.refused.add(is_refused);
+        if self.lowered.contains(&ended.number) {
+            let one = if is_refused { CHANCE_GAIN } else { 0.0 };
+            self.chance = (self.chance + one - self.chance * CHANCE_GAIN).min(CHANCE);
+        }
+    }
+
+    /// Goes down by the share of refusals that chance does not explain.
+    fn cut(&mut self) {
+        let excess = (self.refused.value() - self.chance).max(0.0) / (1.0 - self.chance);
+        self.overlooked += 1;
+        if excess < CLEAR && self.overlooked < OVERLOOKED {
+            return;
+        }
+        self.overlooked = 0;
+        // At least so far that one less is sent, and for some answers.
+        let one_less = f64::from(self.limit()) - 0.2;
+        self.limit = (self.limit * (1.0 - CUT * excess)).min(one_less).max(self.floor);
     }
 
     /// By how much an answer lets it grow.
