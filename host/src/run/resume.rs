@@ -192,6 +192,17 @@ pub struct Replayed {
     pub again: u64,
 }
 
+/// The same, with the units that are open apart.
+#[derive(Debug)]
+pub struct Left {
+    /// Of the open ones, in their order.
+    pub tallies: Vec<Tally>,
+    /// What is done of each.
+    pub done: Vec<Arc<Done>>,
+    /// Of those that cannot be asked this time.
+    pub others: Vec<Tally>,
+}
+
 impl Earlier {
     /// Takes up a run: from now on no other process can.
     ///
@@ -407,7 +418,7 @@ impl Replayed {
         Ok(Some(tallies.collect()))
     }
 
-    /// The tallies and what is done of the units that are open, in their order; then the tallies of the others.
+    /// What is left of the units that are open, in their order, and of the others.
     ///
     /// # Errors
     /// A task takes another form than it had.
@@ -415,7 +426,7 @@ impl Replayed {
         mut self,
         subjects: Vec<Subject>,
         directory: &Path,
-    ) -> Result<(Vec<Tally>, Vec<Arc<Done>>, Vec<Tally>), ResumeError> {
+    ) -> Result<Left, ResumeError> {
         let (mut tallies, mut all_done) = (Vec::new(), Vec::new());
         for subject in subjects {
             let own = self.units.iter().position(|(tally, _)| *tally.name() == subject.name);
@@ -432,7 +443,7 @@ impl Replayed {
             tallies.push(if done.count() == 0 { Tally::new(subject) } else { tally.of(subject) });
             all_done.push(done);
         }
-        Ok((tallies, all_done, self.into_tallies()))
+        Ok(Left { tallies, done: all_done, others: self.into_tallies() })
     }
 }
 
@@ -467,7 +478,7 @@ fn replay(
     let mut done: Vec<Done> = tallies.iter().map(|tally| Done::nothing(tally.repeats())).collect();
     let mut seen: Vec<Bits> = tallies.iter().map(|_| Bits::default()).collect();
     let (mut stale, mut again, mut last) = (0, 0, 0);
-    while let Some((at, line)) = lines.next()? {
+    while let Some((at, line)) = lines.previous()? {
         let outcome = match read_line(line) {
             Ok(outcome) => outcome,
             Err(Unread::Format(format)) => return Err(lines.of_format(at, format).into()),
