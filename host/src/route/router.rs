@@ -101,17 +101,11 @@ impl Router {
     /// Waits for leave to send an attempt: until limits, rates and health allow it and all who came before have
     /// been served. Dropping the future leaves no trace.
     pub async fn place(self: &Arc<Self>, wanted: Wanted) -> Place {
-        let grant = match self.at_once(&wanted, true) {
+        let grant = match self.at_once(&wanted) {
             Some(grant) => grant,
             None => Waiting { router: self, wanted, ticket: None, sleep: None }.await,
         };
         Place { router: Arc::clone(self), grant, is_open: true }
-    }
-
-    /// Leave to send an attempt now, if nobody waits and a replica that is well is free.
-    pub fn try_place(self: &Arc<Self>, wanted: &Wanted) -> Option<Place> {
-        let grant = self.at_once(wanted, false)?;
-        Some(Place { router: Arc::clone(self), grant, is_open: true })
     }
 
     /// Most attempts that are ever in flight at once.
@@ -134,13 +128,13 @@ impl Router {
         self.lock().core.take_changes()
     }
 
-    fn at_once(&self, wanted: &Wanted, probes: bool) -> Option<Grant> {
+    fn at_once(&self, wanted: &Wanted) -> Option<Grant> {
         let now = self.now();
         let mut state = self.lock();
         if !state.line.is_empty() {
             return None;
         }
-        state.core.take(now, wanted, probes).ok()
+        state.core.take(now, wanted, true).ok()
     }
 
     /// Changes the state, and then serves who can be served by it.

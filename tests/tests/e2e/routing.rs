@@ -61,16 +61,16 @@ fn replicas_share_the_samples_and_each_record_names_its_own() {
 #[test]
 fn weights_say_how_much_each_replica_gets() {
     for route in ["least-in-flight", "round-robin"] {
-        let mocks: [Mock; 2] = mocks(&["--latency-ms", "5"]);
+        let mocks: [Mock; 2] = mocks(&["--latency-ms", "50"]);
         let weight = |index| format!("weight = {}", [3, 1][index]);
-        let text = backend(&mocks, &format!("route = \"{route}\""), weight);
-        let text = format!("run.concurrency = 8\n{text}{ECHO}");
-        let left = run(&text, &sums(800)).exits(0).left();
-        assert_eq!(left.counts(), [800, 800, 0], "{route}");
+        // About five requests in flight, of 64 that may be: where every place is taken there is nothing to choose.
+        let text = backend(&mocks, &format!("route = \"{route}\"\nrpm = 6000"), weight);
+        let left = run(&format!("{text}{ECHO}"), &sums(400)).exits(0).left();
+        assert_eq!(left.counts(), [400, 400, 0], "{route}");
         let [more, less] = [&mocks[0], &mocks[1]].map(Mock::requests);
         assert!(more > less * 3 / 2, "{route}: {more} and {less}");
         if route == "round-robin" {
-            assert!((550..=650).contains(&more), "{more} and {less}");
+            assert!((285..=315).contains(&more), "{more} and {less}");
         }
     }
 }
@@ -78,7 +78,8 @@ fn weights_say_how_much_each_replica_gets() {
 #[test]
 fn the_same_context_goes_to_the_same_replica() {
     let mocks: [Mock; 3] = mocks(&[]);
-    let text = backend(&mocks, "route = \"prefix\"\nconcurrency = 64", |_| String::new());
+    // More places than samples, so that none is sent elsewhere because its own replica is full.
+    let text = backend(&mocks, "route = \"prefix\"\nconcurrency = 400", |_| String::new());
     let task = format!("{ECHO}repeats = 4\n");
     let left = run(&format!("{text}{task}"), &sums(100)).exits(0).left();
     assert_eq!(left.journal.len(), 400);
@@ -88,7 +89,7 @@ fn the_same_context_goes_to_the_same_replica() {
         homes.entry(index).or_default().insert(line["replica"].as_str().unwrap());
     }
     let scattered = homes.values().filter(|replicas| replicas.len() > 1).count();
-    assert_eq!(scattered, 0, "{homes:?}");
+    assert_eq!(scattered, 0, "{scattered} of {} contexts are at several replicas", homes.len());
     assert_eq!(by_replica(&left).len(), 3);
 }
 
