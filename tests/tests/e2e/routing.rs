@@ -61,24 +61,24 @@ fn replicas_share_the_samples_and_each_record_names_its_own() {
 #[test]
 fn weights_say_how_much_each_replica_gets() {
     for route in ["least-in-flight", "round-robin"] {
-        let mocks: [Mock; 2] = mocks(&["--latency-ms", "50"]);
+        let mocks: [Mock; 2] = mocks(&["--latency-ms", "20"]);
         let weight = |index| format!("weight = {}", [3, 1][index]);
-        // About five requests in flight, of 64 that may be: where every place is taken there is nothing to choose.
-        let text = backend(&mocks, &format!("route = \"{route}\"\nrpm = 6000"), weight);
-        let left = run(&format!("{text}{ECHO}"), &sums(400)).exits(0).left();
-        assert_eq!(left.counts(), [400, 400, 0], "{route}");
-        let [more, less] = [&mocks[0], &mocks[1]].map(Mock::requests);
-        assert!(more > less * 3 / 2, "{route}: {more} and {less}");
-        if route == "round-robin" {
-            assert!((285..=315).contains(&more), "{more} and {less}");
-        }
+        // Few requests in flight of the many that may be: where every place is taken there is nothing to choose.
+        let text = backend(&mocks, &format!("route = \"{route}\"\nrpm = 1200"), weight);
+        let left = run(&format!("{text}{ECHO}"), &sums(100)).exits(0).left();
+        assert_eq!(left.counts(), [100, 100, 0], "{route}");
+        let more = by_replica(&left)[&mocks[0].url("tgi")];
+        // Drawn by weight it is about 75; in turn it is 75.
+        let expected = if route == "round-robin" { 75..=75 } else { 58..=92 };
+        assert!(expected.contains(&more), "{route}: {more} of 100");
     }
 }
 
 #[test]
 fn the_same_context_goes_to_the_same_replica() {
     let mocks: [Mock; 3] = mocks(&[]);
-    // More places than samples, so that none is sent elsewhere because its own replica is full.
+    // More places than samples, so that none is sent elsewhere because its own replica is full; one that has much more
+    // to do than the others still gives some away.
     let text = backend(&mocks, "route = \"prefix\"\nconcurrency = 400", |_| String::new());
     let task = format!("{ECHO}repeats = 4\n");
     let left = run(&format!("{text}{task}"), &sums(100)).exits(0).left();
@@ -89,7 +89,8 @@ fn the_same_context_goes_to_the_same_replica() {
         homes.entry(index).or_default().insert(line["replica"].as_str().unwrap());
     }
     let scattered = homes.values().filter(|replicas| replicas.len() > 1).count();
-    assert_eq!(scattered, 0, "{scattered} of {} contexts are at several replicas", homes.len());
+    // By chance it would be 96.
+    assert!(scattered <= 30, "{scattered} of {} contexts are at several replicas", homes.len());
     assert_eq!(by_replica(&left).len(), 3);
 }
 
