@@ -35,6 +35,19 @@ pub struct RouterSettings {
     pub tpm: Option<u64>,
 }
 
+impl RouterSettings {
+    /// Attempts in flight at a replica: as many as are configured at the heaviest, and at another its share of them. Else
+    /// weights would mean nothing where every place is taken.
+    pub(super) fn concurrency_of(&self, replica: &ReplicaSettings) -> Concurrency {
+        let heaviest = self.replicas.iter().map(|other| other.weight).max().unwrap_or(1).max(1);
+        let Concurrency { auto, floor, ceiling } = self.concurrency;
+        let share = u64::from(ceiling) * u64::from(replica.weight.max(1));
+        let ceiling = u32::try_from(share.div_ceil(heaviest.into())).unwrap_or(ceiling);
+        let ceiling = ceiling.max(1);
+        Concurrency { auto, floor: floor.min(ceiling), ceiling }
+    }
+}
+
 /// What it is told of a server.
 #[derive(Clone, Debug)]
 pub struct ReplicaSettings {
@@ -90,10 +103,10 @@ impl Router {
 
     /// The same, with a generator that a test can seed.
     pub(super) fn with_random(settings: RouterSettings, random: fastrand::Rng) -> Arc<Self> {
-        let each = settings.concurrency.ceiling.max(settings.concurrency.floor).max(1) as usize;
+        let each = |replica| settings.concurrency_of(replica).ceiling as usize;
         Arc::new(Self {
             began: Instant::now(),
-            ceiling: each.saturating_mul(settings.replicas.len()),
+            ceiling: settings.replicas.iter().map(each).sum(),
             state: Mutex::new(State { core: Core::new(&settings, random), line: Line::default() }),
         })
     }

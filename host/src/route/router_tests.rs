@@ -38,6 +38,22 @@ fn ended(result: Result<u64, ErrorKind>) -> Attempt<'static> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_every_place_is_taken_weights_still_say_who_has_how_many() {
+    let router = router(3, 6, |settings| {
+        for (replica, weight) in settings.replicas.iter_mut().zip([3, 1, 2]) {
+            replica.weight = weight;
+        }
+    });
+    assert_eq!(router.ceiling(), 6 + 2 + 4);
+    let mut places = Vec::new();
+    while places.len() < router.ceiling() {
+        places.push(router.place(Wanted::default()).await);
+    }
+    let in_flight: Vec<u32> = router.snapshot().iter().map(|one| one.in_flight).collect();
+    assert_eq!(in_flight, [6, 2, 4]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn places_are_given_in_the_order_in_which_they_were_asked_for() {
     let router = router(1, 1, |_| {});
     let first = router.place(Wanted::default()).await;
