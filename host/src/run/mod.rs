@@ -19,6 +19,7 @@ pub mod past;
 pub mod plan;
 pub mod recorder;
 pub mod release;
+pub mod replay;
 pub mod request;
 pub mod resume;
 pub mod retry;
