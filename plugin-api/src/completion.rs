@@ -83,7 +83,7 @@ impl Completion {
 
 impl Answer {
     /// Writes the answer's texts into `body` and returns its head.
-    pub(crate) fn put(self, body: &mut Vec<u8>) -> AnswerHead<'static> {
+    pub fn put(self, body: &mut Vec<u8>) -> AnswerHead<'static> {
         match self {
             Self::Completion(completion) => {
                 let choices = completion.choices.into_iter().map(|choice| ChoiceHead {

@@ -1,11 +1,15 @@
 //! What may be typed.
 
+mod cache;
 mod mock;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
+use crate::launch::link::{BECOME, SUPERVISE};
+
+pub(super) use cache::{CacheCommand, PruneArgs};
 pub(super) use mock::MockArgs;
 
 /// Evaluates language models through vendor backends that are plugins.
@@ -35,6 +39,9 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Free what the backends of a run still hold outside, after it was killed: a rented machine, say.
     Release(ReleaseArgs),
+    /// Look at the response cache, which runs with `run.cache = true` share, or make it smaller.
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Look at task definitions.
     #[command(subcommand)]
     Task(TaskCommand),
@@ -57,6 +64,23 @@ pub enum Command {
     /// served below `vllm` for any model, and below `openai` for those whose names begin with `vllm-`. With
     /// `--flavor azure`, paths such as `/openai/deployments/...` and `/openai/v1/...` are Azure's own.
     Mock(MockArgs),
+    /// Start a server for a run and end it after that; a run starts this itself.
+    #[command(name = SUPERVISE, hide = true)]
+    Supervise {
+        /// The command.
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Become such a server.
+    #[command(name = BECOME, hide = true)]
+    Become {
+        /// The process to end with.
+        #[arg(long, value_name = "PROCESS")]
+        supervisor: u32,
+        /// The command.
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
 }
 
 /// Where plugins are looked for.
@@ -107,6 +131,13 @@ pub struct RunArgs {
     /// Folder in which the run directory is made.
     #[arg(long, value_name = "DIR")]
     pub out: Option<String>,
+    /// Write every request and reply into this new file, with secrets taken out.
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    pub record: Option<PathBuf>,
+    /// Ask no server: every request is answered as it was when this file was recorded. No key is needed. A request
+    /// that is not in it fails.
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
     /// Where plugins are looked for.
     #[command(flatten)]
     pub plugins: PluginDirs,

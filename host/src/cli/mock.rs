@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{args::MockArgs, print_error, run::asked_to_stop};
 use crate::{
-    mock::{Faults, Flavor, Server, Settings, Upstream},
+    mock::{Capacity, Faults, Flavor, Server, Settings, Upstream},
     printer::Printer,
     run::{error::exit, event::Event},
 };
@@ -73,11 +73,19 @@ fn settings(args: &MockArgs, variable: &dyn Fn(&str) -> Option<String>) -> Setti
         faults: Faults {
             latency: Duration::from_millis(args.latency_ms),
             fail_rate: args.fail_rate,
-            retry_after_s: args.retry_after,
+            retry_after: args.retry_after,
+            retry_after_form: args.retry_after_as,
             drop_rate: args.drop_rate,
             truncate_stream_rate: args.truncate_stream_rate,
+            stall_rate: args.stall_rate,
+            mix: args.fault_mix,
             loading_for: args.loading_for,
             seed: args.fault_seed,
+        },
+        capacity: Capacity {
+            max_in_flight: args.max_in_flight,
+            rpm: args.rpm,
+            rpm_burst: args.rpm_burst,
         },
         reply: args.reply,
         stream_chunk_bytes: args.stream_chunk_bytes.map(|bytes| bytes as usize),
@@ -97,7 +105,10 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::{cli::Args, mock::Reply};
+    use crate::{
+        cli::Args,
+        mock::{Reply, RetryAfterForm},
+    };
 
     fn typed(arguments: &str) -> Result<Settings, clap::Error> {
         let all = ["host", "mock"].into_iter().chain(arguments.split_whitespace());
@@ -111,7 +122,8 @@ mod tests {
     #[test]
     fn what_is_typed_becomes_settings() {
         let all = "--port 8080 --listen 0.0.0.0 --flavor tgi --api-key typed --latency-ms 5 --fail-rate 0.1 \
-                   --retry-after 2 --drop-rate 0.2 --truncate-stream-rate 1 --loading-for 2m --fault-seed 7 \
+                   --retry-after 2 --retry-after-as date --drop-rate 0.2 --truncate-stream-rate 1 --stall-rate 0.3 \
+                   --fault-mix 0.4 --loading-for 2m --fault-seed 7 --max-in-flight 8 --rpm 600 --rpm-burst 5 \
                    --reply html --stream-chunk-bytes 3 --no-prefill-logprobs --sglang-incremental --endpoint-start 5s \
                    --upstream http://x/v1 --upstream-model m";
         let settings = typed(all).unwrap();
@@ -123,11 +135,24 @@ mod tests {
         assert_eq!(faults.loading_for, Duration::from_secs(120));
         let rates = [faults.fail_rate, faults.drop_rate, faults.truncate_stream_rate];
         assert_eq!(rates.map(|rate| rate.get()), [0.1, 0.2, 1.0]);
-        assert_eq!((faults.retry_after_s, faults.seed), (Some(2), 7));
+        assert_eq!([faults.stall_rate, faults.mix].map(|rate| rate.get()), [0.3, 0.4]);
+        assert_eq!((faults.retry_after, faults.seed), (Some(Duration::from_secs(2)), 7));
+        assert_eq!(faults.retry_after_form, RetryAfterForm::Date);
+        let capacity = settings.capacity;
+        assert_eq!((capacity.max_in_flight, capacity.rpm), (Some(8), Some(600)));
+        assert_eq!(capacity.rpm_burst, Some(5));
         assert_eq!(settings.stream_chunk_bytes, Some(3));
         assert!(!settings.prefill_logprobs && settings.sglang_incremental);
         assert_eq!(settings.endpoint_start, Duration::from_secs(5));
         assert_eq!(settings.upstream.and_then(|upstream| upstream.model).as_deref(), Some("m"));
+    }
+
+    #[test]
+    fn a_wait_is_seconds_unless_it_has_a_unit() {
+        for (text, ms) in [("2", 2000), ("250ms", 250), ("1m", 60_000), ("0", 0)] {
+            let faults = typed(&format!("--retry-after {text}")).unwrap().faults;
+            assert_eq!(faults.retry_after, Some(Duration::from_millis(ms)), "{text}");
+        }
     }
 
     #[test]
@@ -149,6 +174,10 @@ mod tests {
             ("--loading-for soon", "invalid value"),
             ("--stream-chunk-bytes 0", "invalid value"),
             ("--upstream-model m", "--upstream <URL>"),
+            ("--retry-after soon", "expected seconds, or a time such as 250ms"),
+            ("--retry-after-as now", "expected one of seconds, date, ms"),
+            ("--rpm-burst 3", "--rpm <N>"),
+            ("--max-in-flight 0", "invalid value"),
         ] {
             let error = typed(arguments).unwrap_err().to_string();
             assert!(error.contains(expected), "{arguments}: {error}");

@@ -1,6 +1,9 @@
 //! The command line: one file a subcommand. Each parses, calls, and prints through the printer alone.
 
 mod args;
+mod cache;
+mod cassette;
+mod launch;
 mod mock;
 mod plugin;
 mod release;
@@ -44,9 +47,14 @@ pub fn main() -> u8 {
         args::Command::Run(command) => run::main(&command, &printer),
         args::Command::Resume(command) => resume::main(&command, &printer),
         args::Command::Release(command) => release::main(&command, &printer),
+        args::Command::Cache(command) => cache::main(&command, &printer),
         args::Command::Task(command) => task::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),
         args::Command::Mock(command) => mock::main(&command, &printer),
+        args::Command::Supervise { command } => launch::supervise(&command, &printer),
+        args::Command::Become { supervisor, command } => {
+            launch::become_server(supervisor, &command, &printer)
+        }
     }
 }
 

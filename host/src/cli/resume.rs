@@ -21,7 +21,9 @@ pub(super) fn main(args: &ResumeArgs, printer: &Printer) -> u8 {
         Err(code) => return code,
     };
     match kept(args) {
-        Ok(file) => run_one(&file, Some(&args.how.of(args.directory.clone())), &discovery, printer),
+        Ok(file) => {
+            run_one(&file, Some(&args.how.of(args.directory.clone())), &discovery, None, printer)
+        }
         Err(error) => fail(printer, &error, exit::USAGE),
     }
 }

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     args::{PluginDirs, ResumeFlags, RunArgs},
-    print_error,
+    cassette, print_error,
     run_mock::RunMock,
 };
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
         resume::{Resume, Retry},
     },
     store::run_dir,
+    transport::Cassette,
 };
 
 /// Runs every file; the first exit code that is not 0 is the command's.
@@ -62,13 +63,17 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
         );
         return fail(printer, &error, exit::USAGE);
     }
+    let cassette = match cassette::open(args.record.as_deref(), args.replay.as_deref()) {
+        Ok(cassette) => cassette,
+        Err(error) => return fail(printer, &error, exit::USAGE),
+    };
     let mut code = exit::DONE;
     for file in &files {
         let resume = args
             .resume
             .as_ref()
             .and_then(|path| to_resume(path.as_deref(), file, &args.how, printer));
-        let one = run_one(file, resume.as_ref(), &discovery, printer);
+        let one = run_one(file, resume.as_ref(), &discovery, cassette.as_ref(), printer);
         if code == exit::DONE {
             code = one;
         }
@@ -76,7 +81,10 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
             break;
         }
     }
-    code
+    match cassette {
+        Some(cassette) => cassette::played(&cassette, code, printer),
+        None => code,
+    }
 }
 
 /// The plugins that are there; the exit code if that is no good.
@@ -153,15 +161,20 @@ pub(super) fn run_one(
     file: &RunFile,
     resume: Option<&Resume>,
     discovery: &Discovery,
+    cassette: Option<&Cassette>,
     printer: &Printer,
 ) -> u8 {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // Reading samples, recording them, and as a rule the server itself, take the other cores.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = (cores / 2).max(1);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match builder.worker_threads(workers).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             return fail(printer, &anyhow::Error::new(error).context("no threads"), exit::INTERNAL);
         }
     };
-    let driven = runtime.block_on(drive(file, resume, discovery, printer));
+    let driven = runtime.block_on(drive(file, resume, discovery, cassette, printer));
     // A download that was interrupted is not waited for.
     runtime.shutdown_background();
     match driven {
@@ -179,6 +192,7 @@ async fn drive(
     file: &RunFile,
     resume: Option<&Resume>,
     discovery: &Discovery,
+    cassette: Option<&Cassette>,
     printer: &Printer,
 ) -> Result<Finish, Failed> {
     let (stop, _) = watch::channel(false);
@@ -196,8 +210,13 @@ async fn drive(
         _ => Box::new(Progress::new(printer.clone())),
     };
     let variable = |name: &str| env::var(name).ok();
-    let mock = RunMock::default();
-    let around = surroundings(&variable, &mock, printer);
+    let replayed = cassette.and_then(Cassette::replay);
+    if let Some(player) = replayed {
+        printer.note(&format!("no server is asked: {} answers", player.path().display()));
+    }
+    let mock = if replayed.is_some() { RunMock::absent() } else { RunMock::default() };
+    let cassette = cassette.cloned();
+    let around = Surroundings { cassette, ..surroundings(&variable, &mock, printer) };
     let result = engine::run(file, resume, discovery, &around, vec![reporter], stop).await;
     interrupt.abort();
     result.map_err(|error| Failed { exit_code: error.exit_code(), error: error.into() })
@@ -226,6 +245,7 @@ pub(super) fn surroundings<'a>(
         cache: asset::cache_dir(&|name| env::var_os(name)),
         progress: Arc::new(progress),
         mock,
+        cassette: None,
         printer,
     }
 }
@@ -255,7 +275,7 @@ fn show(finish: &Finish, printer: &Printer) -> u8 {
         exit::UNSCORED => printer.error(
             "more samples are unscored than max_unscored allows; their reasons are in the table and in journal.jsonl",
         ),
-        exit::STOPPED => printer.error(&format!(
+        exit::STOPPED if finish.error.is_none() => printer.error(&format!(
             "stopped before every sample was asked; what is finished is kept, and `host resume {}` asks the rest",
             finish.directory.display()
         )),

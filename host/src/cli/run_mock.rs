@@ -10,10 +10,21 @@ use crate::{
     run::mock::Mock,
 };
 
+/// Where the mock is said to be in a run that asks no server: nobody ever connects there.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
 /// A mock that is started when it is needed.
 #[derive(Debug, Default)]
 pub(super) struct RunMock {
     server: OnceCell<Server>,
+    is_absent: bool,
+}
+
+impl RunMock {
+    /// A mock that is never started, for a run that asks no server.
+    pub(super) fn absent() -> Self {
+        Self { is_absent: true, ..Self::default() }
+    }
 }
 
 impl Mock for RunMock {
@@ -22,6 +33,9 @@ impl Mock for RunMock {
     }
 
     fn origin(&self) -> Result<Url, String> {
+        if self.is_absent {
+            return Url::parse(NOWHERE).map_err(|error| error.to_string());
+        }
         let server = match self.server.get() {
             Some(server) => server,
             None => {

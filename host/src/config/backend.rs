@@ -27,22 +27,23 @@ pub struct CheckedBackend {
 
 impl RunFile {
     /// Checks the backend number `index` of [`super::RunConfig::backends`] against its plugin's
-    /// declaration and the JSON Schema of its configuration (`null`: the plugin takes any). `mock` is where
-    /// the mock that its `base_url` stands for is in this run, if it stands for one.
+    /// declaration and the JSON Schema of its configuration (`null`: the plugin takes any), as it is at its
+    /// server number `server` ([`super::BackendConfig::servers`]). `mock` is where the mock that this server
+    /// stands for is in this run, if it stands for one.
     ///
     /// # Errors
     /// Everything in the backend's table that does not fit.
     pub fn check_backend(
         &self,
         index: usize,
+        server: usize,
         declared: &Declared,
         config_schema: &Value,
         mock: Option<&Url>,
     ) -> Result<CheckedBackend, ConfigError> {
-        let (Some(backend), Some(node)) = (
-            self.config.backends.get(index),
-            self.root.get("backend").and_then(|list| list.items().get(index)),
-        ) else {
+        let (Some(backend), Some(node)) =
+            (self.config.backends.get(index), self.backend_at(index, server))
+        else {
             let problem = Problem::new(
                 &self.root.place,
                 "backend",
@@ -62,11 +63,12 @@ impl RunFile {
             declared.secrets.push(slot.clone());
         }
         let node = match mock {
-            Some(url) => &at_mock(node, url),
+            Some(url) => at_mock(node, url),
             None => node,
         };
-        let config = plugin_config(node, &name, &declared, config_schema, &mut problems);
-        let grants = match (mock.and_then(|url| Origin::of(url).ok()), &backend.base_url) {
+        let config = plugin_config(&node, &name, &declared, config_schema, &mut problems);
+        let base_url = backend.servers().get(server).copied().flatten();
+        let grants = match (mock.and_then(|url| Origin::of(url).ok()), base_url) {
             (Some(mock), _) => Grants::of_mock(&declared, mock, &backend.secrets),
             (None, Some(BaseUrl::Server(url))) => {
                 Grants::new(&declared, Origin::of(url).ok(), &backend.origins, &backend.secrets)
@@ -88,11 +90,26 @@ impl RunFile {
             _ => Err(ConfigError::Invalid(problems)),
         }
     }
+
+    /// The table of a backend as it would be if the server number `server` were its only one.
+    pub(super) fn backend_at(&self, index: usize, server: usize) -> Option<Node> {
+        let mut node = self.root.get("backend")?.items().get(index)?.clone();
+        if let Content::Table(table) = &mut node.content {
+            let replica = table.get("replica").and_then(|list| list.items().get(server)).cloned();
+            table.remove("replica");
+            for key in ["base_url", "launch"] {
+                let own = replica.as_ref().and_then(|replica| replica.get(key));
+                if let Some(own) = own {
+                    table.insert(key.to_owned(), own.clone());
+                }
+            }
+        }
+        Some(node)
+    }
 }
 
 /// The backend's table as it would be if the mock were an ordinary server.
-fn at_mock(node: &Node, url: &Url) -> Node {
-    let mut node = node.clone();
+fn at_mock(mut node: Node, url: &Url) -> Node {
     if let Some(base_url) = node.at_mut(&["base_url"]) {
         *base_url = Node::string(url.as_str(), &base_url.place);
     }

@@ -73,7 +73,7 @@ fn a_run_file_means_what_it_says() {
     let (dir, loaded) = load_text(GOOD, &["run.concurrency=8", "backend.small.concurrency=2"]);
     let config = loaded.unwrap().config;
     assert_eq!((config.name.as_str(), config.out.as_path()), ("demo", Path::new("runs")));
-    assert_eq!((config.run.attempt_timeout.as_secs(), config.run.max_retries), (120, 5));
+    assert_eq!((config.run.attempt_timeout.as_secs(), config.run.max_retries), (120, 15));
     assert_eq!(config.run.max_unscored, MaxUnscored::Share(0.5));
     let ids: Vec<_> = config
         .backends
@@ -427,7 +427,7 @@ pub(in crate::config) fn declared() -> Declared {
 fn a_plugin_is_told_what_its_schema_has() {
     let schema = json!({"type": "object", "properties": {"temperature": {"type": "number"}, "base_url": {"type": "string"}, "model": {"type": "string"}}, "required": ["base_url"]});
     let loaded = load_text(GOOD, &["backend.tgi.model=m"]).1.unwrap();
-    let checked = loaded.check_backend(0, &declared(), &schema, None).unwrap();
+    let checked = loaded.check_backend(0, 0, &declared(), &schema, None).unwrap();
     assert_eq!(
         json!(checked.config),
         json!({"temperature": 0.5, "base_url": "http://127.0.0.1:8080", "model": "m"})
@@ -465,7 +465,7 @@ fn a_table_that_does_not_fit_its_plugin_is_told() {
     for (sets, expected) in table {
         let loaded = load_text(GOOD, sets).1.unwrap();
         let error = loaded
-            .check_backend(0, &declared(), &schema, None)
+            .check_backend(0, 0, &declared(), &schema, None)
             .map(|_| ())
             .unwrap_err()
             .to_string();
@@ -486,7 +486,7 @@ fn a_run_file_may_declare_slots_of_its_own_and_none_twice() {
             "backend.tgi.slot=[{{slot = \"{slot}\", env = [\"T\"], origins = [\"https://a.org\"]}}]"
         );
         let loaded = load_text(GOOD, &[&set, "backend.tgi.origins=[\"https://a.org\"]"]).1.unwrap();
-        let checked = loaded.check_backend(0, &declared(), &serde_json::Value::Null, None);
+        let checked = loaded.check_backend(0, 0, &declared(), &serde_json::Value::Null, None);
         checked.map_err(|error| error.to_string())
     };
     let checked = with("token").unwrap();

@@ -169,16 +169,16 @@ fn numbers_and_booleans_may_come_from_the_environment() {
     assert!(!config.backends[0].stream);
     let schema = json!({"type": "object", "properties": {
         "temperature": {"type": ["number", "null"]}, "name": {"type": "string"}, "base_url": {"type": "string"}}});
-    let checked = loaded.check_backend(0, &declared(), &schema, None).unwrap();
+    let checked = loaded.check_backend(0, 0, &declared(), &schema, None).unwrap();
     assert_eq!(
         json!(checked.config),
         json!({"temperature": 0, "name": "0", "base_url": "http://127.0.0.1:1"})
     );
     let mock = "http://127.0.0.1:9/tgi".parse().unwrap();
-    let checked = loaded.check_backend(1, &declared(), &schema, Some(&mock)).unwrap();
+    let checked = loaded.check_backend(1, 0, &declared(), &schema, Some(&mock)).unwrap();
     assert_eq!(json!(checked.config), json!({"base_url": "http://127.0.0.1:9/tgi"}));
     let wants_true = json!({"type": "object", "properties": {"temperature": {"type": "boolean"}, "name": {}, "base_url": {}}});
-    let error = loaded.check_backend(0, &declared(), &wants_true, None).map(|_| ()).unwrap_err();
+    let error = loaded.check_backend(0, 0, &declared(), &wants_true, None).map(|_| ()).unwrap_err();
     assert_eq!(
         error.to_string().rsplit_once('/').unwrap().1,
         "demo.toml:11: backend.gpt-4.1.config.temperature: expected true or false, and the environment variable T (or its default here) gives \"0\""

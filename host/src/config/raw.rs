@@ -47,7 +47,7 @@ pub(crate) struct RawEngine {
     /// Most requests in flight at a replica under `concurrency = "auto"`; 256 by default.
     #[schemars(range(min = 1))]
     pub max_concurrency: Option<u32>,
-    /// Most retries of a sample after its first attempt; 5 by default, 0 is honoured.
+    /// Most retries of a request after its first attempt; 15 by default, 0 is honoured. `sample_timeout` bounds them, too.
     pub max_retries: Option<u32>,
     /// Longest time of one attempt; `"120s"` by default.
     pub attempt_timeout: Option<String>,
@@ -82,15 +82,15 @@ pub(crate) struct RawEngine {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawBudget {
-    /// US dollars, as the backends estimate them.
+    /// US dollars, as the backends estimate them, over all that the run's samples cost, also before it was resumed.
     #[schemars(range(min = 0))]
     pub max_usd: Option<Number>,
-    /// Tokens, of prompts and generated.
+    /// Tokens, of prompts and generated, over all of the run likewise.
     #[schemars(range(min = 1))]
     pub max_tokens: Option<u64>,
     /// Time since the run began or was resumed.
     pub max_wall: Option<String>,
-    /// Share of finished samples that may be unscored, 0.0 to 1.0.
+    /// Share of the samples finished since the run began or was resumed that may be unscored, 0.0 to 1.0.
     #[schemars(range(min = 0, max = 1))]
     pub max_error_rate: Option<Number>,
     /// Finished samples before `max_error_rate` is looked at; 50 by default.
@@ -211,8 +211,9 @@ pub(crate) struct RawBackend {
     /// Longest wait for a server that does not answer yet when the run begins; `"0s"` by default: it must be up. With
     /// `launch` it is `"120s"`.
     pub wait_ready: Option<String>,
-    /// A command that serves the model: it is started before the run and stopped after it, with its output in the run
-    /// directory.
+    /// A command that serves the model, as a program and its arguments: it is started before the run and ended after
+    /// it, with its output in the run directory. No shell reads it. It must stay in the foreground, and has this
+    /// program's environment and current directory. Beside a mock it is not started.
     #[serde(default)]
     pub launch: Vec<String>,
     /// Ids of backends that are asked, in this order, what this one cannot answer.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::check;
 use super::error::{ConfigError, Place, Problem};
 use super::load::RunFile;
-use super::node::Node;
+use super::node::{Content, Node};
 use super::resolve;
 use super::schema;
 use super::typed;
@@ -53,11 +53,16 @@ impl RunFile {
         }
     }
 
-    /// The table of the backend number `index`, with everything filled in as its plugin's schema wants it: what
-    /// [`reopen`] takes.
-    pub fn backend_table(&self, index: usize, config_schema: &Value) -> Value {
-        let table = self.root.get("backend").and_then(|list| list.items().get(index));
-        let Some(mut table) = table.cloned() else { return Value::Null };
+    /// The table of the backend number `index` at its server number `server`, with everything filled in as its
+    /// plugin's schema wants it: what [`reopen`] takes.
+    pub fn backend_table(&self, index: usize, server: usize, config_schema: &Value) -> Value {
+        let Some(mut table) = self.backend_at(index, server) else { return Value::Null };
+        if let Content::Table(keys) = &mut table.content {
+            // What serves it, and who stands in for it, is none of a clean-up's business.
+            for key in ["fallback", "launch", "wait_ready"] {
+                keys.remove(key);
+            }
+        }
         if let Some(config) = table.at_mut(&["config"]) {
             // What is wrong is told where the table is checked.
             typed::convert(config, config_schema, "", &mut Vec::new());
@@ -114,7 +119,7 @@ mod tests {
             json!({ "plugin": "huggingface", "id": "hf", "config": { "mode": "endpoint" } });
         let file = reopen(&table, Path::new("resources.jsonl"), Path::new("/runs")).unwrap();
         assert_eq!(file.config.backends[0].id, "hf");
-        assert_eq!(file.backend_table(0, &Value::Null), table);
+        assert_eq!(file.backend_table(0, 0, &Value::Null), table);
         let error = reopen(&json!({ "plugin": 1 }), Path::new("resources.jsonl"), Path::new(""));
         assert!(error.unwrap_err().to_string().contains("resources.jsonl"));
     }

@@ -28,6 +28,11 @@ use crate::score::metric::Metric;
 use crate::secret::{Origin, OriginPattern};
 use crate::task::raw::RawTask;
 
+/// Retries of a request by default. Where 30 of 100 requests fail by chance, whatever it is that fails them, as many as
+/// 16 attempts in a row fail once in 200 million times, so that no sample of a large run is lost to it; and their waits
+/// last for two and a half minutes on average, so that a server may be away for as long.
+const MAX_RETRIES: u32 = 15;
+
 /// Problems so far, and the tree that they are located in.
 struct Resolver<'a> {
     root: &'a Node,
@@ -129,7 +134,7 @@ impl Resolver<'_> {
                 [raw.min_concurrency, raw.max_concurrency],
                 Concurrency { auto: false, floor: 1, ceiling: 32 },
             ),
-            max_retries: raw.max_retries.unwrap_or(5),
+            max_retries: raw.max_retries.unwrap_or(MAX_RETRIES),
             attempt_timeout,
             idle_timeout,
             connect_timeout,

@@ -231,6 +231,16 @@ impl RunConfig {
     }
 }
 
+impl BackendConfig {
+    /// Where its servers are: at least one, which is none for a backend that has no server.
+    pub fn servers(&self) -> Vec<Option<&BaseUrl>> {
+        match self.replicas.as_slice() {
+            [] => vec![self.base_url.as_ref()],
+            replicas => replicas.iter().map(|replica| Some(&replica.base_url)).collect(),
+        }
+    }
+}
+
 /// What [`RunConfig::decisive`] keeps of a configuration that is JSON already.
 pub fn decisive_of(mut value: Value) -> Value {
     let Some(map) = value.as_object_mut() else { return value };

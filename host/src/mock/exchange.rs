@@ -11,7 +11,7 @@ use hyper::{
 };
 use serde::Serialize;
 
-use super::server::Mock;
+use super::{pace::Allowance, server::Mock};
 
 /// A request.
 #[derive(Clone, Copy, Debug)]
@@ -223,6 +223,9 @@ pub(crate) trait Wire: Send + Sync {
             Body::Events(frames) => frames.concat(),
         }
     }
+
+    /// Says in the vendor's headers what is left of the rate; most vendors have none.
+    fn tell_allowance(&self, _headers: &mut HeaderMap, _allowance: &Allowance) {}
 
     /// The reply.
     fn answer<'a>(&'a self, asked: Asked<'a>, mock: &'a Mock) -> Answering<'a>;

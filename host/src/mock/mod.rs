@@ -10,8 +10,11 @@ mod flavor;
 mod flavors;
 mod garble;
 mod model;
+mod pace;
+mod retry_after;
 mod server;
 mod settings;
+mod stats;
 mod strict;
 #[cfg(test)]
 mod testkit;
@@ -21,5 +24,6 @@ mod upstream;
 
 pub use flavor::{Flavor, UnknownFlavor};
 pub use garble::Reply;
+pub use retry_after::{RetryAfterForm, UnknownForm};
 pub use server::{Server, StartError};
-pub use settings::{Faults, Rate, RateError, Settings, Upstream};
+pub use settings::{Capacity, Faults, Rate, RateError, Settings, Upstream};

@@ -5,33 +5,29 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use http_body_util::BodyExt;
 use hyper::{
-    Method, Request, Response, StatusCode,
-    body::Incoming,
-    header::{HeaderValue, RETRY_AFTER},
-    server::conn::http1,
-    service::service_fn,
+    Method, Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn,
 };
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 
 use super::{
     body::Frames,
-    exchange::{Answer, Asked, Trouble, WhileLoading},
-    fault::Fault,
+    exchange::{Answer, Asked, Trouble, WhileLoading, Wire},
+    fault::{Cut, Fault},
     flavor,
     flavors::huggingface::Endpoints,
     model::{self, Ask, Said},
+    pace::Allowance,
+    retry_after::RetryAfter,
     settings::Settings,
+    stats::{Entered, Place, Refused, Traffic},
     upstream::{Upstream, UpstreamError},
 };
 
@@ -43,8 +39,7 @@ pub(crate) struct Mock {
     started: Instant,
     /// Hugging Face's endpoints, the only thing that a request changes.
     pub(crate) endpoints: Endpoints,
-    /// Requests with a body so far.
-    asked: AtomicU64,
+    traffic: Arc<Traffic>,
     upstream: Option<Upstream>,
 }
 
@@ -94,10 +89,10 @@ impl Server {
             .map_err(StartError::Thread)?;
         let upstream = settings.upstream.as_ref().map(Upstream::new).transpose()?;
         let mock = Arc::new(Mock {
+            traffic: Arc::new(Traffic::new(&settings.capacity)),
             settings,
             started: Instant::now(),
             endpoints: Endpoints::default(),
-            asked: AtomicU64::new(0),
             upstream,
         });
         let (stop, stopped) = oneshot::channel();
@@ -157,10 +152,17 @@ async fn accept(listener: std::net::TcpListener, mock: Arc<Mock>) {
     }
 }
 
+/// Where the mock tells what it was asked: a path that no flavor has.
+const STATS: &str = "/mock/stats";
+
 /// One request. An error closes the connection.
 async fn serve(mock: Arc<Mock>, request: Request<Incoming>) -> Result<Response<Frames>, io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let mut reply = Reply { mock: &mock, cut: None, place: None };
+    if head.uri.path() == STATS {
+        return Ok(reply.with(Answer::json(200, &mock.traffic.stats())));
+    }
     let (flavor, path) = flavor::route(head.uri.path(), mock.settings.root);
     let wire = flavor.wire();
     let asked = Asked {
@@ -175,52 +177,107 @@ async fn serve(mock: Arc<Mock>, request: Request<Incoming>) -> Result<Response<F
         && wire.guarded(&asked)
         && wire.key(&asked) != Some(key.as_str())
     {
-        return Ok(respond(&mock, wire.trouble(&asked, &Trouble::BadKey), None));
+        return Ok(reply.with(wire.trouble(&asked, &Trouble::BadKey)));
     }
     // Only what has a body is hit by faults, so that a probe says what it would say anyway.
-    let number = (head.method == Method::POST).then(|| mock.asked.fetch_add(1, Ordering::Relaxed));
+    if head.method != Method::POST {
+        mock.traffic.probed();
+        return match mock.while_loading(wire, &asked).await {
+            Some(answer) => Ok(reply.with(answer)),
+            None => Ok(reply.with(wire.answer(asked, &mock).await)),
+        };
+    }
+    let Entered { number, allowance, refused, place } = mock.traffic.enter(mock.up());
+    reply.place = Some(place);
+    if let Some(refused) = refused {
+        let mut answer = mock.refuse(wire, &asked, refused, number);
+        tell(wire, &mut answer, allowance);
+        return Ok(reply.with(answer));
+    }
     let faults = &settings.faults;
-    if number.is_some() && !faults.latency.is_zero() {
+    if !faults.latency.is_zero() {
         tokio::time::sleep(faults.latency).await;
     }
-    let left = faults.loading_for.saturating_sub(mock.started.elapsed());
-    if !left.is_zero() {
-        match wire.while_loading(&asked) {
-            WhileLoading::Answer => {}
-            WhileLoading::Wait => tokio::time::sleep(left).await,
-            WhileLoading::Refuse => {
-                return Ok(respond(&mock, wire.trouble(&asked, &Trouble::Loading { left }), None));
-            }
-        }
+    if let Some(answer) = mock.while_loading(wire, &asked).await {
+        return Ok(reply.with(answer));
     }
-    match number.and_then(|number| faults.before(number)) {
-        None => {}
-        Some(Fault::Drop) => return Err(io::Error::other("the connection breaks on cue")),
-        Some(Fault::Fail(trouble)) => {
-            let mut answer = wire.trouble(&asked, &trouble);
-            if let Some(seconds) = faults.retry_after_s {
-                answer.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-            }
-            return Ok(respond(&mock, answer, None));
+    let cut = match faults.of(number) {
+        None => None,
+        Some(Fault::Cut(cut)) => Some(cut),
+        Some(fault) => {
+            mock.traffic.failed(fault.name());
+            let mut answer = fail(wire, &asked, fault).await?;
+            tell(wire, &mut answer, allowance);
+            return Ok(reply.with(answer));
         }
-    }
+    };
     let mut answer = wire.answer(asked, &mock).await;
-    let mut cut = None;
-    if answer.status == 200 && wire.generates(&asked) {
-        if let Some(reply) = settings.reply {
-            answer = reply.instead(answer, wire, &asked);
+    if answer.status == 200 {
+        // Only what the model says can be garbled, or has a half.
+        if wire.generates(&asked) {
+            reply.cut = cut;
+            if let Some(instead) = settings.reply {
+                answer = instead.instead(answer, wire, &asked);
+            }
         }
-        cut = number.and_then(|number| faults.cut(number));
+        match reply.cut {
+            Some(cut) => mock.traffic.failed(cut.name()),
+            None => mock.traffic.answered(),
+        }
     }
-    Ok(respond(&mock, answer, cut))
+    tell(wire, &mut answer, allowance);
+    Ok(reply.with(answer))
 }
 
-fn respond(mock: &Mock, answer: Answer, cut: Option<super::fault::Cut>) -> Response<Frames> {
-    let Answer { status, headers, body } = answer;
-    let mut response = Response::new(Frames::new(body, cut, mock.settings.stream_chunk_bytes));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
-    *response.headers_mut() = headers;
-    response
+/// What a request gets that fails before it is looked at. An error closes its connection.
+async fn fail(wire: &dyn Wire, asked: &Asked<'_>, fault: Fault) -> Result<Answer, io::Error> {
+    match fault {
+        Fault::Page(status) => Ok(page(status)),
+        Fault::Fail(trouble, wait) => Ok(waiting(wire.trouble(asked, &trouble), wait)),
+        // Until the client goes away, and this with it.
+        Fault::Stall => std::future::pending().await,
+        Fault::Drop | Fault::Cut(_) => Err(io::Error::other("the connection breaks on cue")),
+    }
+}
+
+/// An answer that asks to wait.
+fn waiting(mut answer: Answer, wait: Option<RetryAfter>) -> Answer {
+    if let Some(wait) = wait {
+        wait.put(&mut answer.headers, SystemTime::now());
+    }
+    answer
+}
+
+/// How an answer goes out.
+struct Reply<'m> {
+    mock: &'m Mock,
+    cut: Option<Cut>,
+    place: Option<Place>,
+}
+
+impl Reply<'_> {
+    fn with(self, answer: Answer) -> Response<Frames> {
+        let Answer { status, headers, body } = answer;
+        let most = self.mock.settings.stream_chunk_bytes;
+        let mut response = Response::new(Frames::new(body, self.cut, most, self.place));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+/// What a gateway says in the place of a server that fails.
+fn page(status: u16) -> Answer {
+    let code = StatusCode::from_u16(status).unwrap_or_default();
+    let page =
+        format!("<html><head><title>{code}</title></head><body><h1>{code}</h1></body></html>");
+    Answer::html(status, page)
+}
+
+fn tell(wire: &dyn Wire, answer: &mut Answer, allowance: Option<Allowance>) {
+    if let Some(allowance) = allowance {
+        wire.tell_allowance(&mut answer.headers, &allowance);
+    }
 }
 
 impl Mock {
@@ -235,6 +292,39 @@ impl Mock {
                 let (context, prompt_tokens) = ask.prompt.read();
                 upstream.say(ask, context, prompt_tokens).await
             }
+        }
+    }
+
+    /// The answer to a request for which there is no capacity. A server that is full says so in one way or the other.
+    fn refuse(&self, wire: &dyn Wire, asked: &Asked<'_>, refused: Refused, number: u64) -> Answer {
+        let faults = &self.settings.faults;
+        let (name, trouble, wait) = match refused {
+            Refused::Full if number.is_multiple_of(2) => {
+                ("over_capacity", Trouble::Overloaded, faults.wait())
+            }
+            Refused::Full => ("over_capacity", Trouble::RateLimited, faults.wait()),
+            Refused::TooFast { wait } => {
+                let wait = RetryAfter { wait, form: faults.retry_after_form };
+                ("over_rate", Trouble::RateLimited, Some(wait))
+            }
+        };
+        self.traffic.failed(name);
+        waiting(wire.trouble(asked, &trouble), wait)
+    }
+
+    /// The answer to a request for which the model is not there yet; none if it is, in the end.
+    async fn while_loading(&self, wire: &dyn Wire, asked: &Asked<'_>) -> Option<Answer> {
+        let left = self.settings.faults.loading_for.saturating_sub(self.up());
+        if left.is_zero() {
+            return None;
+        }
+        match wire.while_loading(asked) {
+            WhileLoading::Answer => None,
+            WhileLoading::Wait => {
+                tokio::time::sleep(left).await;
+                None
+            }
+            WhileLoading::Refuse => Some(wire.trouble(asked, &Trouble::Loading { left })),
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Flavor, Reply};
+use super::{Flavor, Reply, RetryAfterForm};
 
 /// How a mock behaves. The default is free of faults, on a free port of the loopback address.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Settings {
     pub api_key: Option<String>,
     /// What goes wrong.
     pub faults: Faults,
+    /// How much it can take.
+    pub capacity: Capacity,
     /// What every generation answers instead of an answer.
     pub reply: Option<Reply>,
     /// Cuts every body into pieces of this many bytes, wherever they fall.
@@ -40,6 +42,7 @@ impl Default for Settings {
             root: Flavor::OpenAi,
             api_key: None,
             faults: Faults::default(),
+            capacity: Capacity::default(),
             reply: None,
             stream_chunk_bytes: None,
             prefill_logprobs: true,
@@ -68,16 +71,33 @@ pub struct Faults {
     pub latency: Duration,
     /// Share of requests that are refused with 429 or 503.
     pub fail_rate: Rate,
-    /// The `retry-after` of those refusals, in seconds.
-    pub retry_after_s: Option<u64>,
+    /// How long those refusals ask to wait.
+    pub retry_after: Option<Duration>,
+    /// In which form they ask.
+    pub retry_after_form: RetryAfterForm,
     /// Share of requests whose connection is closed without an answer.
     pub drop_rate: Rate,
     /// Share of generations whose body ends before its time.
     pub truncate_stream_rate: Rate,
+    /// Share of requests that are not answered, or not to the end, on a connection that stays open.
+    pub stall_rate: Rate,
+    /// Share of requests that fail in one of these ways, or with 500.
+    pub mix: Rate,
     /// For how long after the start the model is loading.
     pub loading_for: Duration,
     /// Moves which requests are hit.
     pub seed: u64,
+}
+
+/// How much a simulated server can take. The default is no bound.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Capacity {
+    /// Requests that are worked on at once; those beyond are refused with 429 or 503.
+    pub max_in_flight: Option<u32>,
+    /// Requests a minute; those beyond are refused with 429 and told when to come again.
+    pub rpm: Option<u32>,
+    /// Requests of a minute that may come at once; those of a second if it is not said.
+    pub rpm_burst: Option<u32>,
 }
 
 /// A share, from 0 to 1.

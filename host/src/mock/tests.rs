@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
 };
@@ -10,7 +10,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    Faults, Flavor, Reply, Server, Settings, Upstream,
+    Capacity, Faults, Flavor, Reply, RetryAfterForm, Server, Settings, Upstream,
     testkit::{Got, get, post, send, start},
 };
 
@@ -51,7 +51,7 @@ fn a_dropped_server_is_gone() {
 fn some_requests_fail_and_their_repetition_does_not() {
     let server = faulty(Faults {
         fail_rate: "0.4".parse().unwrap(),
-        retry_after_s: Some(2),
+        retry_after: Some(Duration::from_secs(2)),
         ..Faults::default()
     });
     let mut failed = 0;
@@ -93,6 +93,154 @@ fn some_bodies_end_before_their_time() {
         let streamed = path.ends_with("stream");
         assert_eq!(cut.iter().any(|got| got.complete), streamed, "{path}");
         assert!(cut.iter().any(|got| !got.complete), "{path}");
+    }
+}
+
+/// A connection on which a request is asked and whose reply is the test's to read.
+fn asking(server: &Server, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: mock\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{BODY}",
+        BODY.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+/// What came before nothing more did.
+fn until_silence(mut stream: &TcpStream) -> Vec<u8> {
+    let mut came = Vec::new();
+    let mut buffer = [0; 4096];
+    stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => panic!("the connection is closed"),
+            Ok(read) => came.extend_from_slice(&buffer[..read]),
+            Err(_) => return came,
+        }
+    }
+}
+
+/// A count of the mock's own.
+fn stat(server: &Server, name: &str) -> u64 {
+    get(server, "/mock/stats").json()[name].as_u64().unwrap()
+}
+
+/// Waits until a count is this one.
+fn until(server: &Server, name: &str, expected: u64) {
+    let started = Instant::now();
+    while stat(server, name) != expected {
+        assert!(started.elapsed() < Duration::from_secs(20), "{name}: {}", stat(server, name));
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn silence_lasts_until_the_client_gives_up() {
+    let server = faulty(Faults { stall_rate: "1".parse().unwrap(), ..Faults::default() });
+    let streams: Vec<TcpStream> = (0..3).map(|_| asking(&server, "/tgi/generate")).collect();
+    until(&server, "in_flight", 3);
+    let mut came: Vec<String> =
+        streams.iter().map(|stream| String::from_utf8(until_silence(stream)).unwrap()).collect();
+    came.sort();
+    let body = |came: &str| came.split_once("\r\n\r\n").map(|(_, body)| body.len());
+    assert_eq!((came[0].as_str(), body(&came[1])), ("", Some(0)), "{came:?}");
+    assert!(body(&came[2]) > Some(0), "{came:?}");
+    assert_eq!(stat(&server, "in_flight"), 3);
+    drop(streams);
+    until(&server, "in_flight", 0);
+    assert_eq!(stat(&server, "answered"), 0);
+}
+
+#[test]
+fn the_mix_is_counted_and_leaves_the_rest_alone() {
+    let mix = "0.3".parse().unwrap();
+    let server = faulty(Faults { mix, seed: 3, ..Faults::default() });
+    for stream in (0..400).map(|_| asking(&server, "/tgi/generate")) {
+        // A stalled request is given up when its connection goes.
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let _ = (&stream).read(&mut [0; 1]);
+    }
+    until(&server, "in_flight", 0);
+    let stats = get(&server, "/mock/stats").json();
+    assert_eq!(stats["requests"], 400);
+    let faults = stats["faults"].as_object().unwrap();
+    let failed: u64 = faults.values().map(|count| count.as_u64().unwrap()).sum();
+    assert!((110..=130).contains(&failed), "{stats}");
+    assert_eq!(stats["answered"].as_u64().unwrap() + failed, 400);
+    assert_eq!(faults.len(), 8, "{stats}");
+}
+
+#[test]
+fn a_connection_may_close_after_the_head() {
+    let server = faulty(Faults { mix: "1".parse().unwrap(), ..Faults::default() });
+    let cut = (0..40).filter_map(|_| {
+        let mut stream = asking(&server, "/tgi/generate");
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let mut came = Vec::new();
+        stream.read_to_end(&mut came).ok()?;
+        let came = String::from_utf8(came).unwrap();
+        came.starts_with("HTTP/1.1 200").then_some(came)
+    });
+    let head_only = cut.filter(|came| came.ends_with("\r\n\r\n")).count();
+    assert!(head_only >= 1);
+}
+
+#[test]
+fn a_server_that_is_full_refuses_what_is_beyond() {
+    let server = start(Settings {
+        faults: Faults { stall_rate: "1".parse().unwrap(), ..Faults::default() },
+        capacity: Capacity { max_in_flight: Some(2), ..Capacity::default() },
+        ..Settings::default()
+    });
+    let held: Vec<TcpStream> = (0..2).map(|_| asking(&server, "/tgi/generate")).collect();
+    until(&server, "in_flight", 2);
+    let mut statuses: Vec<u16> =
+        (0..4).map(|_| ask(&server, "/tgi/generate").unwrap().status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [424, 424, 429, 429]);
+    drop(held);
+    until(&server, "in_flight", 0);
+    let stats = get(&server, "/mock/stats").json();
+    assert_eq!(
+        (&stats["most_in_flight"], &stats["faults"]["over_capacity"]),
+        (&3.into(), &4.into())
+    );
+}
+
+#[test]
+fn a_server_takes_no_more_than_its_rate_and_says_what_is_left() {
+    let rpm = Settings {
+        capacity: Capacity { rpm: Some(6), rpm_burst: Some(2), ..Capacity::default() },
+        faults: Faults { retry_after_form: RetryAfterForm::Milliseconds, ..Faults::default() },
+        ..Settings::default()
+    };
+    let chat = json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": "Hi" }] });
+    let table = [
+        ("/openai/v1/chat/completions", "x-ratelimit-remaining-requests"),
+        ("/xai/v1/chat/completions", "x-ratelimit-remaining-requests"),
+        ("/anthropic/v1/messages", "anthropic-ratelimit-requests-remaining"),
+    ];
+    for (path, remaining) in table {
+        let server = start(rpm.clone());
+        let headers = [("content-type", "application/json"), ("anthropic-version", "2023-06-01")];
+        let asked: Vec<Got> = (0..3)
+            .map(|_| {
+                let mut body = chat.clone();
+                if path.starts_with("/anthropic") {
+                    body = json!({ "model": "claude-haiku-4-5", "max_tokens": 9, "messages": chat["messages"] });
+                } else if path.starts_with("/xai") {
+                    body["model"] = "grok-4".into();
+                }
+                send(&server, "POST", path, &headers, &body.to_string()).unwrap()
+            })
+            .collect();
+        let said: Vec<(u16, Option<&str>)> =
+            asked.iter().map(|got| (got.status, got.header(remaining))).collect();
+        assert_eq!(said, [(200, Some("1")), (200, Some("0")), (429, Some("0"))], "{path}");
+        let wait: u64 = asked[2].header("retry-after-ms").unwrap().parse().unwrap();
+        assert!((5_000..=10_000).contains(&wait), "{wait}");
+        assert_eq!(stat(&server, "most_in_a_second"), 3);
     }
 }
 

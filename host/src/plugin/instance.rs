@@ -127,7 +127,10 @@ impl Instance {
     pub(super) async fn send(&self, call: HttpCall) -> Result<Response, TransportError> {
         // The semaphore is never closed, so a place always comes.
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
-        let mut response = self.transport.send(call, &self.access).await?;
+        let mut response = match &self.access.tape {
+            None => self.transport.send(call, &self.access).await?,
+            Some(tape) => tape.send(&self.transport, call, &self.access).await?,
+        };
         response.body.hold(place);
         Ok(response)
     }

@@ -39,7 +39,7 @@ pub struct Job<'a> {
 }
 
 /// What a session gave.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     /// One result an item, in their order.
     pub items: Vec<Result<Answer, Error>>,

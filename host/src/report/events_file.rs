@@ -26,7 +26,7 @@ impl EventsFile {
 
 impl Reporter for EventsFile {
     fn on(&mut self, event: &Event) {
-        if matches!(event, Event::Sample { .. }) {
+        if matches!(event, Event::Sample { .. } | Event::Pulse { .. }) {
             return;
         }
         // The journal is the truth; a line that is lost here costs no result.

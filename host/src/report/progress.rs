@@ -7,7 +7,8 @@ use std::{
 
 use crate::{
     printer::Printer,
-    run::event::{Event, Reporter},
+    route::change::What,
+    run::event::{Event, Reporter, Slow},
     store::record::Status,
 };
 
@@ -31,6 +32,9 @@ pub struct Progress {
     unscored: u64,
     retries: u64,
     skipped: u64,
+    in_flight: u32,
+    limit: u32,
+    slowest: Option<Slow>,
     /// Sum and count of the first metric of each kind seen.
     means: BTreeMap<String, (f64, u64)>,
 }
@@ -50,6 +54,9 @@ impl Progress {
             unscored: 0,
             retries: 0,
             skipped: 0,
+            in_flight: 0,
+            limit: 0,
+            slowest: None,
             means: BTreeMap::new(),
         }
     }
@@ -76,6 +83,15 @@ impl Progress {
         }
         if self.retries > 0 {
             line.push_str(&format!(", {} retries", self.retries));
+        }
+        if self.limit > 0 {
+            line.push_str(&format!(", {} of {} in flight", self.in_flight, self.limit));
+        }
+        if let Some(Slow { unit, id, attempt, age_ms, .. }) = &self.slowest {
+            let seconds = age_ms / 1000;
+            line.push_str(&format!(
+                "; slowest: {unit}, sample {id}, attempt {attempt}, {seconds} s"
+            ));
         }
         line
     }
@@ -142,6 +158,34 @@ impl Reporter for Progress {
             Event::Read { samples, .. } => {
                 self.total += samples;
                 self.units_read += 1;
+            }
+            Event::Pulse { backends, slowest } => {
+                self.in_flight = backends.iter().map(|backend| backend.in_flight).sum();
+                self.limit = backends.iter().map(|backend| backend.limit).sum();
+                self.slowest.clone_from(slowest);
+                self.show();
+            }
+            Event::Limit { backend, change } => {
+                let (server, ms) = (&change.replica, Duration::from_millis);
+                let text = match change.what {
+                    What::Ejected { failures, .. } => format!(
+                        "{server} failed {failures} times in a row; it is left alone but for a probe now and then"
+                    ),
+                    What::Recovered { after_ms } => {
+                        format!("{server} answers again, after {:.1?}", ms(after_ms))
+                    }
+                    // events.jsonl has them all.
+                    _ => return,
+                };
+                self.printer.warn(&format!("backend `{backend}`: {text}"));
+            }
+            // The command's last word says it.
+            Event::Fatal { .. } => {}
+            Event::Spent { reason } => self
+                .printer
+                .warn(&format!("{reason}: nothing more is asked; what is finished is kept")),
+            Event::ServerEnded { backend, message } => {
+                self.printer.warn(&format!("backend `{backend}`: {message}"));
             }
             Event::Interrupted => self.printer.warn("stopped; what is finished is kept"),
             Event::Done { .. } => self.printer.status(""),

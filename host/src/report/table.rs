@@ -75,7 +75,7 @@ fn right(text: String) -> Cell {
 /// The median latency of scored samples.
 fn latency(result: &TaskResult) -> String {
     match result.latency_ms.p50 {
-        _ if result.samples.scored == 0 => NONE.to_owned(),
+        _ if result.samples.scored == 0 || result.cached >= result.samples.total => NONE.to_owned(),
         ms if ms < 10.0 => format!("{ms:.1} ms"),
         ms if ms < 1000.0 => format!("{ms:.0} ms"),
         ms => format!("{:.1} s", ms / 1e3),
@@ -126,8 +126,20 @@ fn remarks(summary: &Summary) -> Vec<String> {
                 "{name}: asked in its generative form; does not compare with log-likelihood"
             ));
         }
+        if result.cached > 0 {
+            lines.push(format!(
+                "{name}: {} of {} samples answered from the response cache",
+                result.cached, result.samples.total
+            ));
+        }
         if !result.unscored_reasons.is_empty() {
             lines.push(format!("{name}: unscored: {}", counts(&result.unscored_reasons)));
+        }
+        if !result.answered_by.is_empty() {
+            lines.push(format!(
+                "{name}: answered by another backend in its place: {}",
+                counts(&result.answered_by)
+            ));
         }
         if !result.incidents.is_empty() {
             lines.push(format!("{name}: counted apart: {}", counts(&result.incidents)));

@@ -1,14 +1,20 @@
 //! A configured backend as the run uses it: its open plugin and its bounds.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use plugin_api::{manifest::Manifest, message::Description};
 
-use super::{plan::Offer, retry::RetryPolicy};
+use super::{cached::Told, hedge::Hedge, plan::Offer, retry::RetryPolicy};
 use crate::{
-    config::BaseUrl,
+    config::{BaseUrl, Concurrency},
+    launch::server::Launched,
     plugin::instance::{Instance, threads},
+    route::router::Router,
+    store::cache::BackendCache,
 };
 
 /// A backend that is open.
@@ -18,22 +24,54 @@ pub struct OpenBackend {
     pub id: String,
     /// Its plugin's manifest.
     pub manifest: Manifest,
-    /// The plugin's side.
-    pub instance: Arc<Instance>,
-    /// Most sessions at once; at least 1.
-    pub concurrency: usize,
+    /// Its servers: one or more.
+    pub replicas: Vec<Replica>,
+    /// Says which of them is asked, and when.
+    pub router: Arc<Router>,
+    /// Longest wait for its servers before they are asked anything.
+    pub wait_ready: Duration,
     /// Whether replies are read as they are generated.
     pub stream: bool,
     /// Retries and deadlines.
     pub retry: RetryPolicy,
+    /// After which time a request is sent a second time; none if that is not wanted.
+    pub hedge: Option<Mutex<Hedge>>,
+    /// Whether the router wants to know how a prompt begins.
+    pub by_prefix: bool,
+    /// Whether the router wants to know how many tokens a request may take.
+    pub counts_tokens: bool,
     /// The model, as the run file names it.
     pub model: Option<String>,
-    /// Where its server is, as the run file says.
-    pub base_url: Option<BaseUrl>,
+    /// Ids of the backends that are asked what this one cannot answer, in order.
+    pub fallback: Vec<String>,
     /// SHA-256 of each asset that it was given, by name.
     pub assets: BTreeMap<String, String>,
+    /// What its plugin was told.
+    pub told: Told,
     /// What it says of itself.
     pub description: Description,
+    /// Its part of the response cache, if the run uses that.
+    pub cache: Option<BackendCache>,
+}
+
+/// A backend at one of its servers.
+#[derive(Debug)]
+pub struct Replica {
+    /// Under which name its outside resources are noted.
+    pub holder: String,
+    /// Where it is, as the run file says; none if the backend has no server.
+    pub base_url: Option<BaseUrl>,
+    /// The plugin's side.
+    pub instance: Arc<Instance>,
+    /// The server, if the host started it.
+    pub launched: Option<Arc<Launched>>,
+}
+
+impl Replica {
+    /// What it is called in results and messages.
+    pub fn name(&self) -> Option<String> {
+        self.base_url.as_ref().map(ToString::to_string)
+    }
 }
 
 impl OpenBackend {
@@ -44,7 +82,8 @@ impl OpenBackend {
 
     /// Whether the mock answers in place of a model.
     pub fn is_mock(&self) -> bool {
-        self.base_url.as_ref().is_some_and(|base_url| base_url.mock().is_some())
+        let is_mock = |base_url: &BaseUrl| base_url.mock().is_some();
+        self.replicas.iter().any(|replica| replica.base_url.as_ref().is_some_and(is_mock))
     }
 
     /// The model as results name it.
@@ -53,17 +92,16 @@ impl OpenBackend {
     }
 }
 
-/// Most sessions at once: what the run file says, within what the plugin allows.
-pub fn concurrency(configured: u32, manifest: &Manifest) -> usize {
+/// Sessions in flight at a replica: what the run file says, within what the plugin allows.
+pub fn concurrency(configured: Concurrency, manifest: &Manifest) -> Concurrency {
     let limits = manifest.plugin.limits;
-    let configured = configured.max(1) as usize;
-    let allowed = if limits.blocking {
-        threads(limits)
-    } else {
-        match limits.max_concurrency {
-            0 => configured,
-            bound => bound as usize,
-        }
+    let allowed = match limits.max_concurrency {
+        _ if limits.blocking => u32::try_from(threads(limits)).unwrap_or(u32::MAX),
+        0 => configured.ceiling,
+        bound => bound,
     };
-    configured.min(allowed)
+    let ceiling = configured.ceiling.min(allowed);
+    // What computes in this process is limited by its threads, not by how it answers.
+    let auto = configured.auto && !limits.blocking;
+    Concurrency { auto, floor: configured.floor.min(ceiling), ceiling }
 }

@@ -1,9 +1,10 @@
 //! Why a backend does not open, in words that say where to look.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use plugin_api::Error;
 
+use super::launch::LaunchError;
 use crate::{
     asset::AssetError,
     config::ConfigError,
@@ -119,6 +120,41 @@ pub enum BackendError {
         /// What to do.
         hint: &'static str,
     },
+    /// Its server is not started.
+    #[error("backend `{backend}`: {source}")]
+    Launch {
+        /// Id of the backend.
+        backend: String,
+        /// Why.
+        source: LaunchError,
+    },
+    /// The server that was started for it ended before it was of use.
+    #[error("backend `{backend}`: its server {end}{log}")]
+    ServerEnded {
+        /// Id of the backend.
+        backend: String,
+        /// How, as a predicate.
+        end: String,
+        /// The last lines of its log.
+        log: String,
+    },
+    /// Its server was not ready in time.
+    #[error(
+        "backend `{backend}`{at}: its server is not ready within the {} of wait_ready: {error}{log}",
+        humantime::format_duration(*waited)
+    )]
+    NotInTime {
+        /// Id of the backend.
+        backend: String,
+        /// Its server.
+        at: String,
+        /// For how long it was waited for.
+        waited: Duration,
+        /// What it said last.
+        error: Error,
+        /// The last lines of its log.
+        log: String,
+    },
 }
 
 impl BackendError {
@@ -130,6 +166,9 @@ impl BackendError {
                 | Self::Load { .. }
                 | Self::Open { .. }
                 | Self::NotReady { .. }
+                | Self::Launch { .. }
+                | Self::ServerEnded { .. }
+                | Self::NotInTime { .. }
                 | Self::Transport(_)
         )
     }

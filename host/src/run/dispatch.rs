@@ -1,15 +1,31 @@
-//! Keeps a backend busy: takes work as it comes, never more at once than the backend's bound.
+//! Keeps a backend busy: workers that take samples as they come, as many as requests may be in flight.
+//!
+//! A worker whose sample waits for its next attempt does not count as one: another takes its place meanwhile, up to
+//! a bound, so that a few samples in trouble do not hold up the others.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinSet,
 };
 
 use super::{
-    executor::execute,
+    backend::OpenBackend,
+    executor::{Desk, Finished, execute},
+    fatal::Fatal,
     feed::{Fed, FeedError},
+    in_flight::Board,
     recorder::Note,
+    source::{Last, Source},
+    spending::Spending,
 };
+
+/// Workers for each request that may be in flight: as many samples may wait for their next attempt, less one share.
+const SHARES: usize = 4;
 
 /// Why a backend's work ended.
 #[derive(Debug)]
@@ -18,49 +34,166 @@ pub enum Ended {
     Complete,
     /// The run was stopped.
     Stopped,
+    /// A budget is spent.
+    Spent,
+    /// No sample can succeed: why.
+    Fatal(String),
     /// The samples ended too early.
     Failed(FeedError),
     /// A part of the host failed; what it was at work on is in no journal.
     Broken(String),
 }
 
-/// Asks everything that `work` gives. On a stop, what is in flight is dropped: its sessions end, and it is
-/// not recorded.
+/// What all backends of a run share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Where finished samples go.
+    pub notes: mpsc::Sender<Note>,
+    /// What is in flight.
+    pub board: Arc<Board>,
+    /// What may be spent.
+    pub spending: Arc<Spending>,
+}
+
+/// The workers of a backend.
+struct Crew {
+    /// Its backend's id.
+    backend: String,
+    source: Source,
+    shared: Shared,
+    fatal: Mutex<Fatal>,
+    /// Why no sample can succeed.
+    doomed: Mutex<Option<String>>,
+    /// Told when another worker is wanted, and when there is no sense in going on.
+    attention: Notify,
+    /// Requests that may be in flight.
+    places: usize,
+    workers: AtomicUsize,
+    resting: AtomicUsize,
+}
+
+/// Asks everything that `work` gives. On a stop, what is in flight is dropped: its sessions end, and it is not
+/// recorded. Once a budget is spent nothing more is begun.
 pub async fn dispatch(
-    mut work: mpsc::Receiver<Fed>,
-    concurrency: usize,
-    notes: mpsc::Sender<Note>,
+    backend: Arc<OpenBackend>,
+    work: mpsc::Receiver<Fed>,
+    shared: Shared,
     mut stop: watch::Receiver<bool>,
 ) -> Ended {
-    let mut in_flight = JoinSet::new();
-    // Set once no more work comes: why.
-    let mut last = None;
-    while last.is_none() || !in_flight.is_empty() {
+    let crew = Arc::new(Crew {
+        backend: backend.id.clone(),
+        source: Source::new(work),
+        shared,
+        fatal: Mutex::default(),
+        doomed: Mutex::default(),
+        attention: Notify::new(),
+        places: backend.router.ceiling().max(1),
+        workers: AtomicUsize::new(0),
+        resting: AtomicUsize::new(0),
+    });
+    let mut workers = JoinSet::new();
+    crew.hire(&mut workers);
+    while !workers.is_empty() {
         tokio::select! {
             biased;
             () = stopped(&mut stop) => {
-                in_flight.shutdown().await;
+                workers.shutdown().await;
                 return Ended::Stopped;
             }
-            Some(asked) = in_flight.join_next() => if let Err(error) = asked {
+            Some(ended) = workers.join_next() => if let Err(error) = ended {
                 return Ended::Broken(format!("a sample could not be asked: {error}"));
             },
-            next = work.recv(), if last.is_none() && in_flight.len() < concurrency => match next {
-                Some(Fed::Work(item)) => {
-                    let notes = notes.clone();
-                    in_flight.spawn(async move {
-                        let finished = execute(item, &notes).await;
-                        let _ = notes.send(Note::Finished(Box::new(finished))).await;
-                    });
+            () = crew.attention.notified() => {
+                let doomed = lock(&crew.doomed).take();
+                if let Some(why) = doomed {
+                    workers.shutdown().await;
+                    return Ended::Fatal(why);
                 }
-                // What is in flight is finished and recorded all the same.
-                Some(Fed::End) => last = Some(Ended::Complete),
-                Some(Fed::Failed(error)) => last = Some(Ended::Failed(error)),
-                None => last = Some(Ended::Broken("the reader of samples failed".to_owned())),
-            },
+                crew.hire(&mut workers);
+            }
         }
     }
-    last.unwrap_or(Ended::Complete)
+    if let Some(why) = lock(&crew.doomed).take() {
+        return Ended::Fatal(why);
+    }
+    match crew.source.last() {
+        Some(Last::End) => Ended::Complete,
+        Some(Last::Failed(error)) => Ended::Failed(error),
+        None if crew.shared.spending.is_spent() => Ended::Spent,
+        Some(Last::Lost) | None => Ended::Broken("the reader of samples failed".to_owned()),
+    }
+}
+
+impl Crew {
+    /// Starts workers while more are wanted: as many again as there are, so that a short run does not start all.
+    fn hire(self: &Arc<Self>, workers: &mut JoinSet<()>) {
+        for _ in 0..workers.len().clamp(1, 64) {
+            if !self.wants_more() {
+                return;
+            }
+            self.workers.fetch_add(1, Ordering::Relaxed);
+            workers.spawn(Arc::clone(self).work());
+        }
+    }
+
+    fn wants_more(&self) -> bool {
+        let workers = self.workers.load(Ordering::Relaxed);
+        let busy = workers.saturating_sub(self.resting.load(Ordering::Relaxed));
+        busy < self.places && workers < self.places.saturating_mul(SHARES)
+    }
+
+    /// Takes a worker off the count if there are more than places. Each asks for itself, so that never too many leave.
+    fn may_leave(&self) -> bool {
+        let most = self.places.saturating_add(self.resting.load(Ordering::Relaxed));
+        let fewer = |workers: usize| (workers > most).then(|| workers - 1);
+        self.workers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
+    }
+
+    async fn work(self: Arc<Self>) {
+        let slot = self.shared.board.enter();
+        let desk = Desk { slot: &slot, notes: &self.shared.notes, rest: &|rests| self.rest(rests) };
+        while let Some(work) = self.source.next().await {
+            if self.wants_more() {
+                self.attention.notify_one();
+            }
+            slot.begin(&work);
+            let finished = execute(work, &desk).await;
+            slot.end();
+            self.watch(&finished);
+            let _ = self.shared.notes.send(Note::Finished(Box::new(finished))).await;
+            if self.may_leave() {
+                return;
+            }
+        }
+        self.workers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A worker's sample begins, or ends, to wait for its next attempt.
+    fn rest(&self, rests: bool) {
+        if rests {
+            self.resting.fetch_add(1, Ordering::Relaxed);
+            if self.wants_more() {
+                self.attention.notify_one();
+            }
+        } else {
+            self.resting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Looks at what came of a sample: whether there is sense in going on, and money for it.
+    fn watch(&self, finished: &Finished) {
+        let result = &finished.result;
+        if finished.is_of_its_own()
+            && let Some(why) = lock(&self.fatal).add(&self.backend, result.as_ref().map(drop))
+        {
+            *lock(&self.doomed) = Some(why);
+            self.source.close();
+            self.attention.notify_one();
+        }
+        if self.shared.spending.add(result, finished.cached) {
+            self.source.close();
+        }
+    }
 }
 
 /// Waits for the stop; for ever, if the run ends without one.
@@ -68,4 +201,8 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.map(drop).is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

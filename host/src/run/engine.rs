@@ -7,17 +7,21 @@ use tokio::sync::{mpsc, watch};
 use super::{
     backend::OpenBackend,
     backend_error::BackendError,
-    dispatch::{Ended, dispatch},
+    budget::Budget,
+    dispatch::{Ended, Shared, dispatch},
     done::Done,
     error::{RunError, exit},
     event::{Event, Reporter},
     feed,
+    launch::Servers,
     open::{self, Found, Opened, Surroundings},
     past::{Begun, Past, recount},
     plan::{Unit, plan, units},
+    pulse::Pulse,
     recorder::{self, Note, RecordError, Recorded, Sinks},
     release::release,
     resume::Resume,
+    spending::Spending,
     tally::Tally,
 };
 use crate::{
@@ -81,18 +85,27 @@ pub async fn run(
         }
     }
     let ledger = Arc::new(past.ledger(Arc::clone(&redactor))?);
-    let mut opened = open::open(config, found, &ledger, redactor, around, &stop).await?;
+    let servers = Servers::new(Arc::clone(&past.directory), Arc::clone(&redactor));
+    let opened = open::open(config, found, &ledger, &servers, redactor, around, &stop).await;
+    let mut opened = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            servers.end(around.printer).await;
+            return Err(error);
+        }
+    };
     let finish = match begin(&tasks, &opened, &past.directory) {
         Ok((units, directory)) => {
             let kept = file.keep(|plugin| discovery.config_schema(plugin));
             let planned = Planned { units, data, kept, past };
-            carry_out(file, &directory, planned, &mut opened, reporters, stop).await
+            carry_out(file, &directory, planned, &mut opened, &servers, reporters, stop).await
         }
         Err(error) => Err(error),
     };
     // Whether the run went well or not.
     let unfreed = release(&opened.instances, &ledger).await;
     unfreed.iter().for_each(|message| around.printer.error(message));
+    servers.end(around.printer).await;
     let (mut finish, mut reporters) = finish?;
     // What goes on costing must not look like success to a script.
     if !unfreed.is_empty() && finish.exit_code == exit::DONE {
@@ -116,7 +129,7 @@ fn begin(
     directory: &PlannedDir,
 ) -> Result<(Vec<Arc<Unit>>, RunDir), RunError> {
     let offers: Vec<_> = opened.backends.iter().map(|backend| backend.offer()).collect();
-    let units = units(plan(tasks, &offers)?, &opened.backends);
+    let units = units(plan(tasks, &offers)?, &opened.backends)?;
     Ok((units, directory.make().map_err(RunError::Directory)?))
 }
 
@@ -134,14 +147,16 @@ async fn carry_out(
     directory: &RunDir,
     planned: Planned,
     opened: &mut Opened,
+    servers: &Servers,
     mut reporters: Vec<Box<dyn Reporter>>,
     stop: watch::Sender<bool>,
 ) -> Result<(Finish, Vec<Box<dyn Reporter>>), RunError> {
     let Planned { units, data, kept, past } = planned;
     let started = past.started.clone();
     let plugins = std::mem::take(&mut opened.plugins);
+    let recording = opened.recording.take();
     let manifest = manifest(file, directory, &started, plugins, &opened.backends, data);
-    let manifest = RunManifest { run_file: Some(kept), ..manifest };
+    let manifest = RunManifest { run_file: Some(kept), recording, ..manifest };
     let begun = past.begin(directory, &units, manifest, &opened.redactor)?;
     let samples_done = begun.samples_done();
     let Begun { journal, events, tallies, done, others, again } = begun;
@@ -162,19 +177,28 @@ async fn carry_out(
         sync: file.config.run.sync,
         redactor: Arc::clone(&opened.redactor),
     };
+    let mut budget = Budget::new(file.config.run.budget);
+    for tally in tallies.iter().chain(&others) {
+        tally.spent(&mut budget);
+    }
     let recorder = recorder::start(tallies, sinks, taken, stop.clone())
         .map_err(|error| RunError::Internal(format!("no thread for the recorder: {error}")))?;
     let _ = notes.send(Note::Event(launch)).await;
-    let ended = ask_everything(&units, &done, &opened.backends, notes, &stop).await;
+    let watching = servers.watch(&notes);
+    let ended = ask_everything(&units, &done, &opened.backends, budget, notes, &stop).await;
+    drop(watching);
     let mut recorded = tokio::task::spawn_blocking(move || recorder.join())
         .await
         .map_err(|error| RunError::Internal(format!("a part of the host failed: {error}")))??;
-    let is_whole = |ended: &Vec<Ended>| ended.iter().all(|one| matches!(one, Ended::Complete));
+    let is_whole = |asked: &HowAsked| asked.ended.iter().all(|one| matches!(one, Ended::Complete));
     if again && !ended.as_ref().is_ok_and(is_whole) {
         let counted = std::mem::take(&mut recorded.tallies);
         recorded.tallies = recount(file, directory, &units, counted)?;
     }
     recorded.tallies.extend(others);
+    if let Some(cache) = opened.cache.take() {
+        cache.finish().await;
+    }
     let unopened = std::mem::take(&mut opened.unopened);
     let reporters = std::mem::take(&mut recorded.reporters);
     let finish = finish(file, directory, started, recorded, ended, unopened, &opened.redactor)?;
@@ -242,19 +266,26 @@ fn manifest(
             })
             .collect(),
         data,
+        recording: None,
         run_file: None,
         resumed: Vec::new(),
     }
 }
 
-/// Keeps every backend busy until all is asked, the user stops, or samples end too early.
+/// Keeps every backend busy until all is asked, the user stops, a budget is spent, or samples end too early.
 async fn ask_everything(
     units: &[Arc<Unit>],
     done: &[Arc<Done>],
     backends: &[Arc<OpenBackend>],
+    budget: Budget,
     notes: mpsc::Sender<Note>,
     stop: &watch::Sender<bool>,
-) -> Result<Vec<Ended>, RunError> {
+) -> Result<HowAsked, RunError> {
+    let shared = Shared {
+        notes: notes.clone(),
+        board: Arc::default(),
+        spending: Arc::new(Spending::new(budget)),
+    };
     let mut running = tokio::task::JoinSet::new();
     for backend in backends {
         let all = units.iter().cloned().zip(done.iter().cloned());
@@ -262,25 +293,55 @@ async fn ask_everything(
         if own.is_empty() {
             continue;
         }
-        let work = feed::start(own, backend.concurrency, notes.clone())
+        let work = feed::start(own, backend.router.ceiling(), notes.clone())
             .map_err(|error| RunError::Internal(format!("no thread to read samples: {error}")))?;
-        running.spawn(dispatch(work, backend.concurrency, notes.clone(), stop.subscribe()));
+        let (shared, stop) = (shared.clone(), stop.subscribe());
+        let dispatched = dispatch(Arc::clone(backend), work, shared, stop);
+        let id = backend.id.clone();
+        running.spawn(async move { (id, dispatched.await) });
     }
+    let mut watching = Pulse::new(backends, &shared, stop);
     let mut ended = Vec::new();
-    while let Some(next) = running.join_next().await {
-        let next = next
+    loop {
+        let next = tokio::select! {
+            next = running.join_next() => next,
+            () = watching.beat() => {
+                watching.look().await;
+                continue;
+            }
+        };
+        let Some(next) = next else { break };
+        let (backend, next) = next
             .map_err(|error| RunError::Internal(format!("a part of the host failed: {error}")))?;
-        if matches!(next, Ended::Failed(_) | Ended::Broken(_)) {
+        match &next {
             // The user must mend the data first, so the other backends need not go on.
-            stop.send_replace(true);
+            Ended::Failed(_) | Ended::Broken(_) => drop(stop.send_replace(true)),
+            Ended::Fatal(reason) => {
+                let fatal = Event::Fatal { backend, reason: reason.clone() };
+                let _ = notes.send(Note::Event(fatal)).await;
+            }
+            Ended::Complete | Ended::Stopped | Ended::Spent => {}
         }
         ended.push(next);
     }
-    if *stop.borrow() && !ended.iter().any(|one| matches!(one, Ended::Failed(_) | Ended::Broken(_)))
-    {
+    watching.changes().await;
+    let spent = shared.spending.why().map(str::to_owned);
+    let broken = |one: &Ended| matches!(one, Ended::Failed(_) | Ended::Broken(_));
+    if let Some(reason) = &spent {
+        let _ = notes.send(Note::Event(Event::Spent { reason: reason.clone() })).await;
+    } else if *stop.borrow() && !ended.iter().any(broken) {
         let _ = notes.send(Note::Event(Event::Interrupted)).await;
     }
-    Ok(ended)
+    Ok(HowAsked { ended, spent })
+}
+
+/// How the asking ended.
+#[derive(Default)]
+struct HowAsked {
+    /// Each backend's work.
+    ended: Vec<Ended>,
+    /// The budget that is spent.
+    spent: Option<String>,
 }
 
 /// Sums up a run of which nothing is missing: no backend is opened for that.
@@ -303,7 +364,8 @@ fn sum_up_again(
     };
     let started = past.started.clone();
     let recorded = Recorded { tallies, reporters: Vec::new(), error: None };
-    let finish = finish(file, &directory, started, recorded, Ok(Vec::new()), Vec::new(), redactor)?;
+    let finish =
+        finish(file, &directory, started, recorded, Ok(HowAsked::default()), Vec::new(), redactor)?;
     let done = Event::Done {
         exit_code: finish.exit_code,
         error: None,
@@ -321,7 +383,7 @@ fn finish(
     directory: &RunDir,
     started: String,
     mut recorded: Recorded,
-    ended: Result<Vec<Ended>, RunError>,
+    ended: Result<HowAsked, RunError>,
     unopened: Vec<BackendError>,
     redactor: &Redactor,
 ) -> Result<Finish, RunError> {
@@ -363,26 +425,28 @@ fn finish(
 
 fn how_it_ended(
     unrecorded: Option<RecordError>,
-    ended: Result<Vec<Ended>, RunError>,
+    asked: Result<HowAsked, RunError>,
     unopened: Vec<BackendError>,
 ) -> (State, Option<RunError>) {
     if let Some(error) = unrecorded {
         return (State::Failed, Some(error.into()));
     }
-    let ended = match ended {
-        Ok(ended) => ended,
+    let HowAsked { ended, spent } = match asked {
+        Ok(asked) => asked,
         Err(error) => return (State::Failed, Some(error)),
     };
-    let stopped = ended.iter().any(|one| matches!(one, Ended::Stopped));
+    let stopped = ended.iter().any(|one| matches!(one, Ended::Stopped | Ended::Spent));
     let failed = ended.into_iter().find_map(|one| match one {
         Ended::Failed(error) => Some(RunError::from(error)),
         Ended::Broken(message) => Some(RunError::Internal(message)),
-        Ended::Complete | Ended::Stopped => None,
+        Ended::Fatal(reason) => Some(RunError::Fatal(reason)),
+        Ended::Complete | Ended::Stopped | Ended::Spent => None,
     });
-    match failed {
-        Some(error) => (State::Failed, Some(error)),
-        None if stopped => (State::Interrupted, None),
-        None => match unopened.into_iter().next() {
+    match (failed, spent) {
+        (Some(error), _) => (State::Failed, Some(error)),
+        (None, Some(reason)) if stopped => (State::Spent, Some(RunError::Spent(reason))),
+        (None, _) if stopped => (State::Interrupted, None),
+        (None, _) => match unopened.into_iter().next() {
             Some(error) => (State::Failed, Some(error.into())),
             None => (State::Complete, None),
         },

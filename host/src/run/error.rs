@@ -40,6 +40,9 @@ pub enum RunError {
     /// The samples of a task ended too early.
     #[error(transparent)]
     Feed(#[from] FeedError),
+    /// No sample can succeed.
+    #[error("{0}")]
+    Fatal(String),
     /// What was asked could not be recorded.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -63,6 +66,9 @@ pub enum RunError {
         /// What happened.
         reason: String,
     },
+    /// A budget is spent.
+    #[error("{0}; `host resume` goes on from here under a larger one")]
+    Spent(String),
     /// The user did not wait for the backends.
     #[error("stopped before the first sample was asked")]
     Stopped,
@@ -95,9 +101,10 @@ impl RunError {
             Self::Backend(_) | Self::Task(_) | Self::Plan(_) | Self::Feed(_) => exit::USAGE,
             Self::Data { .. } | Self::Directory(_) => exit::USAGE,
             Self::Ledger(_) | Self::NoDirectory(_) => exit::USAGE,
+            Self::Fatal(_) => exit::USAGE,
             Self::Resume(_) | Self::Lock(_) => exit::USAGE,
             Self::Unreleased { .. } => exit::PLUGIN,
-            Self::Stopped => exit::STOPPED,
+            Self::Stopped | Self::Spent(_) => exit::STOPPED,
             Self::Store(_) | Self::Record(_) | Self::Internal(_) => exit::INTERNAL,
         }
     }

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::{
+    route::change::Change,
     score::parts::Parts,
     store::{record::Status, summary::Summary},
 };
@@ -74,8 +75,42 @@ pub enum Event {
         /// How many samples, repeats counted.
         samples: u64,
     },
+    /// How many requests may be in flight at a server, or whether it is asked at all, has changed.
+    Limit {
+        /// Id of the backend.
+        backend: String,
+        /// What has changed, and why.
+        change: Change,
+    },
+    /// How it stands, about once a second. It is shown, and written nowhere.
+    Pulse {
+        /// One entry a backend that is asked.
+        backends: Vec<BackendPulse>,
+        /// The sample that has been asked for the longest time, if it has been for long.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        slowest: Option<Slow>,
+    },
+    /// A server that the host had started for a backend ended during the run.
+    ServerEnded {
+        /// Id of the backend, with a number for one of its replicas.
+        backend: String,
+        /// How, and the last lines of its log.
+        message: String,
+    },
     /// The user asked to stop.
     Interrupted,
+    /// A budget is spent: nothing more is begun.
+    Spent {
+        /// Which, and how much of it.
+        reason: String,
+    },
+    /// No sample can succeed at a backend: it is asked nothing more.
+    Fatal {
+        /// Id of the backend.
+        backend: String,
+        /// Why.
+        reason: String,
+    },
     /// The last event.
     Done {
         /// The exit code.
@@ -87,6 +122,34 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         summary: Option<Box<Summary>>,
     },
+}
+
+/// How it stands at a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BackendPulse {
+    /// Id of the backend.
+    pub backend: String,
+    /// Requests in flight.
+    pub in_flight: u32,
+    /// How many may be.
+    pub limit: u32,
+    /// Its servers that are left alone because they do not answer.
+    pub ejected: Vec<String>,
+}
+
+/// A sample that takes long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Slow {
+    /// Which task at which backend.
+    pub unit: UnitName,
+    /// Id of the sample.
+    pub id: String,
+    /// Which repeat.
+    pub repeat: u32,
+    /// The attempt that is under way, or failed last, from 1.
+    pub attempt: u32,
+    /// Milliseconds since its first attempt began.
+    pub age_ms: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

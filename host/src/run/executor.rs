@@ -1,6 +1,10 @@
 //! Asks one sample: its attempts, its deadlines, its grade. Owns no state of the run.
 
-use std::time::Duration;
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use plugin_api::{Answer, Error, ErrorKind, Request};
 use tokio::{
@@ -13,12 +17,16 @@ use super::{
     event::Event,
     feed::Work,
     grade::{Graded, grade, refused},
+    hedge::Hedge,
+    in_flight::Slot,
     recorder::Note,
-    request::requests,
+    request::{prefix, requests, tokens_of, tokens_wanted},
     retry::{Failed, Failures, RetryPolicy},
 };
 use crate::{
-    plugin::session::{Job, drive},
+    config::BaseUrl,
+    plugin::session::{Job, Outcome, drive},
+    route::router::{Attempt, Place, Wanted},
     store::record::Timing,
 };
 
@@ -35,74 +43,175 @@ pub struct Finished {
     pub timing: Timing,
     /// When its first attempt began.
     pub started: Instant,
+    /// The backend that was asked last.
+    pub backend: Arc<OpenBackend>,
+    /// Which of its replicas; none if no attempt was made.
+    pub replica: Option<usize>,
+    /// Whether the response cache answered, and nobody was asked.
+    pub cached: bool,
 }
 
-/// Asks a sample until it is answered, or no attempt is left.
-pub async fn execute(work: Work, notes: &mpsc::Sender<Note>) -> Finished {
-    let started = Instant::now();
-    let mut asked = Asked { attempts: 0, timing: Timing::default(), failures: Failures::default() };
-    let result = ask_all(&work, started, &mut asked, notes).await;
-    let (task, rendered) = (&work.unit.task, &work.prepared.rendered);
+impl Finished {
+    /// Whether no other backend stood in for the sample's own.
+    pub fn is_of_its_own(&self) -> bool {
+        self.backend.id == self.work.unit.backend.id
+    }
+
+    /// Where the replica is that was asked last.
+    pub fn at(&self) -> Option<&BaseUrl> {
+        self.backend.replicas.get(self.replica?)?.base_url.as_ref()
+    }
+}
+
+/// What a worker has at hand for each of its samples.
+pub struct Desk<'a> {
+    /// Where it shows what it is at.
+    pub slot: &'a Slot,
+    /// Where it tells of attempts that are repeated.
+    pub notes: &'a mpsc::Sender<Note>,
+    /// Told true before its sample waits for another attempt, and false after it.
+    pub rest: &'a (dyn Fn(bool) + Send + std::marker::Sync),
+}
+
+/// Asks a sample until it is answered, or no attempt is left: of its own backend, then of those that stand in for it.
+pub async fn execute(work: Work, desk: &Desk<'_>) -> Finished {
+    let mut asked = Asked::default();
+    let unit = Arc::clone(&work.unit);
+    let (task, rendered) = (&unit.task, &work.prepared.rendered);
+    let mut backend = &unit.backend;
+    let mut result = ask_all(&work, backend, &mut asked, desk).await;
+    for other in &unit.fallbacks {
+        let Err(error) = &result else { break };
+        // A refusal is an answer.
+        if refused(task, rendered, error).is_some() {
+            break;
+        }
+        backend = other;
+        asked.failures = Failures::default();
+        asked.clock = None;
+        result = ask_all(&work, backend, &mut asked, desk).await;
+    }
     let result = match result {
         Ok(answers) => grade(task, rendered, answers),
         Err(error) => refused(task, rendered, &error).unwrap_or(Err(error)),
     };
-    asked.timing.total = milliseconds(started.elapsed());
-    Finished { work, result, attempts: asked.attempts, timing: asked.timing, started }
+    let Asked { attempts, mut timing, first, replica, cached, .. } = asked;
+    let started = first.unwrap_or_else(Instant::now);
+    timing.total = milliseconds(started.elapsed());
+    let backend = Arc::clone(backend);
+    Finished { work, result, attempts, timing, started, backend, replica, cached }
 }
 
 /// What was spent on a sample so far.
+#[derive(Default)]
 struct Asked {
     attempts: u32,
     timing: Timing,
     failures: Failures,
+    /// When its first attempt began.
+    first: Option<Instant>,
+    /// Since when its time is counted at this backend: the wait for the first place does not count, since it says
+    /// nothing of the sample.
+    clock: Option<Instant>,
+    /// The replica of the last attempt.
+    replica: Option<usize>,
+    cached: bool,
+}
+
+impl Asked {
+    fn elapsed(&self) -> Duration {
+        self.clock.map(|clock| clock.elapsed()).unwrap_or_default()
+    }
 }
 
 async fn ask_all(
     work: &Work,
-    started: Instant,
+    backend: &OpenBackend,
     asked: &mut Asked,
-    notes: &mpsc::Sender<Note>,
+    desk: &Desk<'_>,
 ) -> Result<Vec<Answer>, Error> {
     let unit = &work.unit;
-    let mut answers = Vec::new();
-    for request in requests(
-        &work.prepared.rendered,
-        unit.task.generation.as_ref(),
-        work.repeat,
-        unit.backend.stream,
-    ) {
-        answers.push(ask(work, &request, started, asked, notes).await?);
+    let (rendered, generation) = (&work.prepared.rendered, unit.task.generation.as_ref());
+    let requests = requests(rendered, generation, work.repeat, backend.stream);
+    let cache = backend.cache.as_ref();
+    let cache = cache.map(|cache| (cache, cache.key(&requests, work.repeat)));
+    if let Some((cache, key)) = cache
+        && let Some(answers) = cache.get(key, &requests).await
+    {
+        asked.cached = true;
+        return Ok(answers);
+    }
+    let mut answers = Vec::with_capacity(requests.len());
+    for request in &requests {
+        answers.push(ask(work, backend, request, asked, desk).await?);
+    }
+    if let Some((cache, key)) = cache {
+        cache.put(key, &requests, &answers);
     }
     Ok(answers)
 }
 
 async fn ask(
     work: &Work,
+    backend: &OpenBackend,
     request: &Request<'_>,
-    started: Instant,
     asked: &mut Asked,
-    notes: &mpsc::Sender<Note>,
+    desk: &Desk<'_>,
 ) -> Result<Answer, Error> {
-    let backend = &work.unit.backend;
     let id = &work.prepared.sample.id.0;
     let request_id = format!("{}/{}/{}", work.unit.name.task, id, work.repeat);
+    let prefix = if backend.by_prefix { prefix(request) } else { 0 };
+    let tokens = if backend.counts_tokens { tokens_wanted(request) } else { 0 };
+    let mut avoid = None;
     asked.failures.next_request();
     let mut attempt = 0;
     loop {
         attempt += 1;
-        asked.attempts += 1;
-        let left = backend.retry.left(&asked.failures, started.elapsed());
+        let wanted = Wanted { prefix, tokens, avoid };
+        let place = match asked.clock {
+            None => backend.router.place(wanted).await,
+            Some(_) => {
+                let left = backend.retry.left(&asked.failures, asked.elapsed());
+                match timeout(left, backend.router.place(wanted)).await {
+                    Ok(place) => place,
+                    Err(_) => return Err(spent(backend)),
+                }
+            }
+        };
         let begun = Instant::now();
-        let (result, retry_after) =
-            try_once(backend, request, &request_id, attempt, left, asked).await;
+        asked.first.get_or_insert(begun);
+        asked.clock.get_or_insert(begun);
+        asked.attempts += 1;
+        desk.slot.attempt(begun);
+        let left = backend.retry.left(&asked.failures, asked.elapsed());
+        if left.is_zero() {
+            return Err(spent(backend));
+        }
+        let deadline = backend.retry.attempt_timeout.min(left);
+        let job = Job {
+            request_id: &request_id,
+            attempt,
+            deadline,
+            requests: std::slice::from_ref(request),
+        };
+        let is_probe = place.is_probe();
+        let tried = try_once(backend, place, wanted, job).await;
         let took = begun.elapsed();
         asked.timing.attempt = milliseconds(took);
-        let error = match result {
+        asked.timing.first_text = tried.first_delta.map(milliseconds);
+        asked.replica = Some(tried.replica);
+        let error = match tried.result {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        let failed = Failed { kind: error.kind, retry_after, at: started.elapsed(), took };
+        avoid = Some(tried.replica);
+        let failed = Failed {
+            kind: error.kind,
+            retry_after: tried.retry_after,
+            at: asked.elapsed(),
+            took,
+            is_probe,
+        };
         let Some(wait) = backend.retry.next(&mut asked.failures, &failed, fastrand::f64()) else {
             return Err(error);
         };
@@ -114,45 +223,134 @@ async fn ask(
             message: error.to_string(),
             wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
         };
-        let _ = notes.send(Note::Retry(work.unit.index, retry)).await;
+        let _ = desk.notes.send(Note::Retry(work.unit.index, retry)).await;
+        let _resting = Resting::begin(desk);
         tokio::time::sleep(wait).await;
     }
 }
 
-/// One attempt: the answer, and how long the server asked to wait.
-async fn try_once(
+/// A sample that waits for its next attempt; also if it is dropped there.
+struct Resting<'a>(&'a (dyn Fn(bool) + Send + std::marker::Sync));
+
+impl<'a> Resting<'a> {
+    fn begin(desk: &Desk<'a>) -> Self {
+        (desk.rest)(true);
+        Self(desk.rest)
+    }
+}
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        (self.0)(false);
+    }
+}
+
+fn spent(backend: &OpenBackend) -> Error {
+    let time = humantime::format_duration(backend.retry.sample_timeout);
+    Error::new(ErrorKind::Timeout, format!("the sample's time ({time}) is spent"))
+}
+
+/// One attempt.
+struct Tried {
+    result: Result<Answer, Error>,
+    /// How long the server asked to wait.
+    retry_after: Option<Duration>,
+    first_delta: Option<Duration>,
+    /// The replica that gave the result.
+    replica: usize,
+}
+
+/// One attempt. If it takes long and the run wants that, another one is sent after it, and the first answer counts.
+async fn try_once(backend: &OpenBackend, place: Place, wanted: Wanted, job: Job<'_>) -> Tried {
+    let Some(hedge) = &backend.hedge else { return try_at(backend, place, job).await };
+    let begun = Instant::now();
+    let after = {
+        let mut hedge = lock(hedge);
+        hedge.sent();
+        hedge.after()
+    };
+    let tried = match after {
+        Some(after) => try_twice(backend, hedge, place, wanted, job, after).await,
+        None => try_at(backend, place, job).await,
+    };
+    if tried.result.is_ok() {
+        lock(hedge).answered(begun.elapsed());
+    }
+    tried
+}
+
+/// One attempt, and another one beside it if there is no answer `after` this time and the hedge allows it.
+async fn try_twice(
     backend: &OpenBackend,
-    request: &Request<'_>,
-    request_id: &str,
-    attempt: u32,
-    left: Duration,
-    asked: &mut Asked,
-) -> (Result<Answer, Error>, Option<Duration>) {
-    if left.is_zero() {
-        let time = humantime::format_duration(backend.retry.sample_timeout);
-        let message = format!("the sample's time ({time}) is spent");
-        return (Err(Error::new(ErrorKind::Timeout, message)), None);
+    hedge: &Mutex<Hedge>,
+    place: Place,
+    wanted: Wanted,
+    job: Job<'_>,
+    after: Duration,
+) -> Tried {
+    let replica = place.replica();
+    let mut first = pin!(try_at(backend, place, job));
+    if let Ok(tried) = timeout(after, &mut first).await {
+        return tried;
     }
-    let deadline = backend.retry.attempt_timeout.min(left);
-    let job = Job { request_id, attempt, deadline, requests: std::slice::from_ref(request) };
-    match timeout(deadline, drive(&backend.instance, job)).await {
-        Ok(outcome) => {
-            asked.timing.first_text = outcome.first_delta.map(milliseconds);
-            let lost =
-                || Err(Error::new(ErrorKind::Protocol, "the session ended without an answer"));
-            let result = outcome.items.into_iter().next().unwrap_or_else(lost);
-            let asked_by_plugin = result
-                .as_ref()
-                .err()
-                .and_then(|error| error.retry_after_ms)
-                .map(Duration::from_millis);
-            (result, asked_by_plugin.or(outcome.retry_after))
-        }
-        Err(_) => {
-            let message = format!("no answer within {}", humantime::format_duration(deadline));
-            (Err(Error::new(ErrorKind::Timeout, message)), None)
-        }
+    if !lock(hedge).claim() {
+        return first.await;
     }
+    let elsewhere = Wanted { avoid: Some(replica), ..wanted };
+    let begun = Instant::now();
+    // A backend that is kept busy has no place free at once, but soon; the first answer may be sooner.
+    let other = tokio::select! {
+        biased;
+        tried = &mut first => {
+            lock(hedge).give_back();
+            return tried;
+        }
+        other = backend.router.place(elsewhere) => other,
+    };
+    let deadline = job.deadline.saturating_sub(after).saturating_sub(begun.elapsed());
+    let mut second = Box::pin(try_at(backend, other, Job { deadline, ..job }));
+    tokio::select! {
+        tried = &mut first => match tried.result {
+            Ok(_) => tried,
+            Err(_) => second.await,
+        },
+        tried = &mut second => match tried.result {
+            Ok(_) => tried,
+            Err(_) => first.await,
+        },
+    }
+}
+
+/// One attempt at one replica.
+async fn try_at(backend: &OpenBackend, place: Place, job: Job<'_>) -> Tried {
+    let replica = place.replica();
+    let begun = Instant::now();
+    let lost = || Err(Error::new(ErrorKind::Protocol, "the session ended without an answer"));
+    let (result, outcome) = match backend.replicas.get(replica) {
+        Some(at) => match timeout(job.deadline, drive(&at.instance, job)).await {
+            Ok(mut outcome) => (outcome.items.pop().unwrap_or_else(lost), Some(outcome)),
+            Err(_) => {
+                let time = humantime::format_duration(job.deadline);
+                let message = format!("no answer within {time}");
+                (Err(Error::new(ErrorKind::Timeout, message)), None)
+            }
+        },
+        None => (lost(), None),
+    };
+    let Outcome { retry_after, first_delta, limits, .. } = outcome.unwrap_or_default();
+    let by_plugin = result.as_ref().err().and_then(|error| error.retry_after_ms);
+    let retry_after = by_plugin.map(Duration::from_millis).or(retry_after);
+    place.done(&Attempt {
+        result: result.as_ref().map(tokens_of).map_err(|error| error.kind),
+        took: begun.elapsed(),
+        retry_after,
+        limits: limits.as_ref(),
+    });
+    Tried { result, retry_after, first_delta, replica }
+}
+
+fn lock(hedge: &Mutex<Hedge>) -> MutexGuard<'_, Hedge> {
+    hedge.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Asks a backend something that is not about a sample, as patiently as `policy` says. `waits` is told of each
@@ -192,7 +390,7 @@ pub async fn ask_backend(
         };
         let retry_after = error.retry_after_ms.map(Duration::from_millis).or(asked_to_wait);
         let (at, took) = (started.elapsed(), begun.elapsed());
-        let failed = Failed { kind: error.kind, retry_after, at, took };
+        let failed = Failed { kind: error.kind, retry_after, at, took, is_probe: false };
         let Some(wait) = policy.next(&mut failures, &failed, fastrand::f64()) else {
             return Err(error);
         };

@@ -7,6 +7,11 @@ use tokio::sync::mpsc;
 use super::{done::Done, event::Event, plan::Unit, recorder::Note};
 use crate::task::stream::{Next, Prepared, SampleError};
 
+/// Most samples that are handed over at once: waking the other side costs more than reading a sample does.
+const BATCH: usize = 64;
+/// Batches that wait to be taken at most.
+const BATCHES_AHEAD: usize = 2;
+
 /// One repeat of one sample, to be asked.
 #[derive(Clone, Debug)]
 pub struct Work {
@@ -29,74 +34,93 @@ pub struct FeedError {
 /// What a feed gives.
 #[derive(Debug)]
 pub enum Fed {
-    /// A sample to be asked.
-    Work(Work),
+    /// Samples to be asked.
+    Work(Vec<Work>),
     /// The last item: everything was handed out. A feed that ends without it has failed.
     End,
     /// The last item: the samples ended too early.
     Failed(FeedError),
 }
 
-/// Starts a thread that hands out the samples of these units that are not done, one unit after the other, at most `ahead` of
-/// who takes them. The thread ends when everything is handed out, at an error, or soon after nobody takes
-/// any more.
+/// Starts a thread that hands out the samples of these units that are not done, one unit after the other, never far ahead of who
+/// takes them: `concurrency` says how many that are at once. The thread ends when everything is handed out, at an
+/// error, or soon after nobody takes any more.
 ///
 /// # Errors
 /// The system gives no thread.
 pub fn start(
     units: Vec<(Arc<Unit>, Arc<Done>)>,
-    ahead: usize,
+    concurrency: usize,
     notes: mpsc::Sender<Note>,
 ) -> std::io::Result<mpsc::Receiver<Fed>> {
-    let (work, taken) = mpsc::channel(ahead.max(1));
+    let (work, taken) = mpsc::channel(BATCHES_AHEAD);
+    let most = (concurrency / 2).clamp(1, BATCH);
     thread::Builder::new().name("feed".to_owned()).spawn(move || {
-        let last = units.iter().find_map(|(unit, done)| match feed(unit, done, &work, &notes) {
+        let mut feed = Feed { work, notes, batch: Vec::with_capacity(most), most };
+        let last = units.iter().find_map(|(unit, done)| match feed.unit(unit, done) {
             Ok(()) => None,
             Err(error) => {
                 let task = unit.name.task.clone();
                 Some(Fed::Failed(FeedError { task, error: Box::new(error) }))
             }
         });
-        let _ = work.blocking_send(last.unwrap_or(Fed::End));
+        feed.hand_over();
+        let _ = feed.work.blocking_send(last.unwrap_or(Fed::End));
     })?;
     Ok(taken)
 }
 
-fn feed(
-    unit: &Arc<Unit>,
-    done: &Arc<Done>,
-    work: &mpsc::Sender<Fed>,
-    notes: &mpsc::Sender<Note>,
-) -> Result<(), SampleError> {
-    let mut handed_out = done.count();
-    // Nobody may want the samples any more, also while none of them is fit to be handed out.
-    if work.is_closed() {
-        return Ok(());
-    }
-    for next in done.leave_out(unit.task.samples()?) {
-        match next? {
-            Next::Ready(prepared) => {
-                let prepared = Arc::<Prepared>::from(prepared);
-                for repeat in done.missing(&prepared.sample) {
-                    let item =
-                        Work { unit: Arc::clone(unit), prepared: Arc::clone(&prepared), repeat };
-                    if work.blocking_send(Fed::Work(item)).is_err() {
+struct Feed {
+    work: mpsc::Sender<Fed>,
+    notes: mpsc::Sender<Note>,
+    batch: Vec<Work>,
+    most: usize,
+}
+
+impl Feed {
+    fn unit(&mut self, unit: &Arc<Unit>, done: &Arc<Done>) -> Result<(), SampleError> {
+        let mut handed_out = done.count();
+        // Nobody may want the samples any more, also while none of them is fit to be handed out.
+        if self.work.is_closed() {
+            return Ok(());
+        }
+        for next in done.leave_out(unit.task.samples()?) {
+            match next? {
+                Next::Ready(prepared) => {
+                    let prepared = Arc::<Prepared>::from(prepared);
+                    for repeat in done.missing(&prepared.sample) {
+                        let prepared = Arc::clone(&prepared);
+                        self.batch.push(Work { unit: Arc::clone(unit), prepared, repeat });
+                        // Who has nothing left to do is not kept waiting for a whole batch.
+                        let waited_for = self.work.capacity() == self.work.max_capacity();
+                        if (waited_for || self.batch.len() >= self.most) && !self.hand_over() {
+                            return Ok(());
+                        }
+                        handed_out += 1;
+                    }
+                }
+                Next::PassedOver => {}
+                Next::Skipped { error, .. } => {
+                    let skipped =
+                        Event::Skipped { unit: unit.name.clone(), reason: error.to_string() };
+                    let _ = self.notes.blocking_send(Note::Skipped(unit.index, skipped));
+                    if self.work.is_closed() {
                         return Ok(());
                     }
-                    handed_out += 1;
-                }
-            }
-            Next::PassedOver => {}
-            Next::Skipped { error, .. } => {
-                let skipped = Event::Skipped { unit: unit.name.clone(), reason: error.to_string() };
-                let _ = notes.blocking_send(Note::Skipped(unit.index, skipped));
-                if work.is_closed() {
-                    return Ok(());
                 }
             }
         }
+        let read = Event::Read { unit: unit.name.clone(), samples: handed_out };
+        let _ = self.notes.blocking_send(Note::Event(read));
+        Ok(())
     }
-    let read = Event::Read { unit: unit.name.clone(), samples: handed_out };
-    let _ = notes.blocking_send(Note::Event(read));
-    Ok(())
+
+    /// False if nobody takes samples any more.
+    fn hand_over(&mut self) -> bool {
+        if self.batch.is_empty() {
+            return !self.work.is_closed();
+        }
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(self.most));
+        self.work.blocking_send(Fed::Work(batch)).is_ok()
+    }
 }

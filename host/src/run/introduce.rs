@@ -5,7 +5,11 @@ use std::{cell::Cell, time::Duration};
 use plugin_api::{Answer, Error, ErrorKind, Request, message::Description};
 
 use super::{
-    backend::OpenBackend, backend_error::BackendError, executor::ask_backend, retry::RetryPolicy,
+    backend::{OpenBackend, Replica},
+    backend_error::BackendError,
+    executor::ask_backend,
+    ready::Waiting,
+    retry::{RetryPolicy, is_retriable},
 };
 use crate::{printer::Printer, store::ledger::Ledger};
 
@@ -13,21 +17,61 @@ use crate::{printer::Printer, store::ledger::Ledger};
 /// A plugin that waits for something has a shorter bound of its own.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Lets the backend prepare and asks it who it is: a server that is down, or is another one than the plugin
-/// is for, is found out before the first sample.
+/// Lets the backend prepare at each of its servers, waits for the server and asks it who it is: a server that is
+/// down, or is another one than the plugin is for, is found out before the first sample. As long as one is ready,
+/// those that are not are told of, and left to the router: they may come later.
 ///
 /// # Errors
-/// [`BackendError::NotReady`] with what to do.
+/// [`BackendError::NotReady`] with what to do, or what [`Waiting::wait`] says, if no server is ready.
 pub async fn introduce(
     mut backend: OpenBackend,
     ledger: &Ledger,
     printer: &Printer,
 ) -> Result<OpenBackend, BackendError> {
+    let each = backend.replicas.iter();
+    let each = each.map(|replica| introduce_one(&backend, replica, ledger, printer));
+    let mut described: Vec<Description> = Vec::new();
+    let mut absent = Vec::new();
+    for one in futures_util::future::join_all(each).await {
+        match one {
+            Ok(description) => described.push(description),
+            Err(error) => absent.push(error),
+        }
+    }
+    let mut described = described.into_iter();
+    match (described.next(), absent.is_empty()) {
+        (None, false) => return Err(absent.swap_remove(0)),
+        (Some(description), _) => backend.description = description,
+        (None, true) => {}
+    }
+    for error in absent {
+        printer.warn(&format!("{error}; its other servers go on without it"));
+    }
+    for other in described {
+        let (first, model) = (&backend.description.model, &other.model);
+        if let (Some(first), Some(model)) = (first, model)
+            && first != model
+        {
+            printer.warn(&format!(
+                "backend `{}`: its servers serve different models, `{first}` and `{model}`: results mix them",
+                backend.id
+            ));
+        }
+    }
+    Ok(backend)
+}
+
+async fn introduce_one(
+    backend: &OpenBackend,
+    replica: &Replica,
+    ledger: &Ledger,
+    printer: &Printer,
+) -> Result<Description, BackendError> {
     let not_ready = |error: Error| BackendError::NotReady {
         backend: backend.id.clone(),
-        at: backend.base_url.as_ref().map(|url| format!(" ({url})")).unwrap_or_default(),
+        at: replica.base_url.as_ref().map(|url| format!(" ({url})")).unwrap_or_default(),
         hint: match error.kind {
-            ErrorKind::Transport | ErrorKind::Timeout if backend.base_url.is_some() => {
+            ErrorKind::Transport | ErrorKind::Timeout if replica.base_url.is_some() => {
                 "; is the server running, and is base_url right?"
             }
             ErrorKind::UnexpectedReply => {
@@ -53,16 +97,36 @@ pub async fn introduce(
             ));
         }
     };
-    let prepare = Request::Prepare(ledger.held(&backend.id));
     let preparing =
         RetryPolicy { attempt_timeout: PREPARE_TIMEOUT, sample_timeout: PREPARE_TIMEOUT, ..policy };
-    match ask_backend(&backend.instance, prepare, &preparing, &waits).await {
+    let prepare = || {
+        let held = ledger.held(&replica.holder);
+        ask_backend(&replica.instance, Request::Prepare(held), &preparing, &waits)
+    };
+    let server = Waiting {
+        backend: &replica.holder,
+        base_url: replica.base_url.as_ref(),
+        instance: &replica.instance,
+        launched: replica.launched.as_deref(),
+        limit: backend.wait_ready,
+    };
+    // First, since some servers are only there once they are prepared; most have nothing to do here.
+    let mut prepared = server.while_up(prepare()).await?;
+    let failed = prepared.as_ref().err().map(|error| error.kind);
+    if failed.is_none_or(|kind| kind == ErrorKind::Unsupported || is_retriable(kind)) {
+        server.wait(printer).await?;
+    }
+    if failed.is_some_and(is_retriable) && !server.limit.is_zero() {
+        prepared = server.while_up(prepare()).await?;
+    }
+    match prepared {
         Ok(_) => {}
         // A plugin without the SDK need not know of it: it has nothing to prepare.
         Err(error) if error.kind == ErrorKind::Unsupported => {}
         Err(error) => return Err(not_ready(error)),
     }
-    let described = ask_backend(&backend.instance, Request::Describe, &policy, &waits).await;
+    let describe = ask_backend(&replica.instance, Request::Describe, &policy, &waits);
+    let described = server.while_up(describe).await?;
     let description = match described {
         Ok(Answer::Description(description)) => description,
         Ok(_) => {
@@ -74,6 +138,5 @@ pub async fn introduce(
         Err(error) if error.kind == ErrorKind::Unsupported => Description::default(),
         Err(error) => return Err(not_ready(error)),
     };
-    backend.description = description;
-    Ok(backend)
+    Ok(description)
 }

@@ -4,7 +4,7 @@
 use url::Url;
 
 use super::backend_error::BackendError;
-use crate::config::{BackendConfig, BaseUrl, nearest};
+use crate::config::{BaseUrl, nearest};
 
 /// A mock server that lives as long as this does.
 pub trait Mock {
@@ -18,23 +18,27 @@ pub trait Mock {
     fn origin(&self) -> Result<Url, String>;
 }
 
-/// Where a backend's mock is: the wire's name is the path below the mock's origin. None for a backend with a
-/// server of its own.
+/// Where the mock is that a backend's `base_url` stands for: the wire's name is the path below the mock's origin.
+/// None for a server of its own.
 ///
 /// # Errors
 /// No such wire, or the mock does not start.
-pub fn url(mock: &dyn Mock, config: &BackendConfig) -> Result<Option<Url>, BackendError> {
-    let Some(flavor) = config.base_url.as_ref().and_then(BaseUrl::mock) else { return Ok(None) };
+pub fn url(
+    mock: &dyn Mock,
+    backend: &str,
+    base_url: Option<&BaseUrl>,
+) -> Result<Option<Url>, BackendError> {
+    let Some(flavor) = base_url.and_then(BaseUrl::mock) else { return Ok(None) };
     let flavors = mock.flavors();
     if !flavors.iter().any(|known| known == flavor) {
         let hint = match nearest(flavor, flavors.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `mock:{near}`?"),
             None => format!("it speaks: {}", flavors.join(", ")),
         };
-        let (backend, flavor) = (config.id.clone(), flavor.to_owned());
+        let (backend, flavor) = (backend.to_owned(), flavor.to_owned());
         return Err(BackendError::UnknownFlavor { backend, flavor, hint });
     }
-    let failed = |reason| BackendError::Mock { backend: config.id.clone(), reason };
+    let failed = |reason| BackendError::Mock { backend: backend.to_owned(), reason };
     let origin = mock.origin().map_err(failed)?;
     origin.join(flavor).map(Some).map_err(|error| failed(error.to_string()))
 }

@@ -4,19 +4,27 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use plugin_api::{capability::Capability, message::Description};
+use futures_util::future::join_all;
+use plugin_api::{
+    capability::Capability,
+    manifest::{Declared, Manifest},
+    message::Description,
+};
 use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{
-    backend::{OpenBackend, concurrency},
+    backend::{OpenBackend, Replica, concurrency},
     backend_error::BackendError,
+    cached::{self, Told},
     change::PluginNow,
     error::RunError,
     introduce::introduce,
+    launch::Servers,
     mock::{self, Mock},
     plan::Offer,
     release::{BackendNotes, Releasable, release},
@@ -24,19 +32,23 @@ use super::{
 };
 use crate::{
     asset::{self, Progress},
-    config::{BackendConfig, CheckedBackend, RunConfig, RunFile, nearest},
+    config::{
+        BackendConfig, BaseUrl, CheckedBackend, Concurrency, Route, RunConfig, RunFile, nearest,
+    },
     plugin::{
         discover::{Candidate, Discovery, Provenance},
         instance::{Instance, Setup},
         load::Loaded,
     },
     printer::Printer,
+    route::router::{ReplicaSettings, Router, RouterSettings},
     secret::{Lookup, Redactor, Secrets},
     store::{
+        cache::ResponseCache,
         ledger::{Holder, Ledger},
-        manifest::PluginIdentity,
+        manifest::{PluginIdentity, RecordingIdentity},
     },
-    transport::{Access, Settings, Transport},
+    transport::{Access, Cassette, Settings, Targets, Transport},
 };
 
 /// What the outside gives to opening.
@@ -51,6 +63,8 @@ pub struct Surroundings<'a> {
     pub progress: Arc<dyn Fn(Progress<'_>) + Send + Sync>,
     /// Stands for the servers of backends whose `base_url` names it.
     pub mock: &'a dyn Mock,
+    /// Records what is asked and answered, or answers.
+    pub cassette: Option<Cassette>,
     /// Is told the secrets, so that it never prints one.
     pub printer: &'a Printer,
 }
@@ -68,12 +82,23 @@ pub struct Opened {
     pub unopened: Vec<BackendError>,
     /// Hides every secret of every backend.
     pub redactor: Arc<Redactor>,
+    /// The response cache, if the run uses it.
+    pub cache: Option<Arc<ResponseCache>>,
+    /// The recording that answers in the servers' place, if one does.
+    pub recording: Option<RecordingIdentity>,
 }
 
 /// A backend on its way: its plugin is known, nothing of it has run.
 pub struct Found<'a> {
     config: &'a BackendConfig,
     candidate: &'a Candidate,
+    /// One or more.
+    servers: Vec<FoundServer>,
+}
+
+/// A backend at one of its servers.
+struct FoundServer {
+    base_url: Option<BaseUrl>,
     checked: CheckedBackend,
     secrets: Secrets,
     /// How the backend is found again in another process.
@@ -125,25 +150,31 @@ pub fn find<'a>(
     around: &Surroundings<'_>,
 ) -> Result<Vec<Found<'a>>, BackendError> {
     let run = &file.config;
-    let used =
+    let asked =
         |config: &BackendConfig| run.tasks.iter().any(|task| task.backends.contains(&config.id));
+    let used = |config: &BackendConfig| {
+        let stands_in = |other: &BackendConfig| asked(other) && other.fallback.contains(&config.id);
+        asked(config) || run.backends.iter().any(stands_in)
+    };
     let backends = run.backends.iter().enumerate().filter(|(_, config)| used(config));
     let found = backends
         .map(|(index, config)| find_one(file, index, config, discovery, around))
         .collect::<Result<Vec<_>, _>>()?;
-    for backend in &found {
-        around.printer.hide(backend.secrets.iter());
+    for server in found.iter().flat_map(|backend| &backend.servers) {
+        around.printer.hide(server.secrets.iter());
     }
     Ok(found)
 }
 
 /// What hides the secrets of these backends.
 pub fn redactor(found: &[Found<'_>]) -> Arc<Redactor> {
-    Arc::new(Redactor::new(found.iter().flat_map(|backend| backend.secrets.iter())))
+    let servers = found.iter().flat_map(|backend| &backend.servers);
+    Arc::new(Redactor::new(servers.flat_map(|server| server.secrets.iter())))
 }
 
-/// Opens backends. Whatever the way out, a backend that is not part of the result holds nothing any more that
-/// could be freed.
+/// Opens backends: one after the other, but all are waited for and introduced at once. Whatever the way out, a
+/// backend that is not part of the result holds nothing any more that could be freed. Servers that were started are
+/// the caller's to end, also after an error.
 ///
 /// # Errors
 /// What is wrong in the run file. If none opens, why the first one does not. [`RunError::Stopped`] once `stop`
@@ -152,6 +183,7 @@ pub async fn open(
     run: &RunConfig,
     found: Vec<Found<'_>>,
     ledger: &Arc<Ledger>,
+    servers: &Servers,
     redactor: Arc<Redactor>,
     around: &Surroundings<'_>,
     stop: &watch::Sender<bool>,
@@ -164,37 +196,43 @@ pub async fn open(
         around,
         libraries: Libraries::default(),
         instances: Vec::new(),
+        cache: cached::open(run, around, &redactor),
+    };
+    let brought = tokio::select! {
+        // After a stop nothing more is begun.
+        biased;
+        () = stopped(stop) => Err(RunError::Stopped),
+        brought = bringing.all(found, servers) => brought.map_err(RunError::from),
+    };
+    let brought = match brought {
+        Ok(brought) => brought,
+        Err(error) => {
+            tell(release(&bringing.instances, ledger).await, around.printer);
+            return Err(error);
+        }
     };
     let mut backends = Vec::new();
     let mut unopened = Vec::new();
-    for backend in found {
-        let before = bringing.instances.len();
-        let brought = tokio::select! {
-            // After a stop nothing more is begun.
-            biased;
-            () = stopped(stop) => Err(RunError::Stopped),
-            brought = bringing.up(backend) => brought.map_err(RunError::from),
-        };
-        match brought {
+    for backend in brought {
+        match backend {
             Ok(backend) => backends.push(Arc::new(backend)),
-            Err(RunError::Backend(error)) if !error.is_configuration() => {
-                tell(release(&bringing.instances[before..], ledger).await, around.printer);
-                unopened.push(error);
-            }
-            Err(error) => {
-                tell(release(&bringing.instances, ledger).await, around.printer);
-                return Err(error);
-            }
+            Err(error) => unopened.push(error),
         }
     }
-    let Bringing { libraries, instances, .. } = bringing;
+    let Bringing { libraries, instances, cache, .. } = bringing;
     if backends.is_empty() && !unopened.is_empty() {
         return Err(unopened.swap_remove(0).into());
     }
     for error in &unopened {
         around.printer.warn(&format!("{error}; the others go on without it"));
     }
-    Ok(Opened { backends, plugins: libraries.plugins, instances, unopened, redactor })
+    let replayed = around.cassette.as_ref().and_then(Cassette::replay);
+    let recording = replayed.map(|player| RecordingIdentity {
+        path: player.path().display().to_string(),
+        blake3: player.blake3().to_owned(),
+    });
+    let plugins = libraries.plugins;
+    Ok(Opened { backends, plugins, instances, unopened, redactor, cache, recording })
 }
 
 fn tell(unfreed: Vec<String>, printer: &Printer) {
@@ -225,8 +263,8 @@ pub async fn alone(
         .enumerate()
         .map(|(index, config)| find_one(file, index, config, discovery, around))
         .collect::<Result<Vec<_>, _>>()?;
-    for backend in &found {
-        around.printer.hide(backend.secrets.iter());
+    for server in found.iter().flat_map(|backend| &backend.servers) {
+        around.printer.hide(server.secrets.iter());
     }
     let redactor = redactor(&found);
     let mut bringing = Bringing {
@@ -237,6 +275,7 @@ pub async fn alone(
         around,
         libraries: Libraries::default(),
         instances: Vec::new(),
+        cache: None,
     };
     for backend in found {
         bringing.open(backend).await?;
@@ -284,16 +323,80 @@ struct Bringing<'a> {
     libraries: Libraries,
     /// Open, though not all of them ready.
     instances: Vec<Releasable>,
+    cache: Option<Arc<ResponseCache>>,
+}
+
+/// What opening a backend takes that is the same at each of its servers.
+struct Opening<'a> {
+    config: &'a BackendConfig,
+    declared: &'a Declared,
+    library: Loaded,
+    /// Paths by name.
+    assets: BTreeMap<String, String>,
+    /// Calls in flight.
+    calls: usize,
 }
 
 impl Bringing<'_> {
-    /// Loads, opens and introduces a backend.
-    async fn up(&mut self, backend: Found<'_>) -> Result<OpenBackend, BackendError> {
-        let opened = self.open(backend).await?;
-        introduce(opened, self.ledger, self.around.printer).await
+    /// Brings backends up. One whose plugin or server fails does not keep the others.
+    ///
+    /// # Errors
+    /// What is wrong in the run file.
+    async fn all(
+        &mut self,
+        found: Vec<Found<'_>>,
+        servers: &Servers,
+    ) -> Result<Vec<Result<OpenBackend, BackendError>>, BackendError> {
+        let mut opened = Vec::new();
+        for backend in found {
+            let before = self.instances.len();
+            let backend = self.up(backend, servers).await;
+            match backend {
+                Err(error) if error.is_configuration() => return Err(error),
+                backend => opened.push((before..self.instances.len(), backend)),
+            }
+        }
+        let (ledger, printer, instances) = (self.ledger, self.around.printer, &self.instances);
+        let (cache, plugins) = (self.cache.as_ref(), &self.libraries.plugins);
+        let introduced = opened.into_iter().map(|(own, backend)| async move {
+            let introduced = match backend {
+                Ok(backend) => introduce(backend, ledger, printer).await,
+                Err(error) => Err(error),
+            };
+            if introduced.is_err() {
+                let own = instances.get(own).unwrap_or_default();
+                tell(release(own, ledger).await, printer);
+            }
+            introduced.map(|mut backend| {
+                backend.cache = cache.and_then(|cache| cached::of(cache, &backend, plugins));
+                backend
+            })
+        });
+        Ok(join_all(introduced).await)
     }
 
-    /// Loads and opens a backend.
+    /// Loads and opens a backend, and starts its servers. A recording stands for them, as a mock does.
+    async fn up(
+        &mut self,
+        backend: Found<'_>,
+        servers: &Servers,
+    ) -> Result<OpenBackend, BackendError> {
+        let config = backend.config;
+        let mut opened = self.open(backend).await?;
+        if self.around.cassette.as_ref().and_then(Cassette::replay).is_some() {
+            // Nobody would ask them.
+            opened.wait_ready = Duration::ZERO;
+            return Ok(opened);
+        }
+        for (index, replica) in opened.replicas.iter_mut().enumerate() {
+            let command = config.replicas.get(index).map_or(&config.launch, |own| &own.launch);
+            let base_url = replica.base_url.as_ref();
+            replica.launched = servers.start(&replica.holder, command, base_url).await?;
+        }
+        Ok(opened)
+    }
+
+    /// Loads a backend's plugin and opens it, once for each of its servers.
     async fn open(&mut self, backend: Found<'_>) -> Result<OpenBackend, BackendError> {
         let (library, first) = self.libraries.get(&backend)?;
         if first && backend.candidate.provenance == Provenance::Directory {
@@ -303,26 +406,63 @@ impl Bringing<'_> {
                 backend.candidate.path.display()
             ));
         }
-        let opened = self.open_one(backend, library).await?;
-        self.instances.push((opened.id.clone(), Arc::clone(&opened.instance)));
-        Ok(opened)
+        let Found { config, candidate, servers } = backend;
+        let manifest = candidate.inspection.manifest.clone();
+        let [assets, digests] = self.assets(config).await?;
+        let concurrency = concurrency(config.concurrency, &manifest);
+        let mut replicas = Vec::with_capacity(servers.len());
+        let mut told = None;
+        let calls = concurrency.ceiling as usize;
+        let opening = Opening { config, declared: &manifest.plugin, library, assets, calls };
+        for server in servers {
+            let (base_url, holder) = (server.base_url.clone(), server.holder.id.clone());
+            let own = self.told(&manifest, &server);
+            told.get_or_insert_with(|| own.clone());
+            let instance = self.open_one(&opening, server, own).await?;
+            self.instances.push((holder.clone(), Arc::clone(&instance)));
+            replicas.push(Replica { holder, base_url, instance, launched: None });
+        }
+        let engine = &self.run.run;
+        Ok(OpenBackend {
+            id: config.id.clone(),
+            stream: config.stream && manifest.plugin.capabilities.contains(&Capability::Stream),
+            router: Router::new(router_settings(config, &replicas, concurrency)),
+            replicas,
+            wait_ready: config.wait_ready,
+            retry: RetryPolicy {
+                max_retries: engine.max_retries,
+                attempt_timeout: engine.attempt_timeout,
+                sample_timeout: engine.sample_timeout,
+                loading_timeout: engine.loading_timeout,
+            },
+            hedge: engine.hedge.then(Mutex::default),
+            by_prefix: config.route == Route::Prefix && config.replicas.len() > 1,
+            counts_tokens: config.tpm.is_some(),
+            model: config.model.clone(),
+            fallback: config.fallback.clone(),
+            assets: digests,
+            told: told.unwrap_or_default(),
+            description: Description::default(),
+            cache: None,
+            manifest,
+        })
     }
 
-    async fn open_one(
+    /// What a plugin is told when it is opened for this server.
+    fn told(&self, manifest: &Manifest, server: &FoundServer) -> Told {
+        let variable = self.around.variable;
+        let names = manifest.plugin.env.iter();
+        let env = names.filter_map(|name| Some((name.clone(), variable(name)?))).collect();
+        Told { config: Value::Object(server.checked.config.clone()), env }
+    }
+
+    /// The paths of a backend's assets and their SHA-256, by name.
+    async fn assets(
         &self,
-        backend: Found<'_>,
-        library: Loaded,
-    ) -> Result<OpenBackend, BackendError> {
-        let Found { config, candidate, checked, secrets, holder } = backend;
-        let (run, around, transport) = (self.run, self.around, self.transport.clone());
-        let manifest = candidate.inspection.manifest.clone();
-        let declared = &manifest.plugin;
-        let env = declared
-            .env
-            .iter()
-            .filter_map(|name| Some((name.clone(), (around.variable)(name)?)))
-            .collect();
-        let (mut assets, mut digests) = (BTreeMap::new(), BTreeMap::new());
+        config: &BackendConfig,
+    ) -> Result<[BTreeMap<String, String>; 2], BackendError> {
+        let around = self.around;
+        let (mut paths, mut digests) = (BTreeMap::new(), BTreeMap::new());
         for (name, wanted) in &config.assets {
             let (asset, cache, progress) =
                 (wanted.clone(), around.cache.clone(), Arc::clone(&around.progress));
@@ -330,45 +470,63 @@ impl Bringing<'_> {
             let fetched = elsewhere(fetch)
                 .await?
                 .map_err(|source| BackendError::Asset { backend: config.id.clone(), source })?;
-            assets.insert(name.clone(), absolute(&fetched.path).display().to_string());
+            paths.insert(name.clone(), absolute(&fetched.path).display().to_string());
             digests.insert(name.clone(), fetched.sha256.to_string());
         }
+        Ok([paths, digests])
+    }
+
+    async fn open_one(
+        &self,
+        opening: &Opening<'_>,
+        server: FoundServer,
+        told: Told,
+    ) -> Result<Arc<Instance>, BackendError> {
+        let FoundServer { base_url, checked, secrets, holder } = server;
+        let &Opening { config, declared, library, ref assets, calls } = opening;
+        let base_url = base_url.map(|url| url.to_string());
+        let told_url = told.config.get("base_url").and_then(Value::as_str);
+        let cassette = self.around.cassette.as_ref();
+        let tape = cassette.map(|cassette| cassette.of(&config.id, &secrets, base_url, told_url));
         let access = Access {
+            tape,
             grants: checked.grants,
             secrets,
             redactor: Arc::clone(self.redactor),
             reply_headers: declared.reply_headers.clone(),
+            targets: Targets::default(),
         };
+        let (name, limits, transport) =
+            (holder.id.clone(), declared.limits, self.transport.clone());
         let notes = Arc::new(BackendNotes { ledger: Arc::clone(self.ledger), holder });
-        let setup = Setup { config: Value::Object(checked.config), env, assets, notes };
-        let calls = config.concurrency.ceiling as usize;
-        let (name, limits) = (config.id.clone(), declared.limits);
-        let instance = elsewhere(move || {
-            Instance::open(library, &name, setup, limits, transport, access, calls)
-        })
-        .await?
-        .map_err(|source| BackendError::Open {
+        let Told { config: own_config, env } = told;
+        let setup = Setup { config: own_config, env, assets: assets.clone(), notes };
+        let open = move || Instance::open(library, &name, setup, limits, transport, access, calls);
+        elsewhere(open).await?.map_err(|source| BackendError::Open {
             backend: config.id.clone(),
             plugin: config.plugin.clone(),
             source,
-        })?;
-        Ok(OpenBackend {
-            id: config.id.clone(),
-            stream: config.stream && declared.capabilities.contains(&Capability::Stream),
-            concurrency: concurrency(config.concurrency.ceiling, &manifest),
-            retry: RetryPolicy {
-                max_retries: run.run.max_retries,
-                attempt_timeout: run.run.attempt_timeout,
-                sample_timeout: run.run.sample_timeout,
-                loading_timeout: run.run.loading_timeout,
-            },
-            model: config.model.clone(),
-            base_url: config.base_url.clone(),
-            assets: digests,
-            description: Description::default(),
-            manifest,
-            instance,
         })
+    }
+}
+
+fn router_settings(
+    config: &BackendConfig,
+    replicas: &[Replica],
+    concurrency: Concurrency,
+) -> RouterSettings {
+    let weight = |index: usize| config.replicas.get(index).map_or(1, |replica| replica.weight);
+    let replica = |(index, replica): (usize, &Replica)| ReplicaSettings {
+        name: replica.name().unwrap_or_else(|| config.id.clone()),
+        weight: weight(index),
+    };
+    RouterSettings {
+        replicas: replicas.iter().enumerate().map(replica).collect(),
+        concurrency,
+        route: config.route,
+        eject_after: config.eject_after,
+        rpm: config.rpm,
+        tpm: config.tpm,
     }
 }
 
@@ -389,22 +547,33 @@ fn find_one<'a>(
         return Err(BackendError::Isolation { backend: config.id.clone() });
     }
     let manifest = &candidate.inspection.manifest;
-    let mock = mock::url(around.mock, config)?;
-    let checked =
-        file.check_backend(index, &manifest.plugin, &manifest.config_schema, mock.as_ref())?;
-    let secrets = if mock.is_some() {
-        Secrets::placeholders(&checked.slots)
-    } else {
-        let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
-        Secrets::resolve(&checked.slots, &lookup)
-            .map_err(|source| BackendError::Secret { backend: config.id.clone(), source })?
-    };
-    let holder = Holder {
-        id: config.id.clone(),
-        table: file.backend_table(index, &manifest.config_schema),
-        folder: absolute(&file.folder),
-    };
-    Ok(Found { config, candidate, checked, secrets, holder })
+    let servers = config.servers().into_iter().enumerate().map(|(server, base_url)| {
+        let mock = mock::url(around.mock, &config.id, base_url)?;
+        let (declared, schema) = (&manifest.plugin, &manifest.config_schema);
+        let checked = file.check_backend(index, server, declared, schema, mock.as_ref())?;
+        let cassette = around.cassette.as_ref();
+        let replayed = cassette.and_then(|one| one.placeholders(&config.id, &checked.slots));
+        let secrets = if let Some(placeholders) = replayed {
+            placeholders
+        } else if mock.is_some() {
+            Secrets::placeholders(&checked.slots)
+        } else {
+            let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
+            Secrets::resolve(&checked.slots, &lookup)
+                .map_err(|source| BackendError::Secret { backend: config.id.clone(), source })?
+        };
+        let holder = Holder {
+            id: match config.replicas.as_slice() {
+                [] | [_] => config.id.clone(),
+                _ => format!("{}#{server}", config.id),
+            },
+            table: file.backend_table(index, server, schema),
+            folder: absolute(&file.folder),
+        };
+        Ok(FoundServer { base_url: base_url.cloned(), checked, secrets, holder })
+    });
+    let servers = servers.collect::<Result<_, BackendError>>()?;
+    Ok(Found { config, candidate, servers })
 }
 
 fn unknown_plugin(config: &BackendConfig, discovery: &Discovery) -> BackendError {

@@ -22,6 +22,8 @@ pub struct Unit {
     pub task: Task,
     /// The backend.
     pub backend: Arc<OpenBackend>,
+    /// Those that stand in for it, in order.
+    pub fallbacks: Vec<Arc<OpenBackend>>,
 }
 
 /// What a backend can be asked for.
@@ -69,6 +71,21 @@ pub enum PlanError {
         /// The way out.
         hint: String,
     },
+    /// A backend that stands in for another lacks what a task needs.
+    #[error(
+        "backend `{other}` cannot stand in for `{backend}` (`fallback`): task `{task}` needs {need}, which it does not \
+         offer"
+    )]
+    Fallback {
+        /// Id of the task.
+        task: String,
+        /// What it needs, in words.
+        need: String,
+        /// Id of the backend.
+        backend: String,
+        /// Id of the one that would stand in for it.
+        other: String,
+    },
     /// The task's other form makes no sense.
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -93,17 +110,32 @@ pub fn plan(tasks: &[(Task, Vec<String>)], offers: &[Offer<'_>]) -> Result<Vec<P
     if pairs.is_empty() { Err(PlanError::Nothing) } else { Ok(pairs) }
 }
 
-/// The pairs whose backend is open, in the plan's order.
-pub fn units(pairs: Vec<Pair>, backends: &[Arc<OpenBackend>]) -> Vec<Arc<Unit>> {
-    let open = pairs.into_iter().filter_map(|pair| {
-        let backend = backends.iter().find(|backend| backend.id == pair.backend)?;
-        Some((pair.task, Arc::clone(backend)))
-    });
-    let unit = |(index, (task, backend)): (usize, (Task, Arc<OpenBackend>))| {
+/// The pairs whose backend is open, in the plan's order, with those that stand in for it and are open.
+///
+/// # Errors
+/// A backend that is to stand in for another cannot do what a task needs.
+pub fn units(pairs: Vec<Pair>, backends: &[Arc<OpenBackend>]) -> Result<Vec<Arc<Unit>>, PlanError> {
+    let open = |id: &str| backends.iter().find(|backend| backend.id == id);
+    let mut units = Vec::new();
+    for Pair { task, backend } in pairs {
+        let Some(backend) = open(&backend) else { continue };
+        let fallbacks: Vec<_> =
+            backend.fallback.iter().filter_map(|id| open(id)).map(Arc::clone).collect();
+        for other in &fallbacks {
+            if let Some(first) = missing(&task, &other.offer()).first() {
+                return Err(PlanError::Fallback {
+                    task: task.id.0.clone(),
+                    need: in_words(first, task.format),
+                    backend: backend.id.clone(),
+                    other: other.id.clone(),
+                });
+            }
+        }
         let name = UnitName { task: task.id.0.clone(), backend: backend.id.clone() };
-        Arc::new(Unit { index, name, task, backend })
-    };
-    open.enumerate().map(unit).collect()
+        let (index, backend) = (units.len(), Arc::clone(backend));
+        units.push(Arc::new(Unit { index, name, task, backend, fallbacks }));
+    }
+    Ok(units)
 }
 
 /// The task in the form that the backend can do.

@@ -260,15 +260,19 @@ fn append(finished: &Finished, journal: &mut Journal, store: Store) -> io::Resul
         error: error.as_ref(),
         usage,
         timing_ms: *timing,
-        replica: work.unit.backend.base_url.as_ref(),
+        answered_by: (!finished.is_of_its_own()).then_some(finished.backend.id.as_str()),
+        replica: finished.at(),
         attempts: *attempts,
+        cached: finished.cached,
         changed,
     })
 }
 
 /// What tallies and reporters need of a sample.
 fn sample(finished: Finished, now: Instant) -> Sample {
-    let Finished { work, result, timing, started, .. } = finished;
+    let answered_by =
+        (!finished.is_of_its_own() && finished.result.is_ok()).then(|| finished.backend.id.clone());
+    let Finished { work, result, timing, started, cached, .. } = finished;
     let status = status(&result);
     let error = failure(&result, Store::Hash)
         .map(|failure| format!("{}: {}", failure.kind, failure.message));
@@ -291,6 +295,8 @@ fn sample(finished: Finished, now: Instant) -> Sample {
             boundary_merged,
             changed,
             ms: timing.total,
+            cached,
+            answered_by,
         },
         error,
         started,

@@ -119,6 +119,8 @@ impl Noted for TestNote {
             boundary_merged: 0,
             changed: Vec::new(),
             ms: 1.0,
+            cached: false,
+            answered_by: None,
         };
         let (id, error) = (self.0.to_string(), None);
         let times = (now, now);

@@ -55,8 +55,10 @@ fn append(journal: &mut Journal, line: Line) {
         error: None,
         usage: Tokens { prompt: line.index, completion: 1, ..Tokens::default() },
         timing_ms: Timing { total: line.index as f64 * 1.1, attempt: 1.0, first_text: None },
+        answered_by: None,
         replica: None,
         attempts: 1,
+        cached: false,
         changed: &[],
     };
     journal.append(&record).unwrap();

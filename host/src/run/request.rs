@@ -1,6 +1,9 @@
-//! From a rendered sample to the requests that a plugin is given. Borrows everything.
+//! From a rendered sample to the requests that a plugin is given, and what the router is told of them. Borrows
+//! everything.
 
-use plugin_api::{Generate, Loglikelihood, Message, Part, Prompt, Request, Rolling};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use plugin_api::{Answer, Generate, Loglikelihood, Message, Part, Prompt, Request, Rolling};
 use serde_json::Map;
 
 use crate::task::{
@@ -88,6 +91,64 @@ fn prompt(prompt: &prompt::Prompt) -> Prompt<'_> {
                     .push(Message { role: "assistant".into(), content: vec![Part::Text(prefix)] });
             }
             Prompt::Messages(messages)
+        }
+    }
+}
+
+/// Bytes of a token, roughly: enough to know when a rate is near its bound.
+const BYTES_A_TOKEN: u64 = 4;
+
+/// A number that requests with the same context share.
+pub fn prefix(request: &Request<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    texts(request, &mut |text| text.hash(&mut hasher));
+    hasher.finish()
+}
+
+/// Tokens that a request may take, as far as can be told before it is asked: those of its texts, and the most that it
+/// may generate.
+pub fn tokens_wanted(request: &Request<'_>) -> u64 {
+    let mut bytes = 0;
+    texts(request, &mut |text| bytes += text.len() as u64);
+    let generated = match request {
+        Request::Generate(generate) => {
+            u64::from(generate.max_tokens.unwrap_or(0)) * u64::from(generate.n)
+        }
+        _ => 0,
+    };
+    bytes / BYTES_A_TOKEN + generated
+}
+
+/// Tokens that an answer took; 0 if the backend does not count them.
+pub fn tokens_of(answer: &Answer) -> u64 {
+    match answer {
+        Answer::Completion(completion) => {
+            let usage = &completion.usage;
+            usage.prompt_tokens.unwrap_or(0).saturating_add(usage.completion_tokens.unwrap_or(0))
+        }
+        Answer::Likelihoods(likelihoods) => {
+            likelihoods.iter().filter_map(|likelihood| likelihood.prompt_tokens).sum()
+        }
+        _ => 0,
+    }
+}
+
+/// The context of a request, piece by piece.
+fn texts(request: &Request<'_>, each: &mut dyn FnMut(&str)) {
+    let prompt = match request {
+        Request::Generate(generate) => &generate.prompt,
+        Request::Loglikelihood(likelihood) => &likelihood.prompt,
+        Request::Rolling(rolling) => return each(rolling.text),
+        _ => return,
+    };
+    match prompt {
+        Prompt::Text(text) => each(text),
+        Prompt::Messages(messages) => {
+            for part in messages.iter().flat_map(|message| &message.content) {
+                if let Part::Text(text) = part {
+                    each(text);
+                }
+            }
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Failed {
     pub at: Duration,
     /// How long the attempt took.
     pub took: Duration,
+    /// Whether it was sent to find out if a server that does not answer is back.
+    pub is_probe: bool,
 }
 
 /// First step of the back-off.
@@ -85,8 +87,14 @@ impl RetryPolicy {
         if failed.kind == ErrorKind::Loading && !self.loading_timeout.is_zero() {
             return self.wait_for_loading(failures, failed, random);
         }
-        failures.counted += 1;
-        if failures.counted > self.max_retries || !is_retriable(failed.kind) {
+        if !is_retriable(failed.kind) || self.max_retries == 0 {
+            return None;
+        }
+        // A probe says something of the server and nothing of the sample; the sample's time bounds them.
+        if !failed.is_probe {
+            failures.counted += 1;
+        }
+        if failures.counted > self.max_retries {
             return None;
         }
         let wait = wait(failures.counted, CAP, failed.retry_after, random);
@@ -145,7 +153,7 @@ mod tests {
 
     fn failed(kind: ErrorKind, retry_after: Option<u64>, at: u64) -> Failed {
         let retry_after = retry_after.map(Duration::from_secs);
-        Failed { kind, retry_after, at: seconds(at), took: seconds(1) }
+        Failed { kind, retry_after, at: seconds(at), took: seconds(1), is_probe: false }
     }
 
     /// The wait after `count` failures of this kind in a row, all at the sample's start.

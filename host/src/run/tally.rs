@@ -1,12 +1,12 @@
 //! What the samples of one task at one backend come to. Does not depend on the order in which they finish.
 
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::{borrow::Cow, collections::BTreeMap, num::NonZeroU32};
 
 use hdrhistogram::Histogram;
 use plugin_api::Changed;
 use tokio::time::Instant;
 
-use super::{event::UnitName, grade::incident_name, plan::Unit};
+use super::{budget::Budget, event::UnitName, grade::incident_name, plan::Unit};
 use crate::{
     score::{
         aggregate::{Aggregate, MetricValue},
@@ -74,6 +74,10 @@ pub struct Counted {
     pub changed: Vec<Changed>,
     /// Milliseconds from first attempt to end.
     pub ms: f64,
+    /// Whether the response cache answered.
+    pub cached: bool,
+    /// Id of the backend that answered in place of the unit's own.
+    pub answered_by: Option<String>,
 }
 
 /// What of a response is counted apart, and its merged likelihoods.
@@ -111,6 +115,11 @@ impl From<SampleOutcome<'_>> for Counted {
             boundary_merged,
             changed: outcome.changed,
             ms: outcome.timing_ms.total,
+            cached: outcome.cached,
+            answered_by: outcome
+                .answered_by
+                .filter(|_| outcome.response.is_some())
+                .map(Cow::into_owned),
         }
     }
 }
@@ -143,7 +152,9 @@ impl Tally {
             mock: subject.mock,
             fallback: subject.fallback,
             samples: Counts::default(),
+            cached: 0,
             unscored_reasons: BTreeMap::new(),
+            answered_by: BTreeMap::new(),
             incidents: BTreeMap::new(),
             changed_parameters: BTreeMap::new(),
             boundary_merged: 0,
@@ -207,8 +218,12 @@ impl Tally {
     pub fn add(&mut self, counted: &Counted) -> Result<(), ExactError> {
         self.aggregate.add(counted.index, counted.scores.as_ref())?;
         self.finished += 1;
+        self.result.cached += u64::from(counted.cached);
         if let Status::Unscored(reason) = &counted.status {
             count(&mut self.result.unscored_reasons, reason);
+        }
+        if let Some(other) = &counted.answered_by {
+            count(&mut self.result.answered_by, other);
         }
         for changed in &counted.changed {
             count(&mut self.result.changed_parameters, &changed.parameter);
@@ -226,7 +241,9 @@ impl Tally {
             self.cost_usd_nanos = self.cost_usd_nanos.saturating_add(nanos);
             self.priced += 1;
         }
-        if let (Status::Scored, Some(latency)) = (&counted.status, &mut self.latency) {
+        if let (Status::Scored, false, Some(latency)) =
+            (&counted.status, counted.cached, &mut self.latency)
+        {
             #[allow(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -256,6 +273,13 @@ impl Tally {
     /// So many records were left out.
     pub fn skip(&mut self, records: u64) {
         self.result.samples.skipped += records;
+    }
+
+    /// Adds what its samples took to what a run has spent.
+    pub fn spent(&self, budget: &mut Budget) {
+        let tokens = &self.result.tokens;
+        let tokens = tokens.prompt.saturating_add(tokens.completion);
+        budget.add_earlier(self.cost_usd_nanos, tokens);
     }
 
     /// An attempt failed and is repeated.

@@ -66,6 +66,22 @@ impl Redactor {
 }
 
 impl Redactor {
+    /// What is looked for and what stands in its place, for another process that writes for this one.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.needles.iter().map(|(needle, replacement)| (needle.as_str(), replacement.as_str()))
+    }
+
+    /// A redactor from another's [`Redactor::pairs`], in their order.
+    pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        let needles = pairs.into_iter();
+        Self { needles: needles.map(|(needle, to)| (Zeroizing::new(needle), to)).collect() }
+    }
+
+    /// Bytes of the longest text that is looked for.
+    pub fn longest(&self) -> usize {
+        self.needles.first().map_or(0, |(needle, _)| needle.len())
+    }
+
     /// A JSON text without secrets in its strings. Numbers, names and structure stay as they are, so what
     /// was JSON still is: a short secret may look like a part of a number or of a name.
     pub fn redact_json<'a>(&self, json: &'a str) -> Cow<'a, str> {

@@ -34,6 +34,9 @@ pub struct RunManifest {
     pub backends: Vec<BackendIdentity>,
     /// The files that samples were read from.
     pub data: Vec<DataIdentity>,
+    /// The recording that answered, if no server was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordingIdentity>,
     /// The run file as typed, with everything filled in: what `host resume` goes on with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_file: Option<Kept>,
@@ -90,6 +93,15 @@ pub struct BackendIdentity {
     pub assets: BTreeMap<String, String>,
     /// What the plugin could tell of model and engine.
     pub description: Description,
+}
+
+/// A recording that answered in the servers' place.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RecordingIdentity {
+    /// The file.
+    pub path: String,
+    /// BLAKE3 of its bytes.
+    pub blake3: String,
 }
 
 /// A data file.

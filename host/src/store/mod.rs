@@ -1,5 +1,7 @@
-//! The run directory: the only thing that a run leaves behind, and all that reports read.
+//! What is kept on disk: the run directory, the only thing that a run leaves behind and all that reports read, and
+//! the response cache, which runs share.
 
+pub mod cache;
 pub mod journal;
 pub mod journal_reader;
 pub mod ledger;

@@ -35,8 +35,14 @@ pub struct SampleOutcome<'a> {
     pub usage: Tokens,
     /// Times.
     pub timing_ms: Timing,
+    /// Id of the backend that answered in place of its own, or was asked last.
+    #[serde(borrow, default)]
+    pub answered_by: Option<Cow<'a, str>>,
     /// Attempts made, over all requests of the sample.
     pub attempts: u32,
+    /// Whether the response cache answered.
+    #[serde(default)]
+    pub cached: bool,
     /// Parameters that the backend dropped or changed.
     #[serde(default)]
     pub changed: Vec<Changed>,

@@ -45,11 +45,18 @@ pub struct SampleRecord {
     pub usage: Tokens,
     /// Times in milliseconds.
     pub timing_ms: Timing,
-    /// The replica that answered.
+    /// Id of the backend that answered in place of its own (`fallback`), or was asked last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<String>,
+    /// The replica that answered, or was asked last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<String>,
     /// Attempts made, over all requests of the sample.
     pub attempts: u32,
+    /// Whether the answer came from the response cache, and nobody was asked: its tokens are those of the time when
+    /// the model was asked, and it cost nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
     /// Parameters that the backend dropped or changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<Changed>,
@@ -83,11 +90,17 @@ pub struct SampleLine<'a> {
     pub usage: Tokens,
     /// Times in milliseconds.
     pub timing_ms: Timing,
+    /// Id of the backend that answered in place of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<&'a str>,
     /// The replica that answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replica: Option<&'a BaseUrl>,
     /// Attempts made.
     pub attempts: u32,
+    /// Whether the response cache answered.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
     /// Parameters that the backend dropped or changed.
     #[serde(skip_serializing_if = "<[Changed]>::is_empty")]
     pub changed: &'a [Changed],
@@ -335,8 +348,10 @@ mod tests {
             error: Some(&failure),
             usage: Tokens { prompt: 1, cost_usd_nanos: Some(2), ..Tokens::default() },
             timing_ms: Timing { total: 1.25, attempt: 1.0, first_text: None },
+            answered_by: Some("other"),
             replica: Some(&replica),
             attempts: 2,
+            cached: true,
             changed: &changed,
         };
         let empty = SampleLine {
@@ -345,7 +360,9 @@ mod tests {
             question: QuestionLine::Hash { blake3: "00".to_owned() },
             response: None,
             error: None,
+            answered_by: None,
             replica: None,
+            cached: false,
             changed: &[],
             ..full()
         };

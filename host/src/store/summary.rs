@@ -32,7 +32,7 @@ pub struct RunIdentity {
     pub started: String,
     /// RFC 3339.
     pub finished: String,
-    /// Whether every sample was asked: `complete`, `interrupted` or `failed`.
+    /// Whether every sample was asked: `complete`, `interrupted`, `spent` or `failed`.
     pub state: State,
     /// Version of the host.
     pub host_version: String,
@@ -48,6 +48,8 @@ pub enum State {
     Complete,
     /// The user stopped it.
     Interrupted,
+    /// A budget was spent.
+    Spent,
     /// An error stopped it.
     Failed,
 }
@@ -69,8 +71,14 @@ pub struct TaskResult {
     pub fallback: bool,
     /// How many samples.
     pub samples: Counts,
+    /// Samples whose answer came from the response cache; they are in no latency and cost nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cached: u64,
     /// Attempts at samples that are unscored, by reason.
     pub unscored_reasons: BTreeMap<String, u64>,
+    /// Samples that another backend answered in place of this one, by its id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answered_by: BTreeMap<String, u64>,
     /// What the model did that is counted apart, graded or not, by choice.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub incidents: BTreeMap<String, u64>,
@@ -87,7 +95,7 @@ pub struct TaskResult {
     /// What they cost; absent if the backend knows no price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
-    /// Latency of samples that are scored.
+    /// Latency of samples that were asked and are scored.
     pub latency_ms: Latency,
     /// Finished samples a second, from the first start to the last end.
     pub samples_per_second: f64,

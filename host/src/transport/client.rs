@@ -13,7 +13,12 @@ use reqwest::{
 };
 use url::{Host, Url};
 
-use super::exchange::Response;
+use super::{
+    cassette::Tape,
+    exchange::{Response, Source},
+    lean,
+    target::{Pools, Target, Targets},
+};
 use crate::{
     plugin::action::{HttpCall, Part, Value},
     secret::{Grants, Redactor, Refusal, Secrets},
@@ -54,6 +59,10 @@ pub struct Access {
     pub redactor: Arc<Redactor>,
     /// Reply headers that the manifest asks for.
     pub reply_headers: Vec<String>,
+    /// Where the last request went.
+    pub targets: Targets,
+    /// The recording that listens or answers, if there is one.
+    pub tape: Option<Tape>,
 }
 
 /// Why there is no reply, or only a part of one.
@@ -76,14 +85,17 @@ impl TransportError {
 #[derive(Clone, Debug)]
 pub struct Transport {
     client: Client,
-    /// For servers of this machine, which no proxy should see: http is allowed to them because the
-    /// request does not leave the machine.
+    /// For servers of this machine, which no proxy should see.
     loopback: Client,
+    /// Http is allowed to this machine alone, because the request does not leave it. It needs no more than that.
+    lean: Arc<Pools>,
     settings: Settings,
 }
 
 /// Most redirects followed, all within one origin.
-const MAX_REDIRECTS: usize = 5;
+pub(super) const MAX_REDIRECTS: usize = 5;
+/// What servers are told of who asks.
+pub(super) const USER_AGENT: &str = concat!("host/", env!("CARGO_PKG_VERSION"));
 
 impl Transport {
     /// A client with these bounds.
@@ -99,13 +111,13 @@ impl Transport {
                 .redirect(redirect::Policy::custom(same_origin))
                 .tcp_nodelay(true)
                 .pool_idle_timeout(Duration::from_secs(60))
-                .user_agent(concat!("host/", env!("CARGO_PKG_VERSION")))
+                .user_agent(USER_AGENT)
         };
         let unusable =
             |error: reqwest::Error| TransportError::new(ErrorKind::Transport, describe(&error));
         let client = builder().build().map_err(unusable)?;
         let loopback = builder().no_proxy().build().map_err(unusable)?;
-        Ok(Self { client, loopback, settings })
+        Ok(Self { client, loopback, lean: Arc::default(), settings })
     }
 
     /// Sends a call and gives status and headers; the body follows from the response.
@@ -127,36 +139,72 @@ impl Transport {
         access: &Access,
     ) -> Result<Response, TransportError> {
         let invalid = |message: String| TransportError::new(ErrorKind::InvalidRequest, message);
-        let forbidden = |message: String| TransportError::new(ErrorKind::ForbiddenOrigin, message);
-        let url =
-            Url::parse(&call.url).map_err(|error| invalid(format!("`{}`: {error}", call.url)))?;
-        access.grants.request(&url).map_err(|refusal| forbidden(refusal.to_string()))?;
+        let target = access.targets.find(&call.url, || self.target(&call.url, access))?;
         let method = Method::from_bytes(call.method.as_bytes())
             .map_err(|_| invalid(format!("`{}` is not an HTTP method", call.method)))?;
-        let headers = headers(&call.headers, &url, access)?;
         let limit = match call.timeout_ms {
             0 => self.settings.attempt_timeout,
             ms => self.settings.attempt_timeout.min(Duration::from_millis(ms)),
         };
         let deadline = tokio::time::Instant::now() + limit;
-        let client = if is_loopback(&url) { &self.loopback } else { &self.client };
-        let mut request = client.request(method, url.clone()).headers(headers);
-        if !call.body.as_slice().is_empty() {
-            request = request.body(bytes::Bytes::from_owner(call.body));
-        }
-        let sent = tokio::time::timeout_at(deadline, request.send())
-            .await
-            .map_err(|_| {
-                TransportError::new(ErrorKind::Timeout, format!("no reply within {limit:?}"))
-            })?
-            .map_err(|error| classify(&error))?;
-        if let Some(target) =
-            sent.headers().get(LOCATION).filter(|_| sent.status().is_redirection())
-        {
-            let target = String::from_utf8_lossy(target.as_bytes()).into_owned();
-            return Err(redirected(&url, &target));
-        }
-        Ok(Response::new(sent, deadline, self.settings, access, &call.reply_headers))
+        let url = &target.url;
+        let HttpCall { headers: list, body, reply_headers, .. } = call;
+        let body = match body.as_slice() {
+            [] => bytes::Bytes::new(),
+            _ => bytes::Bytes::from_owner(body),
+        };
+        let (status, headers, source) = match &target.lean {
+            Some(pool) => {
+                let ask = lean::Ask {
+                    method,
+                    url,
+                    headers: &|| headers(&list, url, access),
+                    body,
+                    connect_timeout: self.settings.connect_timeout,
+                    due: deadline,
+                    limit,
+                };
+                let (status, headers, reading) = lean::send(pool, &ask).await?;
+                (status, headers, Source::Lean(reading))
+            }
+            None => {
+                let client = if is_loopback(url) { &self.loopback } else { &self.client };
+                let mut request =
+                    client.request(method, url.clone()).headers(headers(&list, url, access)?);
+                if !body.is_empty() {
+                    request = request.body(body);
+                }
+                let mut sent = tokio::time::timeout_at(deadline, request.send())
+                    .await
+                    .map_err(|_| {
+                        TransportError::new(
+                            ErrorKind::Timeout,
+                            format!("no reply within {limit:?}"),
+                        )
+                    })?
+                    .map_err(|error| classify(&error))?;
+                let target =
+                    sent.headers().get(LOCATION).filter(|_| sent.status().is_redirection());
+                if let Some(target) = target {
+                    return Err(redirected(url, &String::from_utf8_lossy(target.as_bytes())));
+                }
+                (sent.status(), std::mem::take(sent.headers_mut()), Source::Wire(sent))
+            }
+        };
+        let reply = (status, headers, source);
+        Ok(Response::new(reply, deadline, self.settings, access, &reply_headers))
+    }
+
+    /// What there is to know of a URL, if requests may go there.
+    fn target(&self, text: &str, access: &Access) -> Result<Target, TransportError> {
+        let url = Url::parse(text).map_err(|error| {
+            TransportError::new(ErrorKind::InvalidRequest, format!("`{text}`: {error}"))
+        })?;
+        access.grants.request(&url).map_err(|refusal| {
+            TransportError::new(ErrorKind::ForbiddenOrigin, refusal.to_string())
+        })?;
+        let lean = if url.scheme() == "http" { self.lean.of(&url) } else { None };
+        Ok(Target { url, lean })
     }
 }
 
@@ -172,7 +220,7 @@ fn same_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
 }
 
 /// Why a redirect was not followed.
-fn redirected(url: &Url, target: &str) -> TransportError {
+pub(super) fn redirected(url: &Url, target: &str) -> TransportError {
     let within = url.join(target).is_ok_and(|target| target.origin() == url.origin());
     let target = without_user(target);
     if within {
@@ -285,7 +333,7 @@ pub(super) fn classify(error: &reqwest::Error) -> TransportError {
 }
 
 /// The whole chain of causes on one line: the outermost alone says only that it failed.
-fn describe(error: &dyn std::error::Error) -> String {
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

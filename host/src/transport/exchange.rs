@@ -1,16 +1,24 @@
 //! One reply as it comes in: status and filtered headers at once, the body whole or in chunks.
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use plugin_api::ErrorKind;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{
+    StatusCode,
+    header::{HeaderMap, RETRY_AFTER},
+};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use super::client::{Access, Settings, TransportError, classify};
+use super::{
+    cassette::Tap,
+    client::{Access, Settings, TransportError, classify},
+    lean,
+};
 use crate::secret::Redactor;
 
 /// A reply whose body has not been read.
@@ -29,7 +37,7 @@ pub struct Response {
 /// A body on its way.
 #[derive(Debug)]
 pub struct Body {
-    inner: reqwest::Response,
+    source: Source,
     deadline: Instant,
     settings: Settings,
     /// Bytes that came so far, decompressed.
@@ -37,11 +45,46 @@ pub struct Body {
     redactor: Arc<Redactor>,
     /// The call's place among those in flight, held until the body is read.
     place: Option<OwnedSemaphorePermit>,
+    /// Hears what comes, while the run is recorded.
+    tap: Option<Tap>,
+}
+
+/// Where a body comes from. Each gives its bytes decompressed.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Any server, by the general client.
+    Wire(reqwest::Response),
+    /// A server of this machine.
+    Lean(lean::Reading),
+    /// A recording.
+    Recorded(VecDeque<Result<Bytes, TransportError>>),
+}
+
+/// Why a source gives no more bytes.
+enum Ended {
+    Late,
+    Failed(TransportError),
+}
+
+impl Source {
+    async fn chunk(&mut self, due: Instant) -> Result<Option<Bytes>, Ended> {
+        match self {
+            Self::Wire(inner) => match tokio::time::timeout_at(due, inner.chunk()).await {
+                Err(_) => Err(Ended::Late),
+                Ok(chunk) => chunk.map_err(|error| Ended::Failed(classify(&error))),
+            },
+            Self::Lean(reading) => reading.chunk(due).await.map_err(|why| match why {
+                None => Ended::Late,
+                Some(why) => Ended::Failed(TransportError::new(ErrorKind::Transport, why)),
+            }),
+            Self::Recorded(pieces) => pieces.pop_front().transpose().map_err(Ended::Failed),
+        }
+    }
 }
 
 impl Response {
     pub(super) fn new(
-        inner: reqwest::Response,
+        (status, headers, source): (StatusCode, HeaderMap, Source),
         deadline: Instant,
         settings: Settings,
         access: &Access,
@@ -51,8 +94,7 @@ impl Response {
         let wanted = |name: &str| {
             by_manifest.clone().chain(by_call).any(|wanted| wanted.eq_ignore_ascii_case(name))
         };
-        let headers = inner
-            .headers()
+        let kept = headers
             .iter()
             .filter(|(name, _)| wanted(name.as_str()))
             .map(|(name, value)| {
@@ -60,22 +102,42 @@ impl Response {
             })
             .collect();
         Self {
-            status: inner.status().as_u16(),
-            headers,
-            retry_after: retry_after(inner.headers(), SystemTime::now()),
+            status: status.as_u16(),
+            headers: kept,
+            retry_after: retry_after(&headers, SystemTime::now()),
             body: Body {
-                inner,
+                source,
                 deadline,
                 settings,
                 received: 0,
                 redactor: Arc::clone(&access.redactor),
                 place: None,
+                tap: None,
             },
         }
     }
 }
 
 impl Body {
+    /// What was recorded of a body, piece by piece; an error is the last of it.
+    pub(super) fn recorded(pieces: VecDeque<Result<Bytes, TransportError>>) -> Self {
+        Self {
+            source: Source::Recorded(pieces),
+            deadline: Instant::now(),
+            // What was recorded was within the bounds of then.
+            settings: Settings { max_reply_bytes: usize::MAX, ..Settings::default() },
+            received: 0,
+            redactor: Arc::default(),
+            place: None,
+            tap: None,
+        }
+    }
+
+    /// From now on `tap` hears what comes.
+    pub(super) fn listen(&mut self, tap: Tap) {
+        self.tap = Some(tap);
+    }
+
     /// Keeps a place among the calls in flight until the body is read.
     pub fn hold(&mut self, place: Option<OwnedSemaphorePermit>) {
         self.place = place;
@@ -87,20 +149,28 @@ impl Body {
     /// The connection broke, nothing came for the idle time, or the deadline passed; `unexpected_reply`
     /// beyond the largest reply allowed.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+        let chunk = self.next().await;
+        if let Some(tap) = &mut self.tap {
+            tap.heard(&chunk);
+        }
+        chunk
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, TransportError> {
         let idle = Instant::now() + self.settings.idle_timeout;
-        let chunk = tokio::time::timeout_at(idle.min(self.deadline), self.inner.chunk())
-            .await
-            .map_err(|_| {
-                let why = if idle < self.deadline {
-                    format!("nothing came for {:?}", self.settings.idle_timeout)
-                } else {
-                    "the reply was not complete in time".to_owned()
-                };
-                TransportError::new(ErrorKind::Timeout, why)
-            })?
-            .map_err(|error| {
-                let error = classify(&error);
-                TransportError::new(error.kind, self.redactor.redact(&error.message))
+        let chunk =
+            self.source.chunk(idle.min(self.deadline)).await.map_err(|ended| match ended {
+                Ended::Late => {
+                    let why = if idle < self.deadline {
+                        format!("nothing came for {:?}", self.settings.idle_timeout)
+                    } else {
+                        "the reply was not complete in time".to_owned()
+                    };
+                    TransportError::new(ErrorKind::Timeout, why)
+                }
+                Ended::Failed(error) => {
+                    TransportError::new(error.kind, self.redactor.redact(&error.message))
+                }
             })?;
         self.received += chunk.as_ref().map_or(0, Bytes::len);
         let limit = self.settings.max_reply_bytes;

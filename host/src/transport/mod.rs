@@ -1,7 +1,15 @@
 //! HTTP for every plugin: the only place where a request leaves the host.
 
+mod cassette;
 mod client;
 mod exchange;
+mod lean;
+mod target;
 
+pub use cassette::{Cassette, CassetteError, Player, Recorder, Tape};
 pub use client::{Access, Settings, Transport, TransportError};
 pub use exchange::{Body, Response};
+pub use target::Targets;
+
+#[cfg(test)]
+mod tests;

@@ -147,9 +147,10 @@ const fn kind_by_status(status: u16) -> Option<ErrorKind> {
     }
 }
 
-/// Statuses that a proxy answers with a page of its own, and that mean the same without it.
+/// Statuses that a proxy, or a web framework whose server failed, answers with a page of its own, and that mean the same
+/// without it.
 const fn says_enough(status: u16) -> bool {
-    matches!(status, 401 | 403 | 408 | 413 | 429 | 502..=504)
+    matches!(status, 401 | 403 | 408 | 413 | 429 | 500..=599)
 }
 
 #[cfg(test)]

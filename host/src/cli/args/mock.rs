@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use crate::mock::{Flavor, Rate, Reply, Settings};
+use crate::mock::{Flavor, Rate, Reply, RetryAfterForm, Settings};
 
 /// `host mock`.
 #[derive(Debug, clap::Args)]
@@ -28,9 +28,13 @@ pub struct MockArgs {
     /// its place). Requests are POSTs, and a fault hits one by its number, so that its repetition may succeed.
     #[arg(long, value_name = "RATE", default_value = "0", help_heading = "Faults")]
     pub fail_rate: Rate,
-    /// Send `retry-after` with these refusals.
-    #[arg(long, value_name = "SECONDS", help_heading = "Faults")]
-    pub retry_after: Option<u64>,
+    /// Let these refusals ask to wait so long: seconds (`2`), or a time with its unit (`250ms`).
+    #[arg(long, value_name = "TIME", value_parser = wait, help_heading = "Faults")]
+    pub retry_after: Option<Duration>,
+    /// How they ask for it: `seconds` and `date` in `retry-after`, rounded up to the next second; `ms` in
+    /// `retry-after-ms`.
+    #[arg(long, value_name = "FORM", default_value_t, help_heading = "Faults")]
+    pub retry_after_as: RetryAfterForm,
     /// Close the connection of this share of requests without an answer.
     #[arg(long, value_name = "RATE", default_value = "0", help_heading = "Faults")]
     pub drop_rate: Rate,
@@ -38,6 +42,15 @@ pub struct MockArgs {
     /// with one.
     #[arg(long, value_name = "RATE", default_value = "0", help_heading = "Faults")]
     pub truncate_stream_rate: Rate,
+    /// Fall silent in this share of requests, and leave the connection open until the client gives up: before the
+    /// reply, after its head, or half-way through the body of a generation.
+    #[arg(long, value_name = "RATE", default_value = "0", help_heading = "Faults")]
+    pub stall_rate: Rate,
+    /// Let this share of requests fail in every way, a twentieth of it each: 429 (4, asking to wait --retry-after, or
+    /// 100ms, in all three forms), 500 (3), overloaded or 503 (4), a connection that closes before the reply (2) or
+    /// after its head (1), a body or stream that breaks off (3) or a stream that just ends (2), silence (1).
+    #[arg(long, value_name = "RATE", default_value = "0", help_heading = "Faults")]
+    pub fault_mix: Rate,
     /// Answer as a server whose model is loading, for so long after the start: `20s`, `2m`.
     #[arg(
         long,
@@ -56,6 +69,24 @@ pub struct MockArgs {
     /// Cut every body into pieces of so many bytes, wherever they fall.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Faults")]
     pub stream_chunk_bytes: Option<u32>,
+
+    /// Work on so many requests at once, and refuse those beyond with 429 or as overloaded. `/mock/stats` tells how many
+    /// requests came, how many at once, how fast, and what failed.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Capacity")]
+    pub max_in_flight: Option<u32>,
+    /// Take so many requests a minute, and refuse those beyond with 429 and the time until the next one is taken, in the
+    /// form of --retry-after-as. OpenAI's, Azure's, xAI's and Anthropic's wires tell in their headers what is left.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Capacity")]
+    pub rpm: Option<u32>,
+    /// Let so many of these come at once; those of a second if it is not given.
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "rpm",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Capacity"
+    )]
+    pub rpm_burst: Option<u32>,
 
     /// Give no log-probabilities of prompts, as a TGI server that was started without
     /// --enable-prefill-logprobs.
@@ -89,6 +120,15 @@ pub struct MockArgs {
         help_heading = "A real server behind it"
     )]
     pub upstream_model: Option<String>,
+}
+
+/// Seconds, or a time with its unit.
+fn wait(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|error| format!("{error}; expected seconds, or a time such as 250ms")),
+    }
 }
 
 fn flavors() -> String {

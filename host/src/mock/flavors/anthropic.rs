@@ -9,6 +9,10 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+use hyper::{
+    HeaderMap,
+    header::{HeaderName, HeaderValue},
+};
 use serde_json::{Value, json};
 
 use self::{
@@ -22,6 +26,7 @@ use super::{
 use crate::mock::{
     exchange::{Answer, Answering, Asked, Body, Trouble, Wire},
     model::{Ask, cut_to_budget},
+    pace::Allowance,
     server::Mock,
     strict::{self, Misfit},
 };
@@ -253,6 +258,20 @@ impl Wire for Anthropic {
         match trouble_answer(trouble).body {
             Body::Whole(body) => [b"event: error\ndata: ", body.as_slice(), b"\n\n"].concat(),
             Body::Events(frames) => frames.concat(),
+        }
+    }
+
+    fn tell_allowance(&self, headers: &mut HeaderMap, allowance: &Allowance) {
+        let reset =
+            jiff::Timestamp::now().checked_add(allowance.reset).unwrap_or(jiff::Timestamp::MAX);
+        for (name, text) in [
+            ("anthropic-ratelimit-requests-limit", allowance.limit.to_string()),
+            ("anthropic-ratelimit-requests-remaining", allowance.remaining.to_string()),
+            ("anthropic-ratelimit-requests-reset", reset.to_string()),
+        ] {
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
         }
     }
 

@@ -1,14 +1,16 @@
 //! Azure OpenAI: the path names the deployment and the query the version of the API, or the v1 form, whose body names
 //! the deployment (`wire.md` 4.2). A prompt with the word of [`super::cue::FILTERED_PROMPT`] is a 400.
 
+use hyper::HeaderMap;
 use serde_json::json;
 
 use super::{
-    hosted::{Dialect, chat, completions, models, trouble},
+    hosted::{Dialect, chat, completions, models, tell_allowance, trouble},
     openai,
 };
 use crate::mock::{
     exchange::{Answer, Answering, Asked, Trouble, Wire},
+    pace::Allowance,
     server::Mock,
 };
 
@@ -85,6 +87,10 @@ impl Wire for Azure {
 
     fn trouble(&self, _: &Asked<'_>, failed: &Trouble) -> Answer {
         trouble(Dialect::Azure, failed)
+    }
+
+    fn tell_allowance(&self, headers: &mut HeaderMap, allowance: &Allowance) {
+        tell_allowance(headers, allowance);
     }
 
     fn answer<'a>(&'a self, asked: Asked<'a>, mock: &'a Mock) -> Answering<'a> {

@@ -23,6 +23,7 @@ pub(crate) use completions::completions;
 pub(crate) use dialect::{Dialect, trouble};
 pub(crate) use models::models;
 pub(crate) use refusal::Refusal;
+pub(crate) use reply::tell_allowance;
 pub(crate) use tokenize::{detokenize, tokenize};
 
 use message::Message;

@@ -1,11 +1,15 @@
 //! OpenAI, with or without `/v1` before the routes; and vLLM's server, for models whose names begin with `vllm-`: those
 //! are answered as [`super::vllm`] answers for any. `/tokenize`, `/detokenize`, `/health` and `/version` are vLLM's, too.
 
+use hyper::HeaderMap;
 use serde_json::json;
 
-use super::hosted::{Dialect, Refusal, chat, completions, detokenize, models, tokenize, trouble};
+use super::hosted::{
+    Dialect, Refusal, chat, completions, detokenize, models, tell_allowance, tokenize, trouble,
+};
 use crate::mock::{
     exchange::{Answer, Answering, Asked, Trouble, Wire},
+    pace::Allowance,
     server::Mock,
 };
 
@@ -76,6 +80,10 @@ impl Wire for OpenAi {
 
     fn trouble(&self, _: &Asked<'_>, failed: &Trouble) -> Answer {
         trouble(Dialect::OpenAi, failed)
+    }
+
+    fn tell_allowance(&self, headers: &mut HeaderMap, allowance: &Allowance) {
+        tell_allowance(headers, allowance);
     }
 
     fn answer<'a>(&'a self, asked: Asked<'a>, mock: &'a Mock) -> Answering<'a> {

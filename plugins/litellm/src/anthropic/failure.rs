@@ -107,9 +107,10 @@ fn message(refusal: &Named<'_>, kind: ErrorKind) -> String {
     message
 }
 
-/// Statuses that a proxy answers with a page of its own, and that mean the same without it.
+/// Statuses that a proxy, or a web framework whose server failed, answers with a page of its own, and that mean the same
+/// without it.
 const fn says_enough(status: u16) -> bool {
-    matches!(status, 401 | 402 | 403 | 408 | 413 | 429 | 502..=504 | 520..=529)
+    matches!(status, 401 | 402 | 403 | 408 | 413 | 429 | 500..=599)
 }
 
 #[cfg(test)]
@@ -169,7 +170,8 @@ mod tests {
             (529, "<html>".into(), Overloaded),
             (529, json("brand_new_error", "?"), Overloaded),
             (418, json("brand_new_error", "?"), InvalidRequest),
-            (500, "<html>nginx</html>".into(), UnexpectedReply),
+            (404, "<html>nginx</html>".into(), UnexpectedReply),
+            (500, "<html>nginx</html>".into(), Overloaded),
             (502, "<html>bad gateway</html>".into(), Overloaded),
             (404, "nothing here".into(), InvalidRequest),
         ] {

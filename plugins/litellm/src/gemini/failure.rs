@@ -134,9 +134,10 @@ fn message(status: &Status<'_>, kind: ErrorKind) -> String {
     message
 }
 
-/// Statuses that a proxy answers with a page of its own, and that mean the same without it.
+/// Statuses that a proxy, or a web framework whose server failed, answers with a page of its own, and that mean the same
+/// without it.
 const fn says_enough(status: u16) -> bool {
-    matches!(status, 401 | 403 | 408 | 413 | 429 | 502..=504)
+    matches!(status, 401 | 403 | 408 | 413 | 429 | 500..=599)
 }
 
 #[cfg(test)]
@@ -185,7 +186,8 @@ mod tests {
             (504, json(504, "DEADLINE_EXCEEDED", "too slow"), Timeout),
             (503, json(503, "BRAND_NEW", "?"), Overloaded),
             (503, format!("[{}]", json(503, "UNAVAILABLE", "overloaded")), Overloaded),
-            (500, "<html>".into(), UnexpectedReply),
+            (404, "<html>".into(), UnexpectedReply),
+            (500, "<html>".into(), Overloaded),
             (502, "<html>".into(), Overloaded),
             (404, String::new(), InvalidRequest),
         ] {

@@ -221,9 +221,10 @@ fn is_tried_again(kind: ErrorKind) -> bool {
     )
 }
 
-/// Statuses that a proxy answers with a page of its own, and that mean the same without it.
+/// Statuses that a proxy, or a web framework whose server failed, answers with a page of its own, and that mean the same
+/// without it.
 const fn says_enough(status: u16) -> bool {
-    matches!(status, 401..=403 | 408 | 413 | 429 | 502..=504 | 529)
+    matches!(status, 401..=403 | 408 | 413 | 429 | 500..=599)
 }
 
 #[cfg(test)]
@@ -347,6 +348,7 @@ mod tests {
             // No JSON.
             (404, "", InvalidRequest),
             (400, "<html>nginx</html>", UnexpectedReply),
+            (500, "<!doctype html>", Overloaded),
             (502, "<html>bad gateway</html>", Overloaded),
             (504, "<html>gateway time-out</html>", Timeout),
             (529, "", Overloaded),

@@ -76,9 +76,10 @@ fn loading(text: &str) -> Option<ErrorKind> {
     text.contains("loading").then_some(ErrorKind::Loading)
 }
 
-/// Statuses that a proxy answers with a page of its own, and that mean the same without it.
+/// Statuses that a proxy, or a web framework whose server failed, answers with a page of its own, and that mean the same
+/// without it.
 const fn says_enough(status: u16) -> bool {
-    matches!(status, 401 | 403 | 408 | 413 | 429 | 502..=504)
+    matches!(status, 401 | 403 | 408 | 413 | 429 | 500..=599)
 }
 
 #[cfg(test)]
@@ -134,7 +135,7 @@ mod tests {
             (401, String::new(), Unauthorized),
             (404, String::new(), InvalidRequest),
             (400, "<html>nginx</html>".into(), UnexpectedReply),
-            (500, " <!DOCTYPE html>".into(), UnexpectedReply),
+            (500, " <!DOCTYPE html>".into(), Overloaded),
             (502, "<html>bad gateway</html>".into(), Overloaded),
             (504, "<html>gateway time-out</html>".into(), Timeout),
         ] {

@@ -1,5 +1,9 @@
 //! Replies of `/chat/completions` and `/completions`, whole and as events.
 
+use hyper::{
+    HeaderMap,
+    header::{HeaderName, HeaderValue},
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -11,6 +15,7 @@ use super::{
 use crate::mock::{
     exchange::{Answer, event},
     model::{End, Said, Token},
+    pace::Allowance,
 };
 
 /// Every reply is of this second: the same request has the same reply, byte for byte.
@@ -284,6 +289,19 @@ pub(super) fn fingerprint(dialect: Dialect) -> Option<&'static str> {
         Dialect::OpenAi | Dialect::Azure | Dialect::Xai => Some("fp_mock"),
         Dialect::Vllm | Dialect::Moonshot | Dialect::HuggingFace => None,
     }
+}
+
+/// The headers that tell what is left of a rate, of those vendors that have them.
+pub(crate) fn tell_allowance(headers: &mut HeaderMap, allowance: &Allowance) {
+    let Allowance { limit, remaining, reset } = allowance;
+    let mut put = |name, text: String| {
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    put("x-ratelimit-limit-requests", limit.to_string());
+    put("x-ratelimit-remaining-requests", remaining.to_string());
+    put("x-ratelimit-reset-requests", format!("{}ms", reset.as_nanos().div_ceil(1_000_000)));
 }
 
 /// An answer with the headers that tell how much may still be asked.

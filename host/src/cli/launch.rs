@@ -1,0 +1,34 @@
+//! The two hidden commands by which a run starts a server.
+
+use std::{ffi::OsString, io, path::Path};
+
+use super::run::asked_to_stop;
+use crate::{
+    launch::{become_server, supervisor},
+    printer::Printer,
+    run::error::exit,
+};
+
+/// What a shell exits with when it does not find a command.
+const NOT_FOUND: u8 = 127;
+/// The same when it cannot run one.
+const NOT_RUN: u8 = 126;
+
+/// Supervises a server until nothing of it is left.
+pub(super) fn supervise(command: &[OsString], printer: &Printer) -> u8 {
+    match supervisor::supervise(command, asked_to_stop()) {
+        Ok(()) => exit::DONE,
+        Err(error) => {
+            printer.error(&format!("supervisor: {error}"));
+            exit::INTERNAL
+        }
+    }
+}
+
+/// Becomes the server. What it says of a failure goes to the server's log.
+pub(super) fn become_server(supervisor: u32, command: &[OsString], printer: &Printer) -> u8 {
+    let error = become_server::become_server(supervisor, command);
+    let program = command.first().map(Path::new).unwrap_or(Path::new("")).display();
+    printer.error(&format!("cannot start `{program}`: {error}"));
+    if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUN }
+}

@@ -1,0 +1,17 @@
+//! Which replica of a backend is asked, and when: limits, rates, health and routing policies behind one door.
+
+pub mod change;
+mod core;
+pub mod health;
+mod line;
+pub mod policy;
+pub mod router;
+
+#[cfg(test)]
+mod core_tests;
+#[cfg(test)]
+mod health_tests;
+#[cfg(test)]
+mod policy_tests;
+#[cfg(test)]
+mod router_tests;

@@ -1,0 +1,279 @@
+//! Where attempts wait until a replica may be asked. Each waits in the order in which it came; here alone is the
+//! clock read and anybody woken, what is decided is decided in [`super::core`].
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use plugin_api::{ErrorKind, message::Limits};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{
+    change::{Change, ReplicaState},
+    core::{Core, Grant},
+    line::Line,
+};
+use crate::config::{Concurrency, Route};
+
+/// What a router is told of its backend.
+#[derive(Clone, Debug)]
+pub struct RouterSettings {
+    /// Its servers; at least one.
+    pub replicas: Vec<ReplicaSettings>,
+    /// Attempts in flight at each.
+    pub concurrency: Concurrency,
+    /// Which is asked.
+    pub route: Route,
+    /// Failures in a row after which one is left alone; at least 1.
+    pub eject_after: u32,
+    /// Most requests a minute, over all of them.
+    pub rpm: Option<u32>,
+    /// Most tokens a minute, over all of them.
+    pub tpm: Option<u64>,
+}
+
+/// What it is told of a server.
+#[derive(Clone, Debug)]
+pub struct ReplicaSettings {
+    /// Its name in events.
+    pub name: String,
+    /// Its share against the others'; at least 1.
+    pub weight: u32,
+}
+
+/// What an attempt is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// A hash of how its prompt begins.
+    pub prefix: u64,
+    /// Tokens that it will use, as estimated; 0 if nothing is known.
+    pub tokens: u64,
+    /// The replica that it should not go to if another is free: it just failed there, or is asked there already.
+    pub avoid: Option<usize>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// Tokens that it used, 0 if unknown; or how it failed.
+    pub result: Result<u64, ErrorKind>,
+    /// How long it took.
+    pub took: Duration,
+    /// How long the server asked to wait.
+    pub retry_after: Option<Duration>,
+    /// What the server said of its limits.
+    pub limits: Option<&'a Limits>,
+}
+
+/// The door to one backend's replicas.
+#[derive(Debug)]
+pub struct Router {
+    began: Instant,
+    ceiling: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    core: Core,
+    line: Line<Wanted, Grant>,
+}
+
+impl Router {
+    /// All replicas are thought to be well.
+    pub fn new(settings: RouterSettings) -> Arc<Self> {
+        Self::with_random(settings, fastrand::Rng::new())
+    }
+
+    /// The same, with a generator that a test can seed.
+    pub(super) fn with_random(settings: RouterSettings, random: fastrand::Rng) -> Arc<Self> {
+        let each = settings.concurrency.ceiling.max(settings.concurrency.floor).max(1) as usize;
+        Arc::new(Self {
+            began: Instant::now(),
+            ceiling: each.saturating_mul(settings.replicas.len()),
+            state: Mutex::new(State { core: Core::new(&settings, random), line: Line::default() }),
+        })
+    }
+
+    /// Waits for leave to send an attempt: until limits, rates and health allow it and all who came before have
+    /// been served. Dropping the future leaves no trace.
+    pub async fn place(self: &Arc<Self>, wanted: Wanted) -> Place {
+        let grant = match self.at_once(&wanted) {
+            Some(grant) => grant,
+            None => Waiting { router: self, wanted, ticket: None, sleep: None }.await,
+        };
+        Place { router: Arc::clone(self), grant, is_open: true }
+    }
+
+    /// Most attempts that are ever in flight at once.
+    pub fn ceiling(&self) -> usize {
+        self.ceiling
+    }
+
+    /// How the replicas stand, in their order.
+    pub fn snapshot(&self) -> Vec<ReplicaState> {
+        self.lock().core.snapshot(self.now())
+    }
+
+    /// Attempts that wait.
+    pub fn waiting(&self) -> usize {
+        self.lock().line.len()
+    }
+
+    /// What has changed since this was last called, oldest first.
+    pub fn take_changes(&self) -> Vec<Change> {
+        self.lock().core.take_changes()
+    }
+
+    fn at_once(&self, wanted: &Wanted) -> Option<Grant> {
+        let now = self.now();
+        let mut state = self.lock();
+        if !state.line.is_empty() {
+            return None;
+        }
+        state.core.take(now, wanted, true).ok()
+    }
+
+    /// Changes the state, and then serves who can be served by it.
+    fn change(&self, change: impl FnOnce(&mut State, Duration)) {
+        let now = self.now();
+        let mut wake = Vec::new();
+        let mut state = self.lock();
+        change(&mut state, now);
+        if !state.line.is_empty() {
+            let until = state.serve(now, &mut wake);
+            state.line.nudge(&mut wake, until);
+        }
+        drop(state);
+        wake.into_iter().for_each(Waker::wake);
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that is done under the lock can leave it half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn serve(&mut self, now: Duration, wake: &mut Vec<Waker>) -> Option<Duration> {
+        let Self { core, line } = self;
+        line.serve(wake, |wanted| core.take(now, wanted, true))
+    }
+}
+
+/// Leave to send one attempt to one replica. Dropped without [`Place::done`] it was cancelled.
+#[derive(Debug)]
+pub struct Place {
+    router: Arc<Router>,
+    grant: Grant,
+    is_open: bool,
+}
+
+impl Place {
+    /// Which replica, by its position in the settings.
+    pub fn replica(&self) -> usize {
+        self.grant.replica
+    }
+
+    /// Whether the attempt tries if an ejected replica is well again. It is likely to fail, and not by any fault
+    /// of its sample.
+    pub fn is_probe(&self) -> bool {
+        self.grant.is_probe
+    }
+
+    /// The attempt ended so.
+    pub fn done(mut self, attempt: &Attempt<'_>) {
+        self.is_open = false;
+        let grant = self.grant;
+        self.router.change(|state, now| state.core.finish(now, grant, Some(attempt)));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.is_open {
+            let grant = self.grant;
+            self.router.change(|state, now| state.core.finish(now, grant, None));
+        }
+    }
+}
+
+/// Stands in line.
+struct Waiting<'r> {
+    router: &'r Router,
+    wanted: Wanted,
+    /// None before the first poll, and once it was served.
+    ticket: Option<u64>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Waiting<'_> {
+    /// The grant; or none, and until when to sleep if that is this one's part.
+    fn look(&mut self, waker: &Waker) -> Result<Grant, Option<Duration>> {
+        let now = self.router.now();
+        let mut wake = Vec::new();
+        let mut state = self.router.lock();
+        let ticket = *self.ticket.get_or_insert_with(|| state.line.join(self.wanted));
+        // The first in line comes when its timer has gone off; the others only ask whether they were served.
+        let until = state.serve(now, &mut wake);
+        let outcome = match state.line.collect(ticket) {
+            Some(grant) => {
+                self.ticket = None;
+                state.line.nudge(&mut wake, until);
+                Ok(grant)
+            }
+            None if state.line.waits(ticket, waker, until) => Err(until),
+            None => {
+                state.line.nudge(&mut wake, until);
+                Err(None)
+            }
+        };
+        drop(state);
+        wake.into_iter().for_each(Waker::wake);
+        outcome
+    }
+}
+
+impl Future for Waiting<'_> {
+    type Output = Grant;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Grant> {
+        let this = self.get_mut();
+        loop {
+            let until = match this.look(context.waker()) {
+                Ok(grant) => return Poll::Ready(grant),
+                Err(until) => until,
+            };
+            // A time beyond what the clock can say is never.
+            let Some(until) = until.and_then(|until| this.router.began.checked_add(until)) else {
+                this.sleep = None;
+                return Poll::Pending;
+            };
+            let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(until)));
+            if sleep.deadline() != until {
+                sleep.as_mut().reset(until);
+            }
+            if sleep.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            this.sleep = None;
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket else { return };
+        self.router.change(|state, now| match state.line.collect(ticket) {
+            Some(grant) => state.core.undo(now, grant),
+            None => state.line.leave(ticket),
+        });
+    }
+}

@@ -1,0 +1,266 @@
+//! One connection: opened, asked, read from, each by the task that waits for it.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Request, Response,
+    body::{Body, Incoming},
+    client::conn::http1,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    task::coop::unconstrained,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::relay::Relay;
+
+/// A connection that one request at a time is on. Dropping it closes it.
+pub(super) struct Connection {
+    sender: http1::SendRequest<Full<Bytes>>,
+    driver: http1::Connection<TokioIo<Socket>, Full<Bytes>>,
+    /// The driver has ended, and must not be polled any more.
+    over: bool,
+    relay: Arc<Relay>,
+    waker: Waker,
+    received: Arc<AtomicBool>,
+    alarm: Alarm,
+}
+
+/// Why there is nothing more to wait for.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// What was waited for did not come in time.
+    Late,
+    /// The connection is over.
+    Broken(Broken),
+}
+
+/// Why a connection is over.
+#[derive(Debug)]
+pub(super) struct Broken {
+    /// What hyper says.
+    pub(super) error: Option<hyper::Error>,
+    /// How far the request came.
+    pub(super) came: Came,
+}
+
+/// How far a request came on a connection that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// The server has seen nothing of it.
+    Nowhere,
+    /// The server closed the connection without a single byte of a reply.
+    Unanswered,
+    /// The reply had begun, or what broke was not the connection.
+    Further,
+}
+
+impl Connection {
+    /// Over a stream to the server.
+    pub(super) async fn new(stream: TcpStream, due: Instant) -> hyper::Result<Self> {
+        let received = Arc::new(AtomicBool::new(false));
+        let socket = Socket { stream, received: Arc::clone(&received) };
+        let (sender, driver) = http1::handshake(TokioIo::new(socket)).await?;
+        let relay = Relay::new();
+        let waker = Waker::from(Arc::clone(&relay));
+        let alarm = Alarm(Box::pin(sleep_until(due)));
+        Ok(Self { sender, driver, over: false, relay, waker, received, alarm })
+    }
+
+    /// Whether another request can be sent, as far as is known.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.over && self.sender.is_ready()
+    }
+
+    /// Sends a request and waits for the head of its reply.
+    pub(super) async fn ask(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        due: Instant,
+    ) -> Result<Response<Incoming>, Ended> {
+        self.received.store(false, Ordering::Relaxed);
+        let mut reply = pin!(self.sender.try_send_request(request));
+        match self.until(due, |context| reply.as_mut().poll(context)).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(failed)) => {
+                let unsent = failed.message().is_some();
+                let silent = !self.received.load(Ordering::Relaxed);
+                let error = failed.into_error();
+                let came = match (unsent, silent && is_closed(&error)) {
+                    (true, _) => Came::Nowhere,
+                    (false, true) => Came::Unanswered,
+                    (false, false) => Came::Further,
+                };
+                Err(Ended::Broken(Broken { error: Some(error), came }))
+            }
+            Err(ended) => Err(ended),
+        }
+    }
+
+    /// Waits for the next bytes of a body; none at its end.
+    pub(super) async fn data(
+        &mut self,
+        body: &mut Incoming,
+        due: Instant,
+    ) -> Result<Option<Bytes>, Ended> {
+        let mut next = |context: &mut Context<'_>| loop {
+            // hyper knows that the last bytes of a known length were the last.
+            if body.is_end_stream() {
+                return Poll::Ready(Ok(None));
+            }
+            match ready!(Pin::new(&mut *body).poll_frame(context)).transpose() {
+                Ok(None) => return Poll::Ready(Ok(None)),
+                // What is no data is trailers, which nobody asks for.
+                Ok(Some(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Ok(Some(data)));
+                    }
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        };
+        // Most bodies came along with their heads.
+        let first = next(&mut Context::from_waker(&self.waker));
+        let came = match first {
+            Poll::Ready(came) => came,
+            Poll::Pending => self.until(due, next).await?,
+        };
+        came.map_err(|error| Ended::Broken(Broken { error: Some(error), came: Came::Further }))
+    }
+
+    /// Drives the connection until it brings what is wanted.
+    async fn until<T>(
+        &mut self,
+        due: Instant,
+        mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Result<T, Ended> {
+        let Self { driver, over, relay, waker, alarm, .. } = self;
+        let driven = poll_fn(|context| {
+            relay.register(context.waker());
+            let context = &mut Context::from_waker(waker);
+            loop {
+                // What it brings or breaks on is told through what is wanted.
+                *over = *over || Pin::new(&mut *driver).poll(context).is_ready();
+                if let Poll::Ready(wanted) = wanted(context) {
+                    return Poll::Ready(Ok(wanted));
+                }
+                if *over {
+                    let broken = Broken { error: None, came: Came::Further };
+                    return Poll::Ready(Err(Ended::Broken(broken)));
+                }
+                if alarm.poll(due, context).is_ready() {
+                    return Poll::Ready(Err(Ended::Late));
+                }
+                if relay.rest() {
+                    return Poll::Pending;
+                }
+            }
+        });
+        // A part that yields for the sake of other tasks would here only be polled again at once.
+        unconstrained(driven).await
+    }
+}
+
+/// Whether the server closed the connection, in one way or another.
+fn is_closed(error: &hyper::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+    let mut kind = None;
+    while let Some(inner) = cause {
+        kind = kind.or_else(|| inner.downcast_ref::<io::Error>().map(io::Error::kind));
+        cause = inner.source();
+    }
+    error.is_incomplete_message()
+        || error.is_canceled()
+        || matches!(
+            kind,
+            Some(
+                io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+            )
+        )
+}
+
+/// A timer that is set anew only when it must ring earlier, or has rung: requests mostly end long before their time, and
+/// their times are mostly later than that of the last.
+struct Alarm(Pin<Box<Sleep>>);
+
+impl Alarm {
+    fn poll(&mut self, due: Instant, context: &mut Context<'_>) -> Poll<()> {
+        if self.0.deadline() > due {
+            self.0.as_mut().reset(due);
+        }
+        while self.0.as_mut().poll(context).is_ready() {
+            if self.0.deadline() >= due {
+                return Poll::Ready(());
+            }
+            self.0.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+}
+
+/// A stream that notes whether anything came.
+struct Socket {
+    stream: TcpStream,
+    received: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.received.store(true, Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
