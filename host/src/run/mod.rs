@@ -30,6 +30,7 @@ pub mod rate;
 pub mod ready;
 pub mod recorder;
 pub mod release;
+pub mod replay;
 pub mod request;
 pub mod resume;
 pub mod retry;

@@ -10,7 +10,8 @@ use super::{
     error::RunError,
     open::Found,
     plan::{Offer, Pair, Unit, plan},
-    resume::{Earlier, Left, Replayed, Resume, ResumeError},
+    replay::{Left, Replayed},
+    resume::{Earlier, Resume, ResumeError},
     tally::{Subject, Tally},
 };
 use crate::{

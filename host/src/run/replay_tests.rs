@@ -1,10 +1,10 @@
 //! What is counted from a journal is what was counted when it was written, wherever it was cut.
 
-use std::num::NonZeroU32;
+use std::{fs, num::NonZeroU32};
 
 use super::*;
 use crate::{
-    run::tally::Subject,
+    run::event::UnitName,
     score::{metric::Metric, parts::Parts},
     store::{
         journal::Journal,
