@@ -46,6 +46,15 @@ pub fn installed() -> &'static Path {
     })
 }
 
+/// The same, optimised: what is measured is what a user gets.
+pub fn released() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        cargo(&["--release"], &target());
+        target().join("release")
+    })
+}
+
 /// The host's binary.
 pub fn host() -> PathBuf {
     installed().join("host")

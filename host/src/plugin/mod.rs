@@ -8,4 +8,5 @@ pub mod instance;
 pub mod load;
 pub mod pool;
 pub mod session;
+mod waiting;
 pub mod wake;

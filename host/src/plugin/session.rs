@@ -4,13 +4,9 @@
 //! waits for: its calls, its timers, its wakes. Dropping the future of [`drive`] cancels all of them and
 //! ends the session.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{future::poll_fn, mem, sync::Arc, task::Poll, time::Duration};
 
-use futures_util::{
-    StreamExt,
-    future::{AbortHandle, Abortable, BoxFuture},
-    stream::FuturesUnordered,
-};
+use futures_util::future::BoxFuture;
 use plugin_api::{
     Answer, Error, ErrorKind, Request,
     abi::{buffer, recycle},
@@ -21,6 +17,7 @@ use super::{
     action::{HttpCall, Pushed, protocol},
     instance::{Instance, Notes},
     load::{self, Status},
+    waiting::Waiting,
     wake::Registration,
 };
 use crate::transport::{self, Body, Response};
@@ -53,14 +50,21 @@ pub struct Outcome {
 
 /// Something that a session waits for has happened.
 enum Happened {
-    Reply(u64, Result<Response, transport::TransportError>, bool),
-    Whole(u64, u16, Vec<(String, String)>, Result<bytes::Bytes, transport::TransportError>),
+    /// The head of a reply that is streamed.
+    Reply(u64, Result<Response, transport::TransportError>),
+    /// A whole reply, and how long the server asked to wait.
+    Whole(u64, Result<Whole, transport::TransportError>, Option<Duration>),
     Chunk(u64, Result<Option<bytes::Bytes>, transport::TransportError>, Body),
     Elapsed(u64),
     Stored(u64, Result<(), String>),
 }
 
-type Waiting = FuturesUnordered<Abortable<BoxFuture<'static, Happened>>>;
+/// A reply that was read to its end.
+struct Whole {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: bytes::Bytes,
+}
 
 /// Runs a session until every item is answered.
 pub async fn drive(instance: &Arc<Instance>, job: Job<'_>) -> Outcome {
@@ -74,8 +78,7 @@ struct Drive<'i> {
     registration: Registration,
     /// None while a step runs on another thread, or once the session is over.
     session: Option<load::Session>,
-    waiting: Waiting,
-    open: Vec<(u64, AbortHandle)>,
+    waiting: Waiting<'i, Happened>,
     parked: bool,
     again: bool,
     broken: bool,
@@ -93,8 +96,7 @@ impl<'i> Drive<'i> {
             instance,
             registration: Registration::enter(),
             session: None,
-            waiting: FuturesUnordered::new(),
-            open: Vec::new(),
+            waiting: Waiting::default(),
             parked: false,
             again: false,
             broken: false,
@@ -125,7 +127,7 @@ impl<'i> Drive<'i> {
         while !self.finished() {
             if self.again {
                 self.turn_for_others().await;
-            } else if self.waiting.is_empty() && !self.parked {
+            } else if self.waiting.is_idle() && !self.parked {
                 self.fail_rest(&protocol("the session waits for nothing and has not answered"));
             } else {
                 self.next().await;
@@ -137,95 +139,91 @@ impl<'i> Drive<'i> {
     async fn turn_for_others(&mut self) {
         self.again = false;
         tokio::task::yield_now().await;
-        let happened = {
-            let next = futures_util::future::poll_immediate(self.waiting.next());
-            next.await.flatten()
-        };
+        let happened = poll_fn(|context| Poll::Ready(self.waiting.poll_next(context))).await;
         match happened {
-            Some(Ok(happened)) => {
+            Poll::Ready(happened) => {
                 // The turn that was asked for is still due.
                 self.again = true;
                 self.happened(happened).await;
             }
-            _ => self.step(&Event::Resumed {}, &[]).await,
+            Poll::Pending => self.step(&Event::Resumed {}, &[]).await,
         }
     }
 
     /// Waits for whatever comes first.
     async fn next(&mut self) {
-        let happened = tokio::select! {
-            biased;
-            () = self.registration.woken(), if self.parked => None,
-            Some(happened) = self.waiting.next() => Some(happened),
+        let happened = if self.parked {
+            tokio::select! {
+                biased;
+                () = self.registration.woken() => None,
+                happened = self.waiting.next() => Some(happened),
+            }
+        } else {
+            Some(self.waiting.next().await)
         };
         match happened {
             None => {
                 self.parked = false;
                 self.step(&Event::Woken {}, &[]).await;
             }
-            Some(Ok(happened)) => self.happened(happened).await,
-            // A call that was cancelled.
-            Some(Err(_)) => {}
+            Some(happened) => self.happened(happened).await,
         }
     }
 
     async fn happened(&mut self, happened: Happened) {
         match happened {
             Happened::Elapsed(call) => {
-                if self.close(call) {
+                if self.waiting.close(call) {
                     self.step(&Event::Elapsed(call_ref(call)), &[]).await;
                 }
             }
             Happened::Stored(call, Ok(())) => {
-                if self.close(call) {
+                if self.waiting.close(call) {
                     self.step(&Event::Stored(call_ref(call)), &[]).await;
                 }
             }
             Happened::Stored(call, Err(message)) => {
                 self.failed(call, ErrorKind::Other, &message).await;
             }
-            Happened::Reply(call, Err(error), _) => self.broke(call, &error).await,
-            Happened::Reply(call, Ok(response), stream) => {
-                self.replied(call, response, stream).await
-            }
-            Happened::Whole(call, status, headers, Ok(body)) => {
-                if self.close(call) {
-                    self.reply(call, status, &headers, &body).await;
+            Happened::Reply(call, Ok(response)) => {
+                self.asked_to_wait(response.retry_after);
+                let Response { status, headers, body, .. } = response;
+                self.reply(call, status, &headers, &[]).await;
+                if self.waiting.is_open(call) {
+                    self.read_chunk(call, body);
                 }
             }
-            Happened::Whole(call, _, _, Err(error)) | Happened::Chunk(call, Err(error), _) => {
+            Happened::Whole(call, whole, retry_after) => {
+                self.asked_to_wait(retry_after);
+                match whole {
+                    Ok(Whole { status, headers, body }) => {
+                        if self.waiting.close(call) {
+                            self.reply(call, status, &headers, &body).await;
+                        }
+                    }
+                    Err(error) => self.broke(call, &error).await,
+                }
+            }
+            Happened::Reply(call, Err(error)) | Happened::Chunk(call, Err(error), _) => {
                 self.broke(call, &error).await;
             }
             Happened::Chunk(call, Ok(Some(bytes)), body) => {
                 // Read on only once the plugin has taken this: that is the back-pressure.
                 self.step(&Event::Chunk(call_ref(call)), &bytes).await;
-                if self.is_open(call) {
+                if self.waiting.is_open(call) {
                     self.read_chunk(call, body);
                 }
             }
             Happened::Chunk(call, Ok(None), _) => {
-                if self.close(call) {
+                if self.waiting.close(call) {
                     self.step(&Event::End(call_ref(call)), &[]).await;
                 }
             }
         }
     }
 
-    async fn replied(&mut self, call: u64, response: Response, stream: bool) {
-        if response.retry_after.is_some() {
-            self.retry_after = response.retry_after;
-        }
-        let Response { status, headers, body, .. } = response;
-        if stream {
-            self.reply(call, status, &headers, &[]).await;
-            if self.is_open(call) {
-                self.read_chunk(call, body);
-            }
-        } else {
-            let whole =
-                Box::pin(async move { Happened::Whole(call, status, headers, body.whole().await) });
-            self.wait_for(call, whole);
-        }
+    fn asked_to_wait(&mut self, retry_after: Option<Duration>) {
+        self.retry_after = retry_after.or(self.retry_after);
     }
 
     async fn reply(&mut self, call: u64, status: u16, headers: &[(String, String)], body: &[u8]) {
@@ -239,7 +237,7 @@ impl<'i> Drive<'i> {
     }
 
     async fn failed(&mut self, call: u64, kind: ErrorKind, message: &str) {
-        if self.close(call) {
+        if self.waiting.close(call) {
             let event = plugin_api::message::TransportError {
                 call: Decimal(call),
                 kind,
@@ -316,9 +314,7 @@ impl<'i> Drive<'i> {
             }
             Pushed::Free { call, name } => self.note(call, move |notes| notes.free(&name)),
             Pushed::Cancel(call) => {
-                if let Some(index) = self.open.iter().position(|(open, _)| *open == call) {
-                    self.open.swap_remove(index).1.abort();
-                }
+                self.waiting.close(call);
             }
             Pushed::Delta => {
                 let started = self.started;
@@ -335,8 +331,19 @@ impl<'i> Drive<'i> {
     }
 
     fn call(&mut self, http: HttpCall) {
-        let (instance, call, stream) = (Arc::clone(self.instance), http.call, http.stream);
-        let send = async move { Happened::Reply(call, instance.send(http).await, stream) };
+        let (instance, call) = (self.instance, http.call);
+        if http.stream {
+            let send = async move { Happened::Reply(call, instance.send(http).await) };
+            return self.open_call(call, Box::pin(send));
+        }
+        let send = async move {
+            let Response { status, headers, body, retry_after } = match instance.send(http).await {
+                Ok(response) => response,
+                Err(error) => return Happened::Whole(call, Err(error), None),
+            };
+            let whole = body.whole().await.map(|body| Whole { status, headers, body });
+            Happened::Whole(call, whole, retry_after)
+        };
         self.open_call(call, Box::pin(send));
     }
 
@@ -354,21 +361,9 @@ impl<'i> Drive<'i> {
         self.open_call(call, Box::pin(stored));
     }
 
-    fn open_call(&mut self, call: u64, future: BoxFuture<'static, Happened>) {
-        if self.is_open(call) {
-            return self.breach(format!("the call number {call} is still in use"));
-        }
-        let (handle, registration) = AbortHandle::new_pair();
-        self.open.push((call, handle));
-        self.waiting.push(Abortable::new(future, registration));
-    }
-
-    /// Goes on waiting for a call that is open.
-    fn wait_for(&mut self, call: u64, future: BoxFuture<'static, Happened>) {
-        if let Some((_, handle)) = self.open.iter_mut().find(|(open, _)| *open == call) {
-            let (fresh, registration) = AbortHandle::new_pair();
-            *handle = fresh;
-            self.waiting.push(Abortable::new(future, registration));
+    fn open_call(&mut self, call: u64, future: BoxFuture<'i, Happened>) {
+        if !self.waiting.open(call, future) {
+            self.breach(format!("the call number {call} is still in use"));
         }
     }
 
@@ -377,17 +372,7 @@ impl<'i> Drive<'i> {
             let chunk = body.chunk().await;
             Happened::Chunk(call, chunk, body)
         };
-        self.wait_for(call, Box::pin(read));
-    }
-
-    fn is_open(&self, call: u64) -> bool {
-        self.open.iter().any(|(open, _)| *open == call)
-    }
-
-    /// Takes a call off the list. False for a late event of a cancelled one, which the plugin must not see.
-    fn close(&mut self, call: u64) -> bool {
-        let index = self.open.iter().position(|(open, _)| *open == call);
-        index.map(|index| self.open.swap_remove(index)).is_some()
+        self.waiting.go_on(call, Box::pin(read));
     }
 
     fn answer(&mut self, item: u32, result: Result<Answer, Error>) {

@@ -1,4 +1,4 @@
-//! How near the engine comes to the wire's limit: `cargo build --release && cargo bench -p host --bench engine`.
+//! How near the engine comes to the wire's limit: `cargo bench -p host-tests --bench engine`.
 //!
 //! The real `host run` against a bare loop of reqwest, each a process of its own, side by side on the same server:
 //! the loop sends the same requests with the same settings and writes one JSON line a sample, and does nothing else. They
@@ -6,8 +6,9 @@
 //! CPU time is the client's own, user's and system's; time is that of the whole process, its start included.
 //!
 //! `HOST_BENCH_SAMPLES` (100000), `HOST_BENCH_PAIRS` (5), `HOST_BENCH_NGINX` (path of nginx's program, else it is
-//! looked for), `HOST_BENCH_ONLY` (a part of the names of what is measured), `HOST_BENCH_MILLION` (measure memory with a
-//! million samples too; needs 8 GB of disk where `TMPDIR` is).
+//! looked for), `HOST_BENCH_HOST` (another `host`, with its plugins beside it), `HOST_BENCH_ONLY` (a part of the names
+//! of what is measured: `startup`, `mock, tgi`, `nginx`, `50 ms`, `memory`, `likelihood`), `HOST_BENCH_MILLION` (measure
+//! memory with a million samples too; needs 8 GB of disk where `TMPDIR` is).
 
 #![allow(
     clippy::unwrap_used,
@@ -19,6 +20,7 @@
 
 mod bare;
 mod child;
+mod likelihood;
 mod pairs;
 mod server;
 mod startup;
@@ -55,6 +57,9 @@ fn main() {
     against(&settings, &work, "mock, tgi", &mock.url(Wire::Tgi), Wire::Tgi, 50);
     if settings.wants("memory") {
         memory(&settings, &work);
+    }
+    if settings.wants("likelihood") {
+        likelihood::measure(&settings, &work);
     }
 }
 

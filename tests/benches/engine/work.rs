@@ -10,6 +10,8 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use host_tests::built;
+
 use super::{
     bare::Order,
     server::{Listener, Seen, Wire},
@@ -17,6 +19,23 @@ use super::{
 
 /// Bytes of a prompt.
 const PROMPT: usize = 1024;
+
+/// Four continuations of one context.
+const CHOICES: &str = r#"
+id = "choices"
+kind = "multiple_choice"
+target = "0"
+
+[data]
+path = "data.jsonl"
+id_field = "id"
+
+[prompt]
+user = "{{ question }}"
+
+[choices]
+texts = ["{{ target }}", "all of it", "none of it", "what is left of it"]
+"#;
 
 const TASK: &str = r#"
 id = "bench"
@@ -61,6 +80,7 @@ pub(crate) struct Run {
 impl Work {
     pub(crate) fn new(folder: &Path) -> Self {
         fs::write(folder.join("task.toml"), TASK).unwrap();
+        fs::write(folder.join("choices.toml"), CHOICES).unwrap();
         Self { folder: folder.to_owned(), runs: AtomicUsize::new(0), written: AtomicUsize::new(0) }
     }
 
@@ -71,12 +91,22 @@ impl Work {
 
     /// A run of so many samples on a server.
     pub(crate) fn run(&self, wire: Wire, url: &str, samples: usize, concurrency: usize) -> Run {
+        self.run_of("task", &wire.backend(url), samples, concurrency)
+    }
+
+    /// A run of a task at a backend, whose table is given as it stands in a run file.
+    pub(crate) fn run_of(
+        &self,
+        task: &str,
+        backend: &str,
+        samples: usize,
+        concurrency: usize,
+    ) -> Run {
         self.data(samples);
         let folder = self.path();
         fs::create_dir(&folder).unwrap();
-        let backend = wire.backend(url);
         let text = format!(
-            "max_samples = {samples}\n[run]\nconcurrency = {concurrency}\n{backend}\n[[task]]\nfile = \"../task.toml\"\n"
+            "max_samples = {samples}\n[run]\nconcurrency = {concurrency}\n{backend}\n[[task]]\nfile = \"../{task}.toml\"\n"
         );
         let file = folder.join("run.toml");
         fs::write(&file, text).unwrap();
@@ -120,17 +150,9 @@ impl Drop for Run {
     }
 }
 
-/// The program that is measured.
+/// The program that is measured: `HOST_BENCH_HOST`, else the one of this workspace.
 pub(crate) fn host() -> PathBuf {
-    let host = PathBuf::from(env!("CARGO_BIN_EXE_host"));
-    for plugin in ["libtgi.so", "liblitellm.so"] {
-        assert!(
-            host.with_file_name(plugin).exists(),
-            "{plugin} does not lie beside {}: run `cargo build --release` first",
-            host.display()
-        );
-    }
-    host
+    path_from("HOST_BENCH_HOST").unwrap_or_else(|| built::released().join("host"))
 }
 
 /// What the host sends for a sample of the data.

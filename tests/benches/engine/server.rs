@@ -68,6 +68,11 @@ impl Mock {
         Self { process, address: address.trim().to_owned() }
     }
 
+    /// Where all wires are.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     pub(crate) fn url(&self, wire: Wire) -> String {
         format!("{}/{wire}{}", self.address, wire.base_path())
     }
