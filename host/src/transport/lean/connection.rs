@@ -2,12 +2,8 @@
 
 use std::{
     future::poll_fn,
-    io,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
@@ -20,7 +16,6 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     task::coop::unconstrained,
     time::{Instant, Sleep, sleep_until},
@@ -31,12 +26,11 @@ use super::relay::Relay;
 /// A connection that one request at a time is on. Dropping it closes it.
 pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
-    driver: http1::Connection<TokioIo<Socket>, Full<Bytes>>,
+    driver: http1::Connection<TokioIo<TcpStream>, Full<Bytes>>,
     /// The driver has ended, and must not be polled any more.
     over: bool,
     relay: Arc<Relay>,
     waker: Waker,
-    received: Arc<AtomicBool>,
     alarm: Alarm,
 }
 
@@ -63,22 +57,18 @@ pub(super) struct Broken {
 pub(super) enum Came {
     /// The server has seen nothing of it.
     Nowhere,
-    /// The server closed the connection without a single byte of a reply.
-    Unanswered,
-    /// The reply had begun, or what broke was not the connection.
+    /// The server may have seen it.
     Further,
 }
 
 impl Connection {
     /// Over a stream to the server.
     pub(super) async fn new(stream: TcpStream, due: Instant) -> hyper::Result<Self> {
-        let received = Arc::new(AtomicBool::new(false));
-        let socket = Socket { stream, received: Arc::clone(&received) };
-        let (sender, driver) = http1::handshake(TokioIo::new(socket)).await?;
+        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
         let relay = Relay::new();
         let waker = Waker::from(Arc::clone(&relay));
         let alarm = Alarm(Box::pin(sleep_until(due)));
-        Ok(Self { sender, driver, over: false, relay, waker, received, alarm })
+        Ok(Self { sender, driver, over: false, relay, waker, alarm })
     }
 
     /// Whether another request can be sent, as far as is known.
@@ -92,19 +82,13 @@ impl Connection {
         request: Request<Full<Bytes>>,
         due: Instant,
     ) -> Result<Response<Incoming>, Ended> {
-        self.received.store(false, Ordering::Relaxed);
         let mut reply = pin!(self.sender.try_send_request(request));
         match self.until(due, |context| reply.as_mut().poll(context)).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(failed)) => {
-                let unsent = failed.message().is_some();
-                let silent = !self.received.load(Ordering::Relaxed);
+                let is_unsent = failed.message().is_some();
+                let came = if is_unsent { Came::Nowhere } else { Came::Further };
                 let error = failed.into_error();
-                let came = match (unsent, silent && is_closed(&error)) {
-                    (true, _) => Came::Nowhere,
-                    (false, true) => Came::Unanswered,
-                    (false, false) => Came::Further,
-                };
                 Err(Ended::Broken(Broken { error: Some(error), came }))
             }
             Err(ended) => Err(ended),
@@ -175,26 +159,6 @@ impl Connection {
     }
 }
 
-/// Whether the server closed the connection, in one way or another.
-fn is_closed(error: &hyper::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
-    let mut kind = None;
-    while let Some(inner) = cause {
-        kind = kind.or_else(|| inner.downcast_ref::<io::Error>().map(io::Error::kind));
-        cause = inner.source();
-    }
-    error.is_incomplete_message()
-        || error.is_canceled()
-        || matches!(
-            kind,
-            Some(
-                io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::ConnectionAborted
-                    | io::ErrorKind::BrokenPipe
-            )
-        )
-}
-
 /// A timer that is set anew only when it must ring earlier, or has rung: requests mostly end long before their time, and
 /// their times are mostly later than that of the last.
 struct Alarm(Pin<Box<Sleep>>);
@@ -211,56 +175,5 @@ impl Alarm {
             self.0.as_mut().reset(due);
         }
         Poll::Pending
-    }
-}
-
-/// A stream that notes whether anything came.
-struct Socket {
-    stream: TcpStream,
-    received: Arc<AtomicBool>,
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.received.store(true, Ordering::Relaxed);
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

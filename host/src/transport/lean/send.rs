@@ -134,25 +134,28 @@ fn default(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
     }
 }
 
-/// One request and the head of its reply. A server may close a connection that was kept at any time, also while a
-/// request is on its way to it: if nothing of a reply came, the request is sent once more.
+/// One request and the head of its reply. A server may close a connection that was kept at any time: a request that it
+/// has seen nothing of goes over another one. What it may have seen is not sent again here, since whether that is worth
+/// while is decided by the one retry rule.
 async fn exchange(
     pool: &Pool,
     ask: &Ask<'_>,
     way: &Way,
     url: &Url,
 ) -> Result<(Box<Connection>, Response<Incoming>), TransportError> {
+    // What is wrong with the request is told before anyone is called.
+    let mut request = way.request(url, ask)?;
     while let Some(mut connection) = pool.take() {
-        match connection.ask(way.request(url, ask)?, ask.due).await {
+        match connection.ask(request, ask.due).await {
             Ok(reply) => return Ok((connection, reply)),
-            Err(Ended::Broken(Broken { came: Came::Nowhere, .. })) => {}
-            // Once, and not on another that was kept: each of them may be as old.
-            Err(Ended::Broken(Broken { came: Came::Unanswered, .. })) => break,
+            Err(Ended::Broken(Broken { came: Came::Nowhere, .. })) => {
+                request = way.request(url, ask)?;
+            }
             Err(ended) => return Err(failed(url, ask.limit, ended)),
         }
     }
     let mut connection = Box::new(connect(pool, ask, url).await?);
-    match connection.ask(way.request(url, ask)?, ask.due).await {
+    match connection.ask(request, ask.due).await {
         Ok(reply) => Ok((connection, reply)),
         Err(ended) => Err(failed(url, ask.limit, ended)),
     }
