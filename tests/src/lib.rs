@@ -5,6 +5,7 @@ pub mod built;
 pub mod fake_tgi;
 pub mod left;
 pub mod mock;
+pub mod patience;
 pub mod python;
 pub mod real;
 pub mod sandbox;

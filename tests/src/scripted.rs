@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Instant,
 };
 
 /// A request as it came.
@@ -21,6 +22,8 @@ pub struct Asked {
     pub headers: String,
     /// The body.
     pub body: String,
+    /// When it had come.
+    pub at: Instant,
 }
 
 /// A server that runs until it is dropped. One request a connection.
@@ -102,7 +105,12 @@ fn serve(
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let line = line.rsplit_once(' ').map_or("", |(line, _)| line).to_owned();
-    let asked = Asked { line, headers, body: String::from_utf8_lossy(&body).into_owned() };
+    let asked = Asked {
+        line,
+        headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+        at: Instant::now(),
+    };
     seen.lock().unwrap().push(asked.clone());
     reader.into_inner().write_all(&answer(&asked))
 }

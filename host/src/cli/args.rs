@@ -145,8 +145,8 @@ pub struct RunArgs {
     #[arg(long)]
     pub strict: bool,
     /// Go on with the newest run of the run file below `out`, or with the one in DIR; without one a new run begins.
-    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub resume: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
+    pub resume: Option<Option<PathBuf>>,
     /// How a run is resumed.
     #[command(flatten)]
     pub how: ResumeFlags,
@@ -159,8 +159,8 @@ pub struct ResumeFlags {
     #[arg(long)]
     pub accept_changes: bool,
     /// Also ask again what is unscored, or what is unscored for this reason (`timeout`, `overloaded`, ...).
-    #[arg(long, value_name = "REASON", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub retry_unscored: Option<String>,
+    #[arg(long, value_name = "REASON", num_args = 0..=1, require_equals = true)]
+    pub retry_unscored: Option<Option<String>>,
 }
 
 /// `host resume`.

@@ -2,6 +2,7 @@
 
 mod args;
 mod cache;
+mod cassette;
 mod launch;
 mod mock;
 mod plugin;

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     args::{PluginDirs, ResumeFlags, RunArgs},
-    print_error,
+    cassette, print_error,
     run_mock::RunMock,
 };
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
         resume::{Resume, Retry},
     },
     store::run_dir,
-    transport::{Cassette, Player, Recorder},
+    transport::Cassette,
 };
 
 /// Runs every file; the first exit code that is not 0 is the command's.
@@ -51,7 +51,7 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
         Ok(files) => files,
         Err(error) => return fail(printer, &error, exit::USAGE),
     };
-    if files.len() > 1 && args.resume.as_ref().is_some_and(|path| !path.as_os_str().is_empty()) {
+    if files.len() > 1 && args.resume.as_ref().is_some_and(Option::is_some) {
         let error = anyhow::anyhow!(
             "--resume=DIR is for one run file; plain --resume goes on with the newest run of each"
         );
@@ -63,14 +63,16 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
         );
         return fail(printer, &error, exit::USAGE);
     }
-    let cassette = match cassette(args) {
+    let cassette = match cassette::open(args.record.as_deref(), args.replay.as_deref()) {
         Ok(cassette) => cassette,
         Err(error) => return fail(printer, &error, exit::USAGE),
     };
     let mut code = exit::DONE;
     for file in &files {
-        let resume =
-            args.resume.as_ref().and_then(|path| to_resume(path, file, &args.how, printer));
+        let resume = args
+            .resume
+            .as_ref()
+            .and_then(|path| to_resume(path.as_deref(), file, &args.how, printer));
         let one = run_one(file, resume.as_ref(), &discovery, cassette.as_ref(), printer);
         if code == exit::DONE {
             code = one;
@@ -80,46 +82,8 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
         }
     }
     match cassette {
-        Some(cassette) => played(&cassette, code, printer),
+        Some(cassette) => cassette::played(&cassette, code, printer),
         None => code,
-    }
-}
-
-/// The recording that is made, or that answers.
-fn cassette(args: &RunArgs) -> anyhow::Result<Option<Cassette>> {
-    Ok(match (&args.record, &args.replay) {
-        (Some(path), _) => Some(Cassette::Record(Recorder::create(path)?)),
-        (None, Some(path)) => Some(Cassette::Replay(Player::open(path)?)),
-        (None, None) => None,
-    })
-}
-
-/// What came of a recording, and the exit code with it: one that is not complete, or that did not fit the run, must
-/// not look like success.
-fn played(cassette: &Cassette, code: u8, printer: &Printer) -> u8 {
-    let otherwise = |failed: u8| if code == exit::DONE { failed } else { code };
-    match cassette {
-        Cassette::Record(recorder) => match recorder.finish() {
-            Ok(exchanges) => {
-                printer.note(&format!("recorded: {exchanges} exchanges"));
-                code
-            }
-            Err(error) => {
-                printer.error(&error.to_string());
-                otherwise(exit::INTERNAL)
-            }
-        },
-        Cassette::Replay(player) => match player.unknown() {
-            unknown if unknown.requests == 0 => code,
-            unknown => {
-                printer.error(&format!(
-                    "{} requests are not in the recording; the first: {}",
-                    unknown.requests,
-                    unknown.first.unwrap_or_default()
-                ));
-                otherwise(exit::UNSCORED)
-            }
-        },
     }
 }
 
@@ -144,13 +108,15 @@ pub(super) fn discover(
     Ok(discovery)
 }
 
-/// The run that `--resume` means: the one at this path, or the newest one of the run file if the path is empty.
-fn to_resume(path: &Path, file: &RunFile, how: &ResumeFlags, printer: &Printer) -> Option<Resume> {
+/// The run that `--resume` means: the one at this path, or the newest one of the run file.
+fn to_resume(
+    path: Option<&Path>,
+    file: &RunFile,
+    how: &ResumeFlags,
+    printer: &Printer,
+) -> Option<Resume> {
     let config = &file.config;
-    let directory = match path.as_os_str().is_empty() {
-        false => Some(path.to_owned()),
-        true => run_dir::newest(&config.out, &config.name),
-    };
+    let directory = path.map(Path::to_owned).or_else(|| run_dir::newest(&config.out, &config.name));
     if directory.is_none() {
         printer.note(&format!(
             "there is no run of `{}` below {} to resume; a new one begins",
@@ -164,10 +130,8 @@ fn to_resume(path: &Path, file: &RunFile, how: &ResumeFlags, printer: &Printer) 
 impl ResumeFlags {
     /// How the run in this directory is to be taken up.
     pub(super) fn of(&self, directory: PathBuf) -> Resume {
-        let retry_unscored = self.retry_unscored.as_deref().map(|reason| match reason {
-            "" => Retry::All,
-            reason => Retry::Reason(reason.to_owned()),
-        });
+        let retry_unscored =
+            self.retry_unscored.clone().map(|reason| reason.map_or(Retry::All, Retry::Reason));
         Resume { directory, accept_changes: self.accept_changes, retry_unscored }
     }
 }

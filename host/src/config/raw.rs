@@ -241,7 +241,8 @@ pub(crate) struct RawBackend {
 pub(crate) struct RawReplica {
     /// Where it is.
     pub base_url: String,
-    /// Its share of the requests against the others'; 1 by default.
+    /// Its share of the requests against the others', also of those in flight: `concurrency` is that of the heaviest. 1
+    /// by default.
     #[schemars(range(min = 1))]
     pub weight: Option<u32>,
     /// A command that serves it; as the backend's own `launch`.

@@ -2,6 +2,7 @@
 //! so "no child is left" means that nothing is left, whatever sessions and groups they moved to.
 
 use std::{
+    collections::HashSet,
     fs, io,
     os::unix::process::ExitStatusExt,
     process::ExitStatus,
@@ -20,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-/// Between two looks at who is left, once all are killed.
+/// Between two looks at who is left.
 const LOOK: Duration = Duration::from_millis(50);
 /// Longest wait for those who were killed: only one that the kernel holds takes as long.
 const LAST: Duration = Duration::from_secs(5);
@@ -69,14 +70,13 @@ impl Family {
 
     /// Ends all of them: asks them, and kills those who are left after `grace`. Whether none is left.
     pub async fn end(&mut self, grace: Duration) -> bool {
-        self.tell(Signal::TERM);
-        if timeout(grace, self.all_end()).await.is_ok() {
+        if timeout(grace, self.ask()).await.is_ok() {
             return true;
         }
         let begun = Instant::now();
         // Who is further down comes up when those above are gone.
         while begun.elapsed() < LAST {
-            self.tell(Signal::KILL);
+            self.kill();
             if timeout(LOOK, self.all_end()).await.is_ok() {
                 return true;
             }
@@ -84,14 +84,45 @@ impl Family {
         false
     }
 
-    async fn all_end(&mut self) {
-        loop {
-            self.reap();
-            if self.is_over {
-                return;
+    /// Asks each once to end, also those who only come up when those above them have, until none is left.
+    async fn ask(&mut self) {
+        let group = self.tell_group(Signal::TERM);
+        let mut asked = HashSet::new();
+        while !self.is_over() {
+            for child in children().iter().filter(|child| !child.is_of(group)) {
+                if asked.insert(child.id) {
+                    let _ = kill_process(child.id, Signal::TERM);
+                }
             }
+            // The end of a grandchild brings up its children unheard.
+            let _ = timeout(LOOK, self.ends.recv()).await;
+        }
+    }
+
+    fn kill(&self) {
+        let group = self.tell_group(Signal::KILL);
+        for child in children().iter().filter(|child| !child.is_of(group)) {
+            let _ = kill_process(child.id, Signal::KILL);
+        }
+    }
+
+    /// Sends a signal to the server's group, and gives the group if that was done. No stranger can be hit: a group's
+    /// id is not given away before its leader is reaped. Neither is that of a child.
+    fn tell_group(&self, signal: Signal) -> Option<Pid> {
+        let group = self.end.is_none().then_some(self.server)?;
+        let _ = kill_process_group(group, signal);
+        Some(group)
+    }
+
+    async fn all_end(&mut self) {
+        while !self.is_over() {
             self.ends.recv().await;
         }
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.reap();
+        self.is_over
     }
 
     fn reap(&mut self) {
@@ -109,25 +140,17 @@ impl Family {
             }
         }
     }
-
-    /// Sends a signal to the server's group and to the children outside it. No stranger can be hit: ids of children
-    /// that are not reaped yet are not given away, and neither is that of the server's group before the server is.
-    fn tell(&self, signal: Signal) {
-        let group = self.end.is_none().then_some(self.server);
-        if let Some(group) = group {
-            let _ = kill_process_group(group, signal);
-        }
-        for child in children() {
-            if group.is_none_or(|group| child.group != group.as_raw_pid()) {
-                let _ = kill_process(child.id, signal);
-            }
-        }
-    }
 }
 
 struct Child {
     id: Pid,
     group: i32,
+}
+
+impl Child {
+    fn is_of(&self, group: Option<Pid>) -> bool {
+        group.is_some_and(|group| group.as_raw_pid() == self.group)
+    }
 }
 
 /// The children of this process. The whole of `/proc` is looked through, since not every kernel lists them.

@@ -9,7 +9,7 @@ use super::{
     change::{Change, Changes, Pause, ReplicaState, Standing, What, milliseconds},
     health::{Admission, Health, Turn, sign},
     policy::{Load, Policy},
-    router::{Attempt, RouterSettings, Wanted},
+    router::{Attempt, ReplicaSettings, RouterSettings, Wanted},
 };
 use crate::run::{
     limiter::{Ended, Limiter, Move, Reason},
@@ -67,9 +67,9 @@ pub(super) struct Grant {
 
 impl Core {
     pub(super) fn new(settings: &RouterSettings, random: fastrand::Rng) -> Self {
-        let replica = |name: &str| Replica {
-            name: name.to_owned(),
-            limiter: Limiter::new(settings.concurrency),
+        let replica = |one: &ReplicaSettings| Replica {
+            name: one.name.clone(),
+            limiter: Limiter::new(settings.concurrency_of(one)),
             health: Health::new(settings.eject_after),
             learnt: Learnt::default(),
             rests_until: Duration::ZERO,
@@ -85,7 +85,7 @@ impl Core {
         };
         let replicas = &settings.replicas;
         Self {
-            replicas: replicas.iter().map(|one| replica(&one.name)).collect(),
+            replicas: replicas.iter().map(replica).collect(),
             loads: replicas.iter().map(|one| load(&one.name, one.weight)).collect(),
             policy: Policy::new(settings.route, replicas.len(), random),
             pace: Pace::new(settings.rpm, settings.tpm),

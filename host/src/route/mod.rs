@@ -10,4 +10,8 @@ pub mod router;
 #[cfg(test)]
 mod core_tests;
 #[cfg(test)]
+mod health_tests;
+#[cfg(test)]
+mod policy_tests;
+#[cfg(test)]
 mod router_tests;

@@ -35,6 +35,19 @@ pub struct RouterSettings {
     pub tpm: Option<u64>,
 }
 
+impl RouterSettings {
+    /// Attempts in flight at a replica: as many as are configured at the heaviest, and at another its share of them. Else
+    /// weights would mean nothing where every place is taken.
+    pub(super) fn concurrency_of(&self, replica: &ReplicaSettings) -> Concurrency {
+        let heaviest = self.replicas.iter().map(|other| other.weight).max().unwrap_or(1).max(1);
+        let Concurrency { auto, floor, ceiling } = self.concurrency;
+        let share = u64::from(ceiling) * u64::from(replica.weight.max(1));
+        let ceiling = u32::try_from(share.div_ceil(heaviest.into())).unwrap_or(ceiling);
+        let ceiling = ceiling.max(1);
+        Concurrency { auto, floor: floor.min(ceiling), ceiling }
+    }
+}
+
 /// What it is told of a server.
 #[derive(Clone, Debug)]
 pub struct ReplicaSettings {
@@ -90,10 +103,10 @@ impl Router {
 
     /// The same, with a generator that a test can seed.
     pub(super) fn with_random(settings: RouterSettings, random: fastrand::Rng) -> Arc<Self> {
-        let each = settings.concurrency.ceiling.max(settings.concurrency.floor).max(1) as usize;
+        let each = |replica| settings.concurrency_of(replica).ceiling as usize;
         Arc::new(Self {
             began: Instant::now(),
-            ceiling: each.saturating_mul(settings.replicas.len()),
+            ceiling: settings.replicas.iter().map(each).sum(),
             state: Mutex::new(State { core: Core::new(&settings, random), line: Line::default() }),
         })
     }
@@ -101,17 +114,11 @@ impl Router {
     /// Waits for leave to send an attempt: until limits, rates and health allow it and all who came before have
     /// been served. Dropping the future leaves no trace.
     pub async fn place(self: &Arc<Self>, wanted: Wanted) -> Place {
-        let grant = match self.at_once(&wanted, true) {
+        let grant = match self.at_once(&wanted) {
             Some(grant) => grant,
             None => Waiting { router: self, wanted, ticket: None, sleep: None }.await,
         };
         Place { router: Arc::clone(self), grant, is_open: true }
-    }
-
-    /// Leave to send an attempt now, if nobody waits and a replica that is well is free.
-    pub fn try_place(self: &Arc<Self>, wanted: &Wanted) -> Option<Place> {
-        let grant = self.at_once(wanted, false)?;
-        Some(Place { router: Arc::clone(self), grant, is_open: true })
     }
 
     /// Most attempts that are ever in flight at once.
@@ -134,13 +141,13 @@ impl Router {
         self.lock().core.take_changes()
     }
 
-    fn at_once(&self, wanted: &Wanted, probes: bool) -> Option<Grant> {
+    fn at_once(&self, wanted: &Wanted) -> Option<Grant> {
         let now = self.now();
         let mut state = self.lock();
         if !state.line.is_empty() {
             return None;
         }
-        state.core.take(now, wanted, probes).ok()
+        state.core.take(now, wanted, true).ok()
     }
 
     /// Changes the state, and then serves who can be served by it.

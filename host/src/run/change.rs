@@ -263,9 +263,11 @@ mod tests {
     #[test]
     fn another_engine_is_told_and_what_nobody_says_is_not() {
         let backend = |model: Option<&str>, version: Option<&str>, asset: &str| {
-            let mut description = plugin_api::message::Description::default();
-            description.model = model.map(str::to_owned);
-            description.version = version.map(str::to_owned);
+            let description = plugin_api::message::Description {
+                model: model.map(str::to_owned),
+                version: version.map(str::to_owned),
+                ..plugin_api::message::Description::default()
+            };
             BackendIdentity {
                 id: "b".to_owned(),
                 plugin: "p".to_owned(),
@@ -274,10 +276,10 @@ mod tests {
                 description,
             }
         };
-        let before = backend(Some("m"), None, "1");
-        assert!(of_backends(&[before.clone()], &[backend(Some("m"), Some("2"), "1")]).is_empty());
-        assert!(of_backends(&[before.clone()], &[backend(None, None, "1")]).is_empty());
-        let changes = of_backends(&[before], &[backend(Some("n"), None, "2")]);
+        let before = [backend(Some("m"), None, "1")];
+        assert!(of_backends(&before, &[backend(Some("m"), Some("2"), "1")]).is_empty());
+        assert!(of_backends(&before, &[backend(None, None, "1")]).is_empty());
+        let changes = of_backends(&before, &[backend(Some("n"), None, "2")]);
         let expected = [
             "backend `b`: model: \"m\" before, \"n\" now",
             "backend `b`: SHA-256 of its asset `model`: 1 before, 2 now",

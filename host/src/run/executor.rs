@@ -297,11 +297,17 @@ async fn try_twice(
         return first.await;
     }
     let elsewhere = Wanted { avoid: Some(replica), ..wanted };
-    let Some(other) = backend.router.try_place(&elsewhere) else {
-        lock(hedge).give_back();
-        return first.await;
+    let begun = Instant::now();
+    // A backend that is kept busy has no place free at once, but soon; the first answer may be sooner.
+    let other = tokio::select! {
+        biased;
+        tried = &mut first => {
+            lock(hedge).give_back();
+            return tried;
+        }
+        other = backend.router.place(elsewhere) => other,
     };
-    let deadline = job.deadline.saturating_sub(after);
+    let deadline = job.deadline.saturating_sub(after).saturating_sub(begun.elapsed());
     let mut second = Box::pin(try_at(backend, other, Job { deadline, ..job }));
     tokio::select! {
         tried = &mut first => match tried.result {

@@ -94,3 +94,54 @@ impl Hedge {
         self.hedged
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn milliseconds(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Latencies of 1 to 100 ms, each as often as the others.
+    fn fed(answers: u64) -> Hedge {
+        let mut hedge = Hedge::new();
+        for answer in 0..answers {
+            hedge.sent();
+            hedge.answered(milliseconds(1 + answer % 100));
+        }
+        hedge
+    }
+
+    #[test]
+    fn nothing_is_called_slow_before_enough_is_known() {
+        let mut young = fed(FEWEST - 1);
+        assert_eq!((young.after(), young.claim()), (None, false));
+        assert!(fed(FEWEST + REFRESH).after().is_some());
+    }
+
+    #[test]
+    fn slow_is_what_is_slower_than_99_of_100() {
+        for answers in [200, 10_000, 100_000] {
+            let after = fed(answers).after().unwrap();
+            assert!((milliseconds(97)..=milliseconds(101)).contains(&after), "{after:?}");
+        }
+    }
+
+    #[test]
+    fn it_follows_the_latency_when_another_task_begins() {
+        let mut hedge = fed(10_000);
+        (0..2 * BATCH + FEWEST).for_each(|_| hedge.answered(milliseconds(7)));
+        let after = hedge.after().unwrap();
+        assert!(after < milliseconds(8), "{after:?}");
+    }
+
+    #[test]
+    fn never_more_than_one_request_in_fifty_is_hedged() {
+        let mut hedge = fed(200);
+        let claimed = (0..1000).filter(|_| hedge.claim()).count();
+        assert_eq!((claimed, hedge.hedged()), (4, 4));
+        hedge.give_back();
+        assert_eq!((hedge.claim(), hedge.claim()), (true, false));
+    }
+}

@@ -17,9 +17,9 @@ use crate::{printer::Printer, store::ledger::Ledger};
 /// A plugin that waits for something has a shorter bound of its own.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Lets the backend prepare at each of its servers, waits for the server and asks it who it is: a server that is down, or is
-/// another one than the plugin is for, is found out before the first sample. As long as one is ready, those that are
-/// not are told of, and left to the router: they may come later.
+/// Lets the backend prepare at each of its servers, waits for the server and asks it who it is: a server that is
+/// down, or is another one than the plugin is for, is found out before the first sample. As long as one is ready,
+/// those that are not are told of, and left to the router: they may come later.
 ///
 /// # Errors
 /// [`BackendError::NotReady`] with what to do, or what [`Waiting::wait`] says, if no server is ready.

@@ -94,8 +94,8 @@ impl Servers {
     /// Tells `notes` of each that ends, until the set is dropped.
     pub fn watch(&self, notes: &mpsc::Sender<Note>) -> JoinSet<()> {
         let mut watching = JoinSet::new();
-        for server in self.lock().iter().cloned() {
-            let notes = notes.clone();
+        for server in self.lock().iter() {
+            let (server, notes) = (Arc::clone(server), notes.clone());
             watching.spawn(async move {
                 let end = server.ended().await;
                 let message = format!("its server {end}{}", server.last_words());

@@ -30,6 +30,7 @@ pub mod rate;
 pub mod ready;
 pub mod recorder;
 pub mod release;
+pub mod replay;
 pub mod request;
 pub mod resume;
 pub mod retry;
@@ -39,3 +40,8 @@ pub mod source;
 pub mod spending;
 pub mod tally;
 pub mod teller;
+
+#[cfg(test)]
+mod limiter_tests;
+#[cfg(test)]
+mod rate_tests;

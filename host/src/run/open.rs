@@ -5,10 +5,15 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use futures_util::future::join_all;
-use plugin_api::{capability::Capability, manifest::Manifest, message::Description};
+use plugin_api::{
+    capability::Capability,
+    manifest::{Declared, Manifest},
+    message::Description,
+};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -321,6 +326,17 @@ struct Bringing<'a> {
     cache: Option<Arc<ResponseCache>>,
 }
 
+/// What opening a backend takes that is the same at each of its servers.
+struct Opening<'a> {
+    config: &'a BackendConfig,
+    declared: &'a Declared,
+    library: Loaded,
+    /// Paths by name.
+    assets: BTreeMap<String, String>,
+    /// Calls in flight.
+    calls: usize,
+}
+
 impl Bringing<'_> {
     /// Brings backends up. One whose plugin or server fails does not keep the others.
     ///
@@ -359,7 +375,7 @@ impl Bringing<'_> {
         Ok(join_all(introduced).await)
     }
 
-    /// Loads and opens a backend, and starts its servers.
+    /// Loads and opens a backend, and starts its servers. A recording stands for them, as a mock does.
     async fn up(
         &mut self,
         backend: Found<'_>,
@@ -367,6 +383,11 @@ impl Bringing<'_> {
     ) -> Result<OpenBackend, BackendError> {
         let config = backend.config;
         let mut opened = self.open(backend).await?;
+        if self.around.cassette.as_ref().and_then(Cassette::replay).is_some() {
+            // Nobody would ask them.
+            opened.wait_ready = Duration::ZERO;
+            return Ok(opened);
+        }
         for (index, replica) in opened.replicas.iter_mut().enumerate() {
             let command = config.replicas.get(index).map_or(&config.launch, |own| &own.launch);
             let base_url = replica.base_url.as_ref();
@@ -391,13 +412,13 @@ impl Bringing<'_> {
         let concurrency = concurrency(config.concurrency, &manifest);
         let mut replicas = Vec::with_capacity(servers.len());
         let mut told = None;
+        let calls = concurrency.ceiling as usize;
+        let opening = Opening { config, declared: &manifest.plugin, library, assets, calls };
         for server in servers {
             let (base_url, holder) = (server.base_url.clone(), server.holder.id.clone());
-            let calls = concurrency.ceiling as usize;
             let own = self.told(&manifest, &server);
             told.get_or_insert_with(|| own.clone());
-            let instance =
-                self.open_one(config, &manifest, server, library, own, &assets, calls).await?;
+            let instance = self.open_one(&opening, server, own).await?;
             self.instances.push((holder.clone(), Arc::clone(&instance)));
             replicas.push(Replica { holder, base_url, instance, launched: None });
         }
@@ -457,16 +478,12 @@ impl Bringing<'_> {
 
     async fn open_one(
         &self,
-        config: &BackendConfig,
-        manifest: &Manifest,
+        opening: &Opening<'_>,
         server: FoundServer,
-        library: Loaded,
         told: Told,
-        assets: &BTreeMap<String, String>,
-        calls: usize,
     ) -> Result<Arc<Instance>, BackendError> {
         let FoundServer { base_url, checked, secrets, holder } = server;
-        let declared = &manifest.plugin;
+        let &Opening { config, declared, library, ref assets, calls } = opening;
         let base_url = base_url.map(|url| url.to_string());
         let told_url = told.config.get("base_url").and_then(Value::as_str);
         let cassette = self.around.cassette.as_ref();

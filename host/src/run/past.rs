@@ -10,7 +10,8 @@ use super::{
     error::RunError,
     open::Found,
     plan::{Offer, Pair, Unit, plan},
-    resume::{Earlier, Replayed, Resume, ResumeError},
+    replay::{Left, Replayed},
+    resume::{Earlier, Resume, ResumeError},
     tally::{Subject, Tally},
 };
 use crate::{
@@ -160,7 +161,7 @@ impl Past {
         };
         earlier.compare_backends(&manifest.backends)?;
         let again = replayed.again > 0;
-        let (tallies, done, others) = replayed.of_units(subjects, earlier.directory())?;
+        let Left { tallies, done, others } = replayed.of_units(subjects, earlier.directory())?;
         let manifest = earlier.manifest(manifest, jiff::Timestamp::now().to_string());
         directory.write_json(run_dir::MANIFEST, &manifest, redactor)?;
         let events = directory.more_lines(run_dir::EVENTS)?;

@@ -7,21 +7,22 @@ use proptest::prelude::*;
 
 use super::retry::{Failed, Failures, RetryPolicy, is_retriable};
 
-/// A failure to come: its kind, what the server asks for, how much of its deadline it takes, and the chance in its wait.
+/// A failure to come: its kind, whether a probe meets it, what the server asks for, how much of its deadline it takes, and
+/// the chance in its wait.
 #[derive(Clone, Debug)]
 struct Next {
     kind: ErrorKind,
+    is_probe: bool,
     retry_after: Option<Duration>,
     took: f64,
     random: f64,
-    is_probe: bool,
 }
 
 /// What a history came to.
 #[derive(Debug, Default)]
 struct Told {
     attempts: u32,
-    /// Attempts that failed for another reason than a loading server, and were no probes.
+    /// Attempts that were no probes, and failed for another reason than a loading server.
     counted: u32,
     /// When the last attempt ended, from the start.
     at: Duration,
@@ -43,13 +44,8 @@ fn tell(policy: &RetryPolicy, history: &[Next]) -> Result<Told, TestCaseError> {
         told.attempts += 1;
         let is_loading = next.kind == ErrorKind::Loading && !policy.loading_timeout.is_zero();
         told.counted += u32::from(!is_loading && !next.is_probe);
-        let failed = Failed {
-            kind: next.kind,
-            retry_after: next.retry_after,
-            at: told.at,
-            took,
-            is_probe: next.is_probe,
-        };
+        let Next { kind, is_probe, retry_after, .. } = *next;
+        let failed = Failed { kind, retry_after, at: told.at, took, is_probe };
         let Some(wait) = policy.next(&mut failures, &failed, next.random) else {
             told.last = Some(next.kind);
             return Ok(told);
@@ -94,16 +90,14 @@ fn history(kinds: &'static [ErrorKind]) -> impl Strategy<Value = Vec<Next>> {
         // A server may ask for anything.
         1 => Just(Some(Duration::MAX)),
     ];
-    let probe = prop::bool::weighted(0.1);
-    let next = (prop::sample::select(kinds), retry_after, 0.0..=1.0, 0.0..=1.0, probe).prop_map(
-        |(kind, retry_after, took, random, is_probe)| Next {
+    let next = (prop::sample::select(kinds), prop::bool::ANY, retry_after, 0.0..=1.0, 0.0..=1.0)
+        .prop_map(|(kind, is_probe, retry_after, took, random)| Next {
             kind,
+            is_probe,
             retry_after,
             took,
             random,
-            is_probe,
-        },
-    );
+        });
     prop::collection::vec(next, 1..60)
 }
 
@@ -145,8 +139,7 @@ proptest! {
         history in history(PASSING),
     ) {
         let told = tell(&policy, &history)?;
-        let spent =
-            told.counted > policy.max_retries || policy.max_retries == 0;
+        let spent = policy.max_retries == 0 || told.counted > policy.max_retries;
         // The wait that would come next is at most half a minute, or what the server asks for, twice.
         let asked = history[told.attempts as usize - 1].retry_after.unwrap_or_default();
         let most = Duration::from_secs(30).max(asked.saturating_mul(2));

@@ -33,10 +33,11 @@ use crate::secret::Redactor;
 
 /// Name of the file in the folder of caches.
 const FILE: &str = "responses.redb";
-/// Longest wait for an answer of the cache: a server may be faster than a disk that hangs.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// Longest wait for an answer of the cache. A disk that hangs costs it once, since then nobody waits any more; a
+/// machine that is only busy must not lose what was paid for.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest wait for the last answers to be written, at the end of a run.
-const LAST_PATIENCE: Duration = Duration::from_secs(5);
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
 /// Most bytes that wait to be written; what comes beyond is not kept.
 const MOST_WAITING: usize = 64 * 1024 * 1024;
 

@@ -95,11 +95,11 @@ impl<'a> Backwards<'a> {
         Ok((lines, torn))
     }
 
-    /// The next line, without its newline, and where in the file it begins; none after the first.
+    /// The line before the one given last, without its newline, and where in the file it begins; none before the first.
     ///
     /// # Errors
     /// The file cannot be read, or the line is damaged.
-    pub fn next(&mut self) -> Result<Option<(u64, &[u8])>, JournalError> {
+    pub fn previous(&mut self) -> Result<Option<(u64, &[u8])>, JournalError> {
         let begin = self.last_line(false).map_err(|source| {
             let path = self.path.to_owned();
             JournalError::Store(StoreError { path, action: "read this file", source })
@@ -205,7 +205,7 @@ mod tests {
             Backwards::open_with(file.as_file(), file.path(), block).unwrap();
         let mut all = Vec::new();
         loop {
-            match backwards.next() {
+            match backwards.previous() {
                 Ok(Some((at, line))) => {
                     let line = [line, b"\n"].concat();
                     assert!(bytes[at as usize..].starts_with(&line));

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -186,7 +187,9 @@ impl RunDir {
         let write = || {
             let mut value = serde_json::to_value(value)?;
             redactor.redact_value(&mut value);
-            let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
+            // As any other file of the directory: for whomever the user's mask lets read it.
+            let mode = fs::Permissions::from_mode(0o666);
+            let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(&self.path)?;
             serde_json::to_writer_pretty(&mut file, &value)?;
             file.write_all(b"\n")?;
             file.as_file().sync_all()?;

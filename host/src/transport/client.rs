@@ -107,6 +107,8 @@ impl Transport {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = || {
             Client::builder()
+                // What is tried again, and when, is decided in one place, and it is not this one.
+                .retry(reqwest::retry::never())
                 .connect_timeout(settings.connect_timeout)
                 .redirect(redirect::Policy::custom(same_origin))
                 .tcp_nodelay(true)

@@ -269,7 +269,7 @@ async fn a_failure_says_of_what_kind_it_is() {
         (&silent, attempt, ErrorKind::Timeout, "no reply within 50ms"),
         (&stuck, attempt, ErrorKind::Timeout, "the reply was not complete in time"),
         (&stuck, idle, ErrorKind::Timeout, "nothing came for 50ms"),
-        (&cut, self::settings(), ErrorKind::Transport, "before message length reached"),
+        (&cut, self::settings(), ErrorKind::Transport, "before message "),
         (&nonsense, self::settings(), ErrorKind::Transport, "invalid HTTP version parsed"),
         (&large, self::settings(), ErrorKind::UnexpectedReply, "larger than 1048576 bytes"),
         (&nobody, self::settings(), ErrorKind::Transport, "Connection refused"),

@@ -1,6 +1,6 @@
 //! The response cache: what was answered once is not asked again, in whatever run.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use host_tests::{
     fake_tgi::{FakeTgi, Fault},
@@ -170,4 +170,30 @@ fn the_cache_can_be_looked_at_and_made_smaller() {
         .finish(sandbox.host(["cache", "prune", "--max-size", "big"]))
         .exits(2)
         .says(&["expected a size"]);
+}
+
+#[test]
+fn a_host_that_is_killed_leaves_the_cache_usable() {
+    let fake = FakeTgi::builder()
+        .text(|inputs| inputs.to_owned())
+        .latency(Duration::from_millis(2))
+        .without_record()
+        .start_blocking()
+        .unwrap();
+    let sandbox = sandbox(4000);
+    let text = format!("run.cache = true\nrun.concurrency = 4\n{}{ECHO}", tgi(&fake));
+    // Some of these are killed while they write.
+    for _ in 0..3 {
+        let asked = fake.generations();
+        let mut child = sandbox.spawn(sandbox.run_command(&text, &[]));
+        assert!(fake.wait_for(asked + 1000, Duration::from_secs(120)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let kept = cache(&sandbox, &["stats"])["entries"].as_u64().unwrap();
+    let outcome = sandbox.run(&text).exits(0);
+    assert!(!outcome.stderr.contains("warning"), "{}", outcome.stderr);
+    let left = outcome.left();
+    assert_eq!(left.counts(), [4000, 4000, 0]);
+    assert_eq!(left.result()["cached"].as_u64().unwrap_or(0), kept);
 }

@@ -27,8 +27,8 @@ slot = "mine"
 env = ["CUSTOM_KEY"]
 "#;
 
-/// Runs two samples at a server for each backend, each with its key.
-fn run(servers: &[Scripted], stream: bool) -> (Outcome, Sandbox) {
+/// A run file of a server for each backend, each with its key.
+fn run_file(servers: &[Scripted], stream: bool) -> String {
     let mut text = String::from("[run]\nmax_retries = 0\nattempt_timeout = \"20s\"\n");
     for ((id, slot, _, table), server) in KEYED.iter().zip(servers) {
         let url = server.url();
@@ -40,6 +40,12 @@ fn run(servers: &[Scripted], stream: bool) -> (Outcome, Sandbox) {
         }
     }
     text.push_str(ECHO);
+    text
+}
+
+/// Runs two samples at a server for each backend, each with its key.
+fn run(servers: &[Scripted], stream: bool) -> (Outcome, Sandbox) {
+    let text = run_file(servers, stream);
     let keys = KEYED.map(|(_, _, variable, _)| (variable, canary(variable)));
     let variables = keys.each_ref().map(|(variable, key)| (*variable, key.as_str()));
     let sandbox = Sandbox::new();
@@ -159,6 +165,40 @@ fn a_server_that_answers_with_the_key_gets_it_written_nowhere() {
         for (server, (id, ..)) in servers.iter().zip(KEYED) {
             let streamed = |asked: Asked| asked.body.replace(' ', "").contains("\"stream\":true");
             assert_eq!(server.asked().into_iter().any(streamed), stream, "{id}");
+        }
+    }
+}
+
+#[test]
+fn a_recording_of_servers_that_answer_with_the_key_holds_none_and_is_replayed_without_any() {
+    for (stream, answer) in
+        [(false, told as fn(&Asked) -> Vec<u8>), (true, told), (false, refused), (true, refused)]
+    {
+        let servers = servers(answer);
+        let text = run_file(&servers, stream);
+        let sandbox = Sandbox::new();
+        sandbox.write("data.jsonl", echoes(2));
+        let file = sandbox.path("run.jsonl");
+        let name = file.display().to_string();
+        let mut command = sandbox.run_command(&text, &["--record", &name]);
+        for (_, _, variable, _) in KEYED {
+            command.env(variable, canary(variable));
+        }
+        let recorded = sandbox.finish(command);
+        assert_written_nowhere(&recorded);
+        let recording = std::fs::read(&file).unwrap();
+        nowhere(&[&recording]);
+        // Nor in pieces that only need to be put together.
+        let recording = String::from_utf8(recording).unwrap();
+        assert!(!recording.contains("5f1c7e93"), "{recording}");
+        let before = recorded.left();
+        drop(servers);
+        let replayed = super::replaying::run(&sandbox, &text, "--replay", &file);
+        assert_eq!(replayed.code, recorded.code, "{}", replayed.stderr);
+        let after = replayed.left();
+        for (line, before) in after.journal.iter().zip(&before.journal) {
+            assert_eq!(line["response"], before["response"]);
+            assert_eq!(line["status"], before["status"]);
         }
     }
 }

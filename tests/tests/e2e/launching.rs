@@ -58,7 +58,7 @@ fn sandbox(samples: usize, port: u16, arguments: &str) -> Sandbox {
         &format!(
             "echo $PPID $$ > ids.new\n\
              sleep 1000 & echo $! >> ids.new\n\
-             setsid sh -c 'echo $$ >> ids.new; mv ids.new ids; sleep 1000 & wait' &\n\
+             setsid sh -c 'echo $$ >> ids.new; mv ids.new ids; exec sleep 1000' &\n\
              while ! test -e ids; do sleep 0.01; done\n\
              echo serving\n\
              exec {mock}\n"
@@ -143,6 +143,14 @@ impl Running {
         let mut table = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut table).unwrap();
         self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    /// After a test that fails, too, the host ends, and what it started with it.
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 

@@ -1,13 +1,8 @@
 //! What a run rents outside is given back: at its end, after a failure, and after a kill from the directory alone.
 
-use std::{
-    fs,
-    path::PathBuf,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf};
 
-use host_tests::{mock::Mock, sandbox::Sandbox};
+use host_tests::{mock::Mock, patience::until, sandbox::Sandbox};
 use serde_json::Value;
 
 use super::{ECHO, echoes};
@@ -42,18 +37,6 @@ fn state(mock: &Mock) -> Option<String> {
     let body = reply.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap();
     let value: Value = serde_json::from_str(&body).unwrap();
     value["status"]["state"].as_str().map(str::to_owned)
-}
-
-/// Waits until something is so.
-fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(value) = ready() {
-            return value;
-        }
-        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// The only run directory.

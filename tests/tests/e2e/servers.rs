@@ -62,7 +62,13 @@ fn a_busy_server_is_asked_again_when_it_says() {
 
 #[test]
 fn a_failure_that_may_pass_is_tried_again() {
-    let faults = [Fault::Incomplete, Fault::Unhealthy, Fault::Dropped(0), Fault::Page(500), Fault::Page(502)];
+    let faults = [
+        Fault::Incomplete,
+        Fault::Unhealthy,
+        Fault::Dropped(0),
+        Fault::Page(500),
+        Fault::Page(502),
+    ];
     for fault in faults {
         let name = format!("{fault:?}");
         let (outcome, fake) = against("", move |number| (number == 2).then(|| fault.clone()));

@@ -30,7 +30,7 @@ const BUSY: Duration = Duration::from_millis(20);
 /// How long another process may have the file to itself before this one goes without.
 const OPENING: Duration = Duration::from_secs(3);
 /// How long it is tried to write what is left at the end.
-const CLOSING: Duration = Duration::from_secs(4);
+const CLOSING: Duration = Duration::from_secs(8);
 
 /// Serves until nobody can ask any more. Once the file has failed nothing is looked up or kept: who asks finds
 /// nothing, at once.

@@ -26,7 +26,7 @@ pub(super) enum Line {
     /// A backend was opened.
     Backend(BackendLine),
     /// A request, and what came of it.
-    Exchange(Exchange),
+    Exchange(Box<Exchange>),
 }
 
 /// What the file is.

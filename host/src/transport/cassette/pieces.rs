@@ -50,8 +50,8 @@ pub(super) fn hide<'t>(text: &'t str, slot: &str, secret: &str) -> Cow<'t, str> 
         let ends = (1..secret.len().min(piece.len() + 1))
             .filter(|end| secret.is_char_boundary(*end) && piece.ends_with(&secret[..*end]));
         for end in ends {
-            let pieces = vec![string.end - end..string.end];
-            longer.push((end, Begun { pieces, last: number }));
+            let piece = string.end - end..string.end;
+            longer.push((end, Begun { pieces: Vec::from([piece]), last: number }));
         }
         // Single letters are found in order in any long text.
         match whole.filter(|pieces| pieces.len() * 2 <= secret.len()) {

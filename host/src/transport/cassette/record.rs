@@ -206,7 +206,7 @@ impl Tap {
             }
             reply.body = content;
         }
-        self.recorder.lock().write(&Line::Exchange(exchange));
+        self.recorder.lock().write(&Line::Exchange(Box::new(exchange)));
     }
 }
 

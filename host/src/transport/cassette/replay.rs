@@ -171,7 +171,7 @@ impl Player {
         let mut bytes = vec![0; place.length];
         self.file.read_exact_at(&mut bytes, place.offset)?;
         match serde_json::from_slice(&bytes)? {
-            Line::Exchange(exchange) => Ok(exchange),
+            Line::Exchange(exchange) => Ok(*exchange),
             _ => Err(io::Error::other("it has changed")),
         }
     }

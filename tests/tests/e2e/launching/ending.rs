@@ -76,6 +76,21 @@ fn a_user_who_does_not_wait_for_the_end_of_a_server_leaves_none() {
 }
 
 #[test]
+fn everyone_is_asked_to_end_before_anyone_is_killed() {
+    let port = free_port();
+    let sandbox = sandbox(1, port, "");
+    // One that has moved away from the server's process group, and is told only after its parent has ended.
+    let careful = "trap 'echo $$ > asked; exit' TERM; touch careful; while :; do sleep 0.1; done";
+    let script = fs::read_to_string(sandbox.path("serve.sh")).unwrap();
+    sandbox.write("careful.sh", careful);
+    let careful = "setsid sh careful.sh &\nwhile ! test -e careful; do sleep 0.01; done\n";
+    sandbox.write("serve.sh", format!("{careful}{script}"));
+    let _ = sandbox.run(&run_file(port, "")).exits(0);
+    let asked = fs::read_to_string(sandbox.path("asked")).unwrap();
+    all_end(&[asked.trim().parse().unwrap()]);
+}
+
+#[test]
 fn the_end_of_a_server_during_the_run_is_told() {
     let port = free_port();
     let sandbox = sandbox(100_000, port, "--latency-ms 200");

@@ -80,6 +80,39 @@ fn a_mock_stands_for_a_server_that_would_be_started() {
 }
 
 #[test]
+fn a_recording_stands_for_a_server_that_would_be_started() {
+    let port = free_port();
+    let sandbox = sandbox(2, port, "");
+    let text = run_file(port, "");
+    let run = |option| sandbox.finish(sandbox.run_command(&text, &[option, "cassette"])).exits(0);
+    let _ = run("--record");
+    sandbox.write("serve.sh", "touch started\nexit 1\n");
+    assert_eq!(run("--replay").left().counts(), [2, 2, 0]);
+    assert!(!sandbox.path("started").exists());
+}
+
+#[test]
+fn replicas_have_servers_of_their_own() {
+    let ports = [free_port(), free_port()];
+    let sandbox = with_script(20, "");
+    let mut text = "[[backend]]\nid = \"own\"\nplugin = \"tgi\"\n".to_owned();
+    for port in ports {
+        let host = built::host();
+        text.push_str(&format!(
+            "[[backend.replica]]\nbase_url = \"http://127.0.0.1:{port}/tgi\"\n\
+             launch = [\"{}\", \"mock\", \"--port\", \"{port}\"]\n",
+            host.display()
+        ));
+    }
+    let left = sandbox.run(&format!("{text}{ECHO}")).exits(0).left();
+    assert_eq!(left.counts(), [20, 20, 0]);
+    for (index, port) in ports.iter().enumerate() {
+        let log = log(&sandbox, &format!("launch-own-{index}.log"));
+        assert_eq!(log, format!("http://127.0.0.1:{port}\n"));
+    }
+}
+
+#[test]
 fn a_server_that_is_never_ready_is_given_up_and_ended() {
     let script = "echo $PPID $$ 1 1 > ids\necho loading the model\nexec sleep 1000\n";
     let sandbox = with_script(1, script);

@@ -1,10 +1,10 @@
 //! What is counted from a journal is what was counted when it was written, wherever it was cut.
 
-use std::num::NonZeroU32;
+use std::{fs, num::NonZeroU32};
 
 use super::*;
 use crate::{
-    run::tally::Subject,
+    run::event::UnitName,
     score::{metric::Metric, parts::Parts},
     store::{
         journal::Journal,
@@ -94,7 +94,7 @@ fn lines(samples: u64, repeats: u32) -> Vec<Line> {
 fn a_journal_cut_at_every_byte_of_its_last_4_kib_is_gone_on_with() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.jsonl");
-    let all = lines(12, 2);
+    let all = lines(7, 2);
     write(&path, &all);
     let whole = fs::read(&path).unwrap();
     let expected = results(&read(&path, 2, None));
