@@ -71,6 +71,9 @@ pub struct Config {
     /// How log-likelihood is asked for.
     #[serde(default)]
     pub loglikelihood: Scoring,
+    /// Scores all continuations of a sample by one request, where the server takes a list of prompts.
+    #[serde(default = "yes")]
+    pub loglikelihood_batch: bool,
     /// Whether the server's tokenizer adds its special tokens (BOS) to a text that is scored.
     #[serde(default = "yes")]
     pub add_special_tokens: bool,

@@ -68,6 +68,8 @@ pub struct Litellm {
     server: OnceLock<Option<Server>>,
     /// The server was found to have no route that tokenises.
     no_tokenize: AtomicBool,
+    /// The server does not score several prompts by one request.
+    no_lists: AtomicBool,
 }
 
 /// The codec, and what it is told of all requests.

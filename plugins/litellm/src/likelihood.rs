@@ -75,6 +75,8 @@ struct Body<'a> {
 
 #[derive(Debug, Deserialize)]
 struct Choice<'a> {
+    #[serde(default)]
+    index: Option<usize>,
     #[serde(borrow, default)]
     logprobs: Option<Lists<'a>>,
     #[serde(default)]
@@ -101,27 +103,41 @@ struct Entry {
     rank: Option<u64>,
 }
 
-fn choice<'a>(reply: &'a Reply) -> Result<Choice<'a>> {
+/// The choices of a reply, one a prompt and in the order of the prompts, which theirs need not be.
+fn choices(reply: &Reply, prompts: usize) -> Result<Vec<Choice<'_>>> {
     if !reply.is_success() {
         return Err(failure::of(reply));
     }
     let told = || failure::in_body(reply.body());
     let body: Body<'_> = reply.json().map_err(|error| told().unwrap_or(error))?;
-    let mut choices = body.choices.into_iter();
-    match (choices.next(), choices.next()) {
-        (Some(choice), None) => Ok(choice),
-        _ => Err(told().unwrap_or_else(|| {
-            Error::unexpected("expected one choice").with_excerpt(reply.body())
-        })),
+    let mut choices = body.choices;
+    if prompts > 1 {
+        choices.sort_by_key(|choice| choice.index);
     }
+    let in_order = |(at, choice): (usize, &Choice<'_>)| prompts == 1 || choice.index == Some(at);
+    if choices.len() == prompts && choices.iter().enumerate().all(in_order) {
+        return Ok(choices);
+    }
+    Err(told().unwrap_or_else(|| {
+        let expected = match prompts {
+            1 => "expected one choice".to_owned(),
+            _ => format!("expected {prompts} choices, numbered from 0"),
+        };
+        Error::unexpected(expected).with_excerpt(reply.body())
+    }))
 }
 
-/// The prompt's tokens by id, as vLLM tells them.
+/// Each prompt's tokens by id, as vLLM tells them.
 ///
 /// # Errors
 /// `unsupported` if the reply holds none; `unexpected_reply` if they are not those of the prompt.
-pub fn by_id(reply: &Reply, ids: &[u32]) -> Result<Vec<Scored>> {
-    let Some(entries) = choice(reply)?.prompt_logprobs else {
+pub fn by_id(reply: &Reply, prompts: &[&[u32]]) -> Result<Vec<Vec<Scored>>> {
+    let choices = choices(reply, prompts.len())?.into_iter().zip(prompts);
+    choices.map(|(choice, ids)| ids_of(choice, ids, reply)).collect()
+}
+
+fn ids_of(choice: Choice<'_>, ids: &[u32], reply: &Reply) -> Result<Vec<Scored>> {
+    let Some(entries) = choice.prompt_logprobs else {
         return Err(none_given("`prompt_logprobs`"));
     };
     let unexpected = |what: String| Error::unexpected(what).with_excerpt(reply.body());
@@ -148,14 +164,16 @@ pub fn by_id(reply: &Reply, ids: &[u32]) -> Result<Vec<Scored>> {
     scored.collect()
 }
 
-/// The tokens of an echo: those of the prompt, and one that was generated if the server gives it.
+/// The tokens of each prompt's echo: those of the prompt, and one that was generated if the server gives it.
 ///
 /// # Errors
 /// `unsupported` if the reply holds no log-probabilities; `unexpected_reply` if its lists do not go together.
-pub fn echoed(reply: &Reply) -> Result<Vec<Scored>> {
-    let Some(Lists { tokens, token_logprobs: Some(values), top_logprobs }) =
-        choice(reply)?.logprobs
-    else {
+pub fn echoed(reply: &Reply, prompts: usize) -> Result<Vec<Vec<Scored>>> {
+    choices(reply, prompts)?.into_iter().map(|choice| echo_of(choice, reply)).collect()
+}
+
+fn echo_of(choice: Choice<'_>, reply: &Reply) -> Result<Vec<Scored>> {
+    let Some(Lists { tokens, token_logprobs: Some(values), top_logprobs }) = choice.logprobs else {
         return Err(none_given("an echo with log-probabilities"));
     };
     let texts = tokens.unwrap_or_default();
@@ -323,6 +341,44 @@ mod tests {
         Reply::new(200, &[], json!({ "choices": [choice] }).to_string().as_bytes())
     }
 
+    fn only(all: Result<Vec<Vec<Scored>>>) -> Result<Vec<Scored>> {
+        all.map(|mut all| all.remove(0))
+    }
+
+    fn echoed_once(reply: &Reply) -> Result<Vec<Scored>> {
+        only(echoed(reply, 1))
+    }
+
+    fn by_ids(reply: &Reply, ids: &[u32]) -> Result<Vec<Scored>> {
+        only(by_id(reply, &[ids]))
+    }
+
+    #[test]
+    fn choices_of_several_prompts_are_told_apart_by_their_numbers() {
+        let choice = |index: Option<usize>, logprob: f64| {
+            json!({ "index": index, "text": "", "logprobs": {
+                "tokens": ["a", "b"], "token_logprobs": [null, logprob] } })
+        };
+        let reply = |choices: &[Value]| {
+            Reply::new(200, &[], json!({ "choices": choices }).to_string().as_bytes())
+        };
+        let (first, second) = (choice(Some(0), -1.0), choice(Some(1), -2.0));
+        let both = echoed(&reply(&[second.clone(), first.clone()]), 2).unwrap();
+        let logprobs: Vec<_> = both.iter().map(|echo| echo[1].logprob).collect();
+        assert_eq!(logprobs, [Some(-1.0), Some(-2.0)]);
+        for wrong in [
+            &[first.clone()][..],
+            &[first.clone(), first.clone()],
+            &[choice(None, -1.0), second.clone()],
+            &[first.clone(), second.clone(), choice(Some(2), -3.0)],
+        ] {
+            let error = echoed(&reply(wrong), 2).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::UnexpectedReply, "{wrong:?}");
+        }
+        // Where there is but one, its number does not matter.
+        assert!(echoed(&reply(&[second]), 1).is_ok());
+    }
+
     /// evaluation.md, V5.
     fn v5() -> Value {
         json!({ "text": "", "logprobs": {
@@ -340,7 +396,7 @@ mod tests {
                 let list = choice["logprobs"][list].as_array_mut().unwrap();
                 list.truncate(5 + generated);
             }
-            let echo = echoed(&reply(&choice)).unwrap();
+            let echo = echoed_once(&reply(&choice)).unwrap();
             let prompt = of_prompt(echo, 5).unwrap();
             let likelihood = sum(&prompt, 3, false, true).unwrap();
             assert!((likelihood.logprob.unwrap() + 1.55).abs() < 1e-12);
@@ -353,7 +409,7 @@ mod tests {
 
     #[test]
     fn v5_any_other_number_of_tokens_is_never_summed() {
-        let echo = echoed(&reply(&v5())).unwrap();
+        let echo = echoed_once(&reply(&v5())).unwrap();
         assert_eq!(of_prompt(echo.clone(), 3).unwrap_err().kind, ErrorKind::UnexpectedReply);
         assert_eq!(of_prompt(echo.clone(), 7).unwrap_err().kind, ErrorKind::UnexpectedReply);
         // A server that ignores `echo` gives the generated token alone.
@@ -370,17 +426,17 @@ mod tests {
         second["4"] = json!({ "logprob": -0.2, "rank": 1, "decoded_token": "y" });
         let choice = json!({ "text": "z", "prompt_logprobs": [
             null, entry("6", -2.0, 7), entry("7", -1.5, 1), entry("8", -0.3, 1), second] });
-        let prompt = by_id(&reply(&choice), &[5, 6, 7, 8, 9]).unwrap();
+        let prompt = by_ids(&reply(&choice), &[5, 6, 7, 8, 9]).unwrap();
         let likelihood = sum(&prompt, 3, false, false).unwrap();
         assert!((likelihood.logprob.unwrap() + 1.55).abs() < 1e-12);
         assert_eq!(likelihood.greedy, Some(false));
         assert_eq!(sum(&prompt[..4], 2, false, false).unwrap().greedy, Some(true));
         assert_eq!(first_scored(&prompt), 1);
         for ids in [&[5, 6, 7, 8][..], &[5, 6, 7, 8, 3]] {
-            assert_eq!(by_id(&reply(&choice), ids).unwrap_err().kind, ErrorKind::UnexpectedReply);
+            assert_eq!(by_ids(&reply(&choice), ids).unwrap_err().kind, ErrorKind::UnexpectedReply);
         }
         let without = json!({ "text": "z", "logprobs": null });
-        assert_eq!(by_id(&reply(&without), &[5]).unwrap_err().kind, ErrorKind::Unsupported);
+        assert_eq!(by_ids(&reply(&without), &[5]).unwrap_err().kind, ErrorKind::Unsupported);
     }
 
     #[test]
@@ -455,12 +511,16 @@ mod tests {
             r#"{"choices":[{"logprobs":{"token_logprobs":"x"}}]}"#,
         ] {
             let reply = Reply::new(200, &[], body.as_bytes());
-            assert_eq!(echoed(&reply).unwrap_err().kind, ErrorKind::UnexpectedReply, "{body}");
-            assert_eq!(by_id(&reply, &[1]).unwrap_err().kind, ErrorKind::UnexpectedReply, "{body}");
+            assert_eq!(echoed_once(&reply).unwrap_err().kind, ErrorKind::UnexpectedReply, "{body}");
+            assert_eq!(
+                by_ids(&reply, &[1]).unwrap_err().kind,
+                ErrorKind::UnexpectedReply,
+                "{body}"
+            );
         }
         let uneven = json!({ "logprobs": { "tokens": ["a"], "token_logprobs": [null, -1.0] } });
-        assert_eq!(echoed(&reply(&uneven)).unwrap_err().kind, ErrorKind::UnexpectedReply);
+        assert_eq!(echoed_once(&reply(&uneven)).unwrap_err().kind, ErrorKind::UnexpectedReply);
         let error = Reply::new(200, &[], br#"{"error":{"message":"busy","code":503}}"#);
-        assert_eq!(echoed(&error).unwrap_err().kind, ErrorKind::Overloaded);
+        assert_eq!(echoed_once(&error).unwrap_err().kind, ErrorKind::Overloaded);
     }
 }

@@ -74,6 +74,7 @@ pub(crate) fn open(config: Config, host: &Host) -> Result<Litellm> {
         prices,
         server: OnceLock::new(),
         no_tokenize: AtomicBool::new(false),
+        no_lists: AtomicBool::new(false),
     })
 }
 

@@ -113,25 +113,74 @@ impl Litellm {
         let tokens = join_all(texts.map(|text| self.ids(text, io))).await;
         let mut tokens = tokens.into_iter().collect::<Result<Vec<_>>>()?.into_iter();
         let context_ids = tokens.next().flatten();
-        let scores = wholes.iter().zip(tokens).map(|(whole, ids)| {
-            let context_ids = context_ids.as_deref();
-            async move {
-                let (prompt, first, merged) = match (context_ids, ids) {
-                    (Some(context), Some(ids)) => {
-                        let joined = likelihood::join(context, &ids)?;
-                        let scored = self.of_ids(way, &joined.ids, io).await?;
-                        (scored, joined.context, joined.merged)
-                    }
-                    _ => {
-                        let echo = self.echo(Input::Text(whole, ""), io).await?;
-                        let continuation = whole.get(context.len()..).unwrap_or_default();
-                        likelihood::of_text(echo, context, continuation)?
-                    }
-                };
-                likelihood::sum(&prompt, first, merged, request.token_logprobs)
+        let ids: Option<Vec<Vec<u32>>> = tokens.collect();
+        let scored: Vec<(Vec<Scored>, usize, bool)> = match context_ids.zip(ids) {
+            Some((context, wholes)) => {
+                let joined = wholes.iter().map(|whole| likelihood::join(&context, whole));
+                let joined = joined.collect::<Result<Vec<_>>>()?;
+                let ids: Vec<&[u32]> = joined.iter().map(|joined| &*joined.ids).collect();
+                let prompts = self.all_of_ids(way, &ids, io).await?.into_iter().zip(&joined);
+                prompts.map(|(prompt, joined)| (prompt, joined.context, joined.merged)).collect()
             }
-        });
-        join_all(scores).await.into_iter().collect()
+            None => {
+                let texts: Vec<&str> = wholes.iter().map(String::as_str).collect();
+                let echoes = self.all_echoes(&texts, io).await?.into_iter().zip(&wholes);
+                let scored = echoes.map(|(echo, whole)| {
+                    let continuation = whole.get(context.len()..).unwrap_or_default();
+                    likelihood::of_text(echo, context, continuation)
+                });
+                scored.collect::<Result<_>>()?
+            }
+        };
+        let sum = |(prompt, first, merged): (Vec<Scored>, usize, bool)| {
+            likelihood::sum(&prompt, first, merged, request.token_logprobs)
+        };
+        scored.into_iter().map(sum).collect()
+    }
+
+    /// Scores prompts by their tokens, all by one request where the server takes that.
+    async fn all_of_ids(&self, way: Way, all: &[&[u32]], io: &Io) -> Result<Vec<Vec<Scored>>> {
+        let singly = || join_all(all.iter().map(|ids| self.of_ids(way, ids, io)));
+        if !self.scores_lists(all.len()) {
+            return singly().await.into_iter().collect();
+        }
+        let at_once = self.of_lists(way, all, io).await;
+        self.at_once_or(at_once, singly).await
+    }
+
+    /// Scores texts, all by one request where the server takes that.
+    async fn all_echoes(&self, all: &[&str], io: &Io) -> Result<Vec<Vec<Scored>>> {
+        let singly = || join_all(all.iter().map(|text| self.echo(Input::Text(text, ""), io)));
+        if !self.scores_lists(all.len()) {
+            return singly().await.into_iter().collect();
+        }
+        let at_once = self.echoes(Input::Texts(all), all.len(), io).await;
+        self.at_once_or(at_once, singly).await
+    }
+
+    fn scores_lists(&self, prompts: usize) -> bool {
+        prompts > 1 && self.config.loglikelihood_batch && !self.no_lists.load(Ordering::Relaxed)
+    }
+
+    /// Not every server takes a list of prompts: one that does not, but takes each by itself, is not given another.
+    async fn at_once_or<F: Future<Output = Vec<Result<Vec<Scored>>>>>(
+        &self,
+        at_once: Result<Vec<Vec<Scored>>>,
+        singly: impl FnOnce() -> F,
+    ) -> Result<Vec<Vec<Scored>>> {
+        match at_once {
+            Err(error)
+                if matches!(
+                    error.kind,
+                    ErrorKind::InvalidRequest | ErrorKind::UnexpectedReply | ErrorKind::Unsupported
+                ) =>
+            {
+                let scored = singly().await.into_iter().collect::<Result<_>>()?;
+                self.no_lists.store(true, Ordering::Relaxed);
+                Ok(scored)
+            }
+            other => other,
+        }
     }
 
     /// Scores a whole text but its first token, which has no condition: the one that the server puts before it, or
@@ -255,28 +304,51 @@ impl Litellm {
 
     /// The prompt's tokens, scored.
     async fn of_ids(&self, way: Way, ids: &[u32], io: &Io) -> Result<Vec<Scored>> {
+        let one = self.of_input(way, Input::Ids(ids), &[ids], io).await?;
+        one.into_iter().next().ok_or_else(nothing)
+    }
+
+    /// Each prompt's tokens, scored by one request.
+    async fn of_lists(&self, way: Way, all: &[&[u32]], io: &Io) -> Result<Vec<Vec<Scored>>> {
+        self.of_input(way, Input::Lists(all), all, io).await
+    }
+
+    async fn of_input(
+        &self,
+        way: Way,
+        input: Input<'_>,
+        all: &[&[u32]],
+        io: &Io,
+    ) -> Result<Vec<Vec<Scored>>> {
         match way {
             Way::PromptLogprobs => {
                 let parameters = self.scoring_parameters(None)?;
                 let body = Completion {
                     prompt_logprobs: Some(0),
-                    ..Completion::new(&self.model, Input::Ids(ids), &parameters)
+                    ..Completion::new(&self.model, input, &parameters)
                 };
                 let reply = self.completion(&body, io).await?;
-                likelihood::by_id(&reply, ids).map_err(|error| self.keys.explain(error))
+                likelihood::by_id(&reply, all).map_err(|error| self.keys.explain(error))
             }
-            Way::Echo => likelihood::of_prompt(self.echo(Input::Ids(ids), io).await?, ids.len()),
+            Way::Echo => {
+                let echoes = self.echoes(input, all.len(), io).await?.into_iter().zip(all);
+                echoes.map(|(echo, ids)| likelihood::of_prompt(echo, ids.len())).collect()
+            }
         }
     }
 
     async fn echo(&self, prompt: Input<'_>, io: &Io) -> Result<Vec<Scored>> {
+        self.echoes(prompt, 1, io).await?.into_iter().next().ok_or_else(nothing)
+    }
+
+    async fn echoes(&self, input: Input<'_>, prompts: usize, io: &Io) -> Result<Vec<Vec<Scored>>> {
         let mut parameters = self.scoring_parameters(Some(1))?;
-        if matches!(prompt, Input::Text(..)) && !self.config.add_special_tokens {
+        if matches!(input, Input::Text(..) | Input::Texts(_)) && !self.config.add_special_tokens {
             parameters.extra.insert("add_special_tokens".to_owned(), false.into());
         }
-        let body = Completion { echo: true, ..Completion::new(&self.model, prompt, &parameters) };
+        let body = Completion { echo: true, ..Completion::new(&self.model, input, &parameters) };
         let reply = self.completion(&body, io).await?;
-        likelihood::echoed(&reply).map_err(|error| self.keys.explain(error))
+        likelihood::echoed(&reply, prompts).map_err(|error| self.keys.explain(error))
     }
 
     /// As little generation as every server allows, and none of the defaults of generation.
@@ -304,6 +376,11 @@ impl Litellm {
         }
         Ok(reply)
     }
+}
+
+/// As many came as were asked for, so this is never seen.
+fn nothing() -> Error {
+    Error::unexpected("expected one choice")
 }
 
 #[cfg(test)]

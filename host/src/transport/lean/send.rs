@@ -45,7 +45,7 @@ pub(crate) struct Reading {
     connection: Option<Box<Connection>>,
     body: Incoming,
     pool: Arc<Pool>,
-    gzip: Option<Gzip>,
+    gzip: Option<Box<Gzip>>,
 }
 
 impl std::fmt::Debug for Reading {
@@ -211,7 +211,7 @@ fn reading(
         head.headers.remove(CONTENT_ENCODING);
         head.headers.remove(CONTENT_LENGTH);
     }
-    let gzip = is_gzip.then(Gzip::new);
+    let gzip = is_gzip.then(|| Box::new(Gzip::new()));
     let reading = Reading { connection: Some(connection), body, pool: Arc::clone(pool), gzip };
     (head.status, head.headers, reading)
 }

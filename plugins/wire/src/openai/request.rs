@@ -117,6 +117,10 @@ pub enum Input<'a> {
     Text(&'a str, &'a str),
     /// Token ids, taken as they are.
     Ids(&'a [u32]),
+    /// Several texts, each answered by a choice of its own.
+    Texts(&'a [&'a str]),
+    /// Several lists of token ids, each answered by a choice of its own.
+    Lists(&'a [&'a [u32]]),
 }
 
 /// Body of `/completions`.
@@ -160,6 +164,8 @@ impl Serialize for Completion<'_> {
         match self.prompt {
             Input::Text(text, more) => map.serialize_entry("prompt", &Joined(text, more))?,
             Input::Ids(ids) => map.serialize_entry("prompt", ids)?,
+            Input::Texts(texts) => map.serialize_entry("prompt", texts)?,
+            Input::Lists(lists) => map.serialize_entry("prompt", lists)?,
         }
         put(&mut map, "max_tokens", self.parameters.max_tokens)?;
         // 0 alternatives is "no log-probabilities" to some servers (SGLang), so one is asked for.
@@ -450,5 +456,12 @@ mod tests {
         };
         let sent = serde_json::to_value(ids).unwrap();
         assert_eq!((&sent["prompt"], &sent["prompt_logprobs"]), (&json!([1, 2]), &json!(0)));
+        for (several, expected) in [
+            (Input::Texts(&["a", "b"]), json!(["a", "b"])),
+            (Input::Lists(&[&[1, 2], &[3]]), json!([[1, 2], [3]])),
+        ] {
+            let sent = serde_json::to_value(Completion::new("m", several, &parameters)).unwrap();
+            assert_eq!(sent["prompt"], expected);
+        }
     }
 }
