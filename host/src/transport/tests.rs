@@ -225,7 +225,7 @@ async fn a_request_goes_over_another_connection_if_the_kept_one_was_closed_befor
         request(stream).unwrap();
         reply(stream, "200 OK", b"first");
         drop(stream.shutdown(Shutdown::Both));
-        drop(closed.send(()));
+        let _ = closed.send(());
     });
     let client = Client::of(&server);
     assert_eq!(client.ask("/", "a").await.unwrap(), "first");
