@@ -1,5 +1,5 @@
 //! Where attempts wait until a replica may be asked. Each waits in the order in which it came; here alone is the
-//! clock read and anybody woken, what is decided is decided in [`super::core`].
+//! clock read and anybody woken, what is decided is decided in the `core` beside it.
 
 use std::{
     pin::Pin,

@@ -4,7 +4,7 @@
 //! bound, what is to be kept is written on a thread of its own, and a file that cannot be used is a warning.
 //!
 //! What decides an answer is all in the key ([`Identity`]), so that one model's answers are never taken for another's.
-//! What may be kept at all is decided in [`entry`]: no failure, no refusal, nothing that was cut off, and no secret.
+//! What may be kept at all is decided in `entry`: no failure, no refusal, nothing that was cut off, and no secret.
 
 mod entry;
 mod key;
