@@ -23,9 +23,10 @@ use crate::{
     printer::{Mode, Printer},
     report::{lines::Lines, progress::Progress, table},
     run::{
-        engine::{self, Finish},
+        engine,
         error::exit,
         event::{Event, Reporter},
+        finish::Finish,
         open::Surroundings,
         resume::{Resume, Retry},
     },

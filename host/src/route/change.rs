@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use serde::Serialize;
 
-use crate::run::limiter::Reason;
+use super::limiter::Reason;
 
 /// How a replica stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

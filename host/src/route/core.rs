@@ -8,12 +8,10 @@ use plugin_api::ErrorKind;
 use super::{
     change::{Change, Changes, Pause, ReplicaState, Standing, What, milliseconds},
     health::{Admission, Health, Turn, sign},
-    policy::{Load, Policy},
-    router::{Attempt, ReplicaSettings, RouterSettings, Wanted},
-};
-use crate::run::{
     limiter::{Ended, Limiter, Move, Reason},
+    policy::{Load, Policy},
     rate::{InFlight, Learnt, Pace},
+    router::{Attempt, ReplicaSettings, RouterSettings, Wanted},
 };
 
 /// Share of recent attempts that a replica must have refused before its `Retry-After` is taken for all: a server

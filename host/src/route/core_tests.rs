@@ -8,12 +8,10 @@ use proptest::prelude::*;
 use super::{
     change::{Pause, Standing, What},
     core::{Core, Grant},
+    limiter::Reason,
     router::{Attempt, ReplicaSettings, RouterSettings, Wanted},
 };
-use crate::{
-    config::{Concurrency, Route},
-    run::limiter::Reason,
-};
+use crate::config::{Concurrency, Route};
 
 const fn milliseconds(ms: u64) -> Duration {
     Duration::from_millis(ms)

@@ -3,8 +3,11 @@
 pub mod change;
 mod core;
 pub mod health;
+pub mod limiter;
 mod line;
 pub mod policy;
+pub mod queueing;
+pub mod rate;
 pub mod router;
 
 #[cfg(test)]
@@ -12,6 +15,10 @@ mod core_tests;
 #[cfg(test)]
 mod health_tests;
 #[cfg(test)]
+mod limiter_tests;
+#[cfg(test)]
 mod policy_tests;
+#[cfg(test)]
+mod rate_tests;
 #[cfg(test)]
 mod router_tests;

@@ -1,24 +1,24 @@
 //! One run from its file to its results: opens, plans, asks, records, sums up.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
 use super::{
     backend::OpenBackend,
-    backend_error::BackendError,
     budget::Budget,
     dispatch::{Ended, Shared, dispatch},
     done::Done,
     error::{RunError, exit},
     event::{Event, Reporter},
     feed,
+    finish::{Finish, HowAsked, finish},
     launch::Servers,
     open::{self, Found, Opened, Surroundings},
     past::{Begun, Past, recount},
     plan::{Unit, plan, units},
     pulse::Pulse,
-    recorder::{self, Note, RecordError, Recorded, Sinks},
+    recorder::{self, Note, Recorded, Sinks},
     release::release,
     resume::Resume,
     spending::Spending,
@@ -28,32 +28,17 @@ use crate::{
     config::{Kept, RunConfig, RunFile},
     plugin::discover::Discovery,
     report::events_file::EventsFile,
-    score::{aggregate::MetricValue, group},
     secret::Redactor,
     store::{
         RunDir,
         manifest::{self, BackendIdentity, DataIdentity, PluginIdentity, RunManifest, file_blake3},
         run_dir::{self, PlannedDir},
-        summary::{self, GroupResult, MetricEntry, RunIdentity, State, Summary, TaskResult},
     },
     task::resolve::Task,
 };
 
 /// Finished samples that wait for the recorder at most.
 const NOTES_AHEAD: usize = 1024;
-
-/// A run that left a directory.
-#[derive(Debug)]
-pub struct Finish {
-    /// The directory.
-    pub directory: PathBuf,
-    /// What is in it.
-    pub summary: Summary,
-    /// The exit code.
-    pub exit_code: u8,
-    /// Why it ended too early, if it did.
-    pub error: Option<String>,
-}
 
 /// Runs a run file, or goes on with a run of it. `stop` turning true ends it cleanly.
 ///
@@ -335,15 +320,6 @@ async fn ask_everything(
     Ok(HowAsked { ended, spent })
 }
 
-/// How the asking ended.
-#[derive(Default)]
-struct HowAsked {
-    /// Each backend's work.
-    ended: Vec<Ended>,
-    /// The budget that is spent.
-    spent: Option<String>,
-}
-
 /// Sums up a run of which nothing is missing: no backend is opened for that.
 fn sum_up_again(
     file: &RunFile,
@@ -375,127 +351,4 @@ fn sum_up_again(
         reporters.iter_mut().for_each(|reporter| reporter.on(&event));
     }
     Ok(finish)
-}
-
-/// Sums up what was recorded, writes the summary and decides the exit code.
-fn finish(
-    file: &RunFile,
-    directory: &RunDir,
-    started: String,
-    mut recorded: Recorded,
-    ended: Result<HowAsked, RunError>,
-    unopened: Vec<BackendError>,
-    redactor: &Redactor,
-) -> Result<Finish, RunError> {
-    let (state, error) = how_it_ended(recorded.error.take(), ended, unopened);
-    let internal = |error: &dyn std::fmt::Display| RunError::Internal(error.to_string());
-    let results: Vec<TaskResult> = recorded
-        .tallies
-        .iter()
-        .map(Tally::result)
-        .collect::<Result<_, _>>()
-        .map_err(|error| internal(&error))?;
-    let groups = groups(&file.config, &recorded.tallies).map_err(|error| internal(&error))?;
-    let unscored: u64 = results.iter().map(|result| result.samples.unscored).sum();
-    let total: u64 = results.iter().map(|result| result.samples.total).sum();
-    let exit_code = match (&error, state) {
-        (Some(error), _) => error.exit_code(),
-        (None, State::Interrupted) => exit::STOPPED,
-        (None, _) if !file.config.run.max_unscored.allows(unscored, total) => exit::UNSCORED,
-        (None, _) => exit::DONE,
-    };
-    let summary = Summary {
-        format: summary::FORMAT,
-        run: RunIdentity {
-            id: directory.id().to_owned(),
-            name: file.config.name.clone(),
-            started,
-            finished: jiff::Timestamp::now().to_string(),
-            state,
-            host_version: env!("CARGO_PKG_VERSION").to_owned(),
-            config_blake3: file.config_blake3.clone(),
-        },
-        results,
-        groups,
-    };
-    directory.write_json(run_dir::SUMMARY, &summary, redactor)?;
-    let error = error.map(|error| error.to_string());
-    Ok(Finish { directory: directory.path().to_owned(), summary, exit_code, error })
-}
-
-fn how_it_ended(
-    unrecorded: Option<RecordError>,
-    asked: Result<HowAsked, RunError>,
-    unopened: Vec<BackendError>,
-) -> (State, Option<RunError>) {
-    if let Some(error) = unrecorded {
-        return (State::Failed, Some(error.into()));
-    }
-    let HowAsked { ended, spent } = match asked {
-        Ok(asked) => asked,
-        Err(error) => return (State::Failed, Some(error)),
-    };
-    let stopped = ended.iter().any(|one| matches!(one, Ended::Stopped | Ended::Spent));
-    let failed = ended.into_iter().find_map(|one| match one {
-        Ended::Failed(error) => Some(RunError::from(error)),
-        Ended::Broken(message) => Some(RunError::Internal(message)),
-        Ended::Fatal(reason) => Some(RunError::Fatal(reason)),
-        Ended::Complete | Ended::Stopped | Ended::Spent => None,
-    });
-    match (failed, spent) {
-        (Some(error), _) => (State::Failed, Some(error)),
-        (None, Some(reason)) if stopped => (State::Spent, Some(RunError::Spent(reason))),
-        (None, _) if stopped => (State::Interrupted, None),
-        (None, _) => match unopened.into_iter().next() {
-            Some(error) => (State::Failed, Some(error.into())),
-            None => (State::Complete, None),
-        },
-    }
-}
-
-fn groups(
-    config: &RunConfig,
-    tallies: &[Tally],
-) -> Result<Vec<GroupResult>, crate::stats::exact::ExactError> {
-    let mut results = Vec::new();
-    for wanted in &config.groups {
-        for backend in &config.backends {
-            let members: Vec<&Tally> = wanted
-                .tasks
-                .iter()
-                .filter_map(|task| {
-                    tallies.iter().find(|tally| {
-                        tally.name().task == *task && tally.name().backend == backend.id
-                    })
-                })
-                .collect();
-            if members.len() != wanted.tasks.len() {
-                continue;
-            }
-            let values: Vec<Vec<MetricValue>> =
-                members.iter().map(|tally| tally.metrics()).collect::<Result<_, _>>()?;
-            let values: Vec<&[MetricValue]> = values.iter().map(Vec::as_slice).collect();
-            for value in group::group(&values) {
-                let metric = value.metric.name();
-                if wanted.metric.as_deref().is_some_and(|only| only != metric) {
-                    continue;
-                }
-                let entry = |value, stderr| MetricEntry {
-                    value,
-                    stderr,
-                    if_unscored_wrong: None,
-                    if_unscored_right: None,
-                };
-                results.push(GroupResult {
-                    group: wanted.id.clone(),
-                    backend: backend.id.clone(),
-                    metric: metric.to_owned(),
-                    tasks: wanted.tasks.clone(),
-                    by_sample: entry(value.by_sample, value.stderr_by_sample),
-                    by_task: entry(value.by_task, value.stderr_by_task),
-                });
-            }
-        }
-    }
-    Ok(results)
 }

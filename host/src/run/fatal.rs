@@ -4,6 +4,8 @@
 
 use plugin_api::{Error, ErrorKind};
 
+use super::retry::is_retriable;
+
 /// Failures of the same kind and with the same words after which a backend is given up.
 const SAME_WORDS: u32 = 3;
 /// The same if only the kind is equal: then the samples themselves may be at fault.
@@ -44,7 +46,7 @@ impl Fatal {
         };
         if !is_fatal(error) {
             // It may yet be that nothing is ever answered; but then not for one reason that is known to last.
-            self.settled = !crate::run::retry::is_retriable(error.kind);
+            self.settled = !is_retriable(error.kind);
             return None;
         }
         let first = self.first.get_or_insert_with(|| First {
@@ -84,7 +86,7 @@ fn is_fatal(error: &Error) -> bool {
             | ErrorKind::Panic
     );
     // A route or model that is not there, by whatever name a plugin calls it.
-    says_so || is_absent(error) && !crate::run::retry::is_retriable(error.kind)
+    says_so || is_absent(error) && !is_retriable(error.kind)
 }
 
 fn is_absent(error: &Error) -> bool {
@@ -99,7 +101,7 @@ fn hint(error: &Error) -> &'static str {
             "look at `base_url`; `origins` in the run file lets requests go further"
         }
         ErrorKind::Panic | ErrorKind::Protocol => {
-            "the plugin is at fault; `host plugin check` tests it"
+            "the plugin is at fault, and its author should know"
         }
         _ if is_absent(error) => "look at `model` and `base_url`",
         ErrorKind::Unsupported => {

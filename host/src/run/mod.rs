@@ -14,19 +14,17 @@ pub mod event;
 pub mod executor;
 pub mod fatal;
 pub mod feed;
+pub mod finish;
 pub mod grade;
 pub mod hedge;
 pub mod in_flight;
 pub mod introduce;
 pub mod launch;
-pub mod limiter;
 pub mod mock;
 pub mod open;
 pub mod past;
 pub mod plan;
 pub mod pulse;
-pub mod queueing;
-pub mod rate;
 pub mod ready;
 pub mod recorder;
 pub mod release;
@@ -40,8 +38,3 @@ pub mod source;
 pub mod spending;
 pub mod tally;
 pub mod teller;
-
-#[cfg(test)]
-mod limiter_tests;
-#[cfg(test)]
-mod rate_tests;
