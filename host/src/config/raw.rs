@@ -47,7 +47,8 @@ pub(crate) struct RawEngine {
     /// Most requests in flight at a replica under `concurrency = "auto"`; 256 by default.
     #[schemars(range(min = 1))]
     pub max_concurrency: Option<u32>,
-    /// Most retries of a request after its first attempt; 15 by default, 0 is honoured. `sample_timeout` bounds them, too.
+    /// Most retries of a request after its first attempt; 15 by default. 0 asks once, whatever happens, also a
+    /// server that is loading. `sample_timeout` bounds them, too.
     pub max_retries: Option<u32>,
     /// Longest time of one attempt; `"120s"` by default.
     pub attempt_timeout: Option<String>,

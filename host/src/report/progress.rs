@@ -187,6 +187,9 @@ impl Reporter for Progress {
             Event::ServerEnded { backend, message } => {
                 self.printer.warn(&format!("backend `{backend}`: {message}"));
             }
+            Event::Warning { backend, message } => {
+                self.printer.warn(&format!("backend `{backend}`: {message}"));
+            }
             Event::Interrupted => self.printer.warn("stopped; what is finished is kept"),
             Event::Done { .. } => self.printer.status(""),
         }

@@ -10,7 +10,7 @@ use super::{
     health::{Admission, Health, Turn, sign},
     limiter::{Ended, Limiter, Move, Reason},
     policy::{Load, Policy},
-    rate::{InFlight, Learnt, Pace},
+    rate::{InFlight, Learnt, Pace, Paced},
     router::{Attempt, ReplicaSettings, RouterSettings, Wanted},
 };
 
@@ -32,6 +32,7 @@ pub(super) struct Core {
     loads: Vec<Load>,
     policy: Policy,
     pace: Pace,
+    paced: Paced,
     /// Number of the next attempt.
     next: u64,
     changes: Changes,
@@ -87,33 +88,41 @@ impl Core {
             loads: replicas.iter().map(|one| load(&one.name, one.weight)).collect(),
             policy: Policy::new(settings.route, replicas.len(), random),
             pace: Pace::new(settings.rpm, settings.tpm),
+            paced: Paced::default(),
             next: 0,
             changes: Changes::default(),
         }
     }
 
-    /// Leave to send an attempt now; else when it is worth asking again, if only time stands against it. With
-    /// `probes` it may be sent to a replica that is ejected, if that is due a probe.
+    /// Leave to send an attempt now, also as a probe to a replica that is due one; else when it is worth asking again,
+    /// if only time stands against it.
     pub(super) fn take(
         &mut self,
         now: Duration,
         wanted: &Wanted,
-        probes: bool,
     ) -> Result<Grant, Option<Duration>> {
         let ready = self.pace.ready_at(wanted.tokens);
         if ready > now {
+            self.paced.add(now, ready);
             return Err(Some(ready));
         }
         let well = self.well();
         let mut later = None;
+        let mut learnt = None;
         let mut probe = None;
         for index in 0..self.replicas.len() {
             let admission = self.admits(now, index, wanted.tokens, well);
             self.loads[index].free = admission == Admission::Yes;
             match admission {
-                Admission::Probe if probes && probe.is_none() => probe = Some(index),
+                Admission::Probe if probe.is_none() => probe = Some(index),
                 Admission::Yes | Admission::Probe => {}
-                Admission::Later(until) => later = sooner(later, until),
+                Admission::Later(until) => {
+                    later = sooner(later, until);
+                    let replica = &self.replicas[index];
+                    if replica.rests_until <= now && until.is_some() && replica.health.is_well() {
+                        learnt = sooner(learnt, until);
+                    }
+                }
             }
         }
         // A replica that is due a probe gets it before the others are looked at, else a policy might never choose
@@ -124,8 +133,18 @@ impl Core {
         };
         match chosen {
             Some(replica) => Ok(self.begin(now, replica, wanted.tokens)),
-            None => Err(later),
+            None => {
+                if let Some(ready) = learnt {
+                    self.paced.add(now, ready);
+                }
+                Err(later)
+            }
         }
+    }
+
+    /// For how long, until now, attempts have waited because of a rate: of the backend, or of a server that is well.
+    pub(super) fn paced(&self, now: Duration) -> Duration {
+        self.paced.until(now)
     }
 
     fn choose(&mut self, wanted: &Wanted) -> Option<usize> {
@@ -166,6 +185,7 @@ impl Core {
     /// An attempt that was granted has not been sent: as if it had not been asked for.
     pub(super) fn undo(&mut self, now: Duration, grant: Grant) {
         self.pace.give_back(grant.tokens);
+        self.replicas[grant.replica].learnt.give_back(now, grant.tokens);
         self.finish(now, grant, None);
     }
 

@@ -43,7 +43,7 @@ const ANY: Wanted = Wanted { prefix: 0, tokens: 0, avoid: None };
 
 /// Takes one place, and ends it so.
 fn attempt(core: &mut Core, now: Duration, attempt: &Attempt<'_>) -> Grant {
-    let grant = core.take(now, &ANY, true).unwrap();
+    let grant = core.take(now, &ANY).unwrap();
     core.finish(now, grant, Some(attempt));
     grant
 }
@@ -53,9 +53,9 @@ fn who_comes_from_a_failure_goes_elsewhere_if_that_is_free() {
     let mut core = core(&settings(2, 3));
     let wanted = Wanted { avoid: Some(0), ..ANY };
     let replicas: Vec<_> =
-        (0..6).map(|_| core.take(Duration::ZERO, &wanted, true).unwrap().replica).collect();
+        (0..6).map(|_| core.take(Duration::ZERO, &wanted).unwrap().replica).collect();
     assert_eq!(replicas, [1, 1, 1, 0, 0, 0]);
-    assert_eq!(core.take(Duration::ZERO, &wanted, true).unwrap_err(), None);
+    assert_eq!(core.take(Duration::ZERO, &wanted).unwrap_err(), None);
 }
 
 #[test]
@@ -64,10 +64,10 @@ fn a_server_that_refuses_everything_rests_as_long_as_it_asks() {
     let refused =
         Attempt { retry_after: Some(milliseconds(7000)), ..ended(Err(ErrorKind::RateLimited)) };
     attempt(&mut core, Duration::ZERO, &refused);
-    let later = core.take(milliseconds(1), &ANY, true).unwrap_err();
+    let later = core.take(milliseconds(1), &ANY).unwrap_err();
     assert_eq!(later, Some(milliseconds(7000)));
     assert_eq!(core.snapshot(milliseconds(1))[0].state, Standing::Resting);
-    assert!(core.take(milliseconds(7000), &ANY, true).is_ok());
+    assert!(core.take(milliseconds(7000), &ANY).is_ok());
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn one_refusal_among_many_answers_makes_nobody_else_wait() {
     let refused =
         Attempt { retry_after: Some(milliseconds(7000)), ..ended(Err(ErrorKind::RateLimited)) };
     attempt(&mut core, Duration::ZERO, &refused);
-    assert!(core.take(milliseconds(1), &ANY, true).is_ok());
+    assert!(core.take(milliseconds(1), &ANY).is_ok());
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_strange_wish_for_rest_is_cut_if_there_are_other_replicas() {
             ..ended(Err(ErrorKind::RateLimited))
         };
         (0..replicas).for_each(|_| _ = attempt(&mut core, Duration::ZERO, &refused));
-        let later = core.take(milliseconds(1), &ANY, true).unwrap_err();
+        let later = core.take(milliseconds(1), &ANY).unwrap_err();
         assert_eq!(later, Some(Duration::from_secs(seconds)));
     }
 }
@@ -101,13 +101,13 @@ fn sustained_refusals_are_asked_ever_more_slowly_but_always_again() {
     let mut waits = Vec::new();
     for _ in 0..9 {
         attempt(&mut core, now, &ended(Err(ErrorKind::RateLimited)));
-        let until = core.take(now, &ANY, true).unwrap_err().unwrap();
+        let until = core.take(now, &ANY).unwrap_err().unwrap();
         waits.push((until - now).as_millis());
         now = until;
     }
     assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000]);
     attempt(&mut core, now, &ended(Ok(1)));
-    assert!(core.take(now, &ANY, true).is_ok(), "an answer ends it");
+    assert!(core.take(now, &ANY).is_ok(), "an answer ends it");
 }
 
 #[test]
@@ -116,18 +116,18 @@ fn what_a_server_says_is_left_is_obeyed() {
     let limits =
         Limits { requests_remaining: Some(1), tokens_remaining: None, reset_ms: Some(9000) };
     attempt(&mut core, Duration::ZERO, &Attempt { limits: Some(&limits), ..ended(Ok(5)) });
-    assert!(core.take(milliseconds(1), &ANY, true).is_ok());
-    assert_eq!(core.take(milliseconds(1), &ANY, true).unwrap_err(), Some(milliseconds(9000)));
-    assert!(core.take(milliseconds(9000), &ANY, true).is_ok());
+    assert!(core.take(milliseconds(1), &ANY).is_ok());
+    assert_eq!(core.take(milliseconds(1), &ANY).unwrap_err(), Some(milliseconds(9000)));
+    assert!(core.take(milliseconds(9000), &ANY).is_ok());
 }
 
 #[test]
 fn rates_hold_over_all_replicas_and_an_attempt_that_was_not_sent_is_not_counted() {
     let mut core = core(&RouterSettings { rpm: Some(60), ..settings(3, 8) });
-    let first = core.take(Duration::ZERO, &ANY, true).unwrap();
-    assert_eq!(core.take(Duration::ZERO, &ANY, true).unwrap_err(), Some(milliseconds(1000)));
+    let first = core.take(Duration::ZERO, &ANY).unwrap();
+    assert_eq!(core.take(Duration::ZERO, &ANY).unwrap_err(), Some(milliseconds(1000)));
     core.undo(Duration::ZERO, first);
-    assert!(core.take(Duration::ZERO, &ANY, true).is_ok());
+    assert!(core.take(Duration::ZERO, &ANY).is_ok());
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_dead_replica_gets_only_probes_and_comes_back() {
     let mut asked = [0; 2];
     // Replica 1 is dead for a minute.
     while now < Duration::from_secs(120) {
-        let grant = core.take(now, &ANY, true).unwrap();
+        let grant = core.take(now, &ANY).unwrap();
         let is_dead = grant.replica == 1 && now < Duration::from_secs(60);
         asked[grant.replica] += 1;
         let result = if is_dead { Err(ErrorKind::Transport) } else { Ok(1) };
@@ -161,7 +161,7 @@ fn a_lone_server_that_was_away_is_asked_soon_and_by_few() {
     let mut asked = 0;
     // It refuses connections for 20 s; whatever may be sent is sent.
     let back = loop {
-        match core.take(now, &ANY, true) {
+        match core.take(now, &ANY) {
             Ok(grant) if now < Duration::from_secs(20) => {
                 asked += 1;
                 core.finish(now, grant, Some(&ended(Err(ErrorKind::Transport))));
@@ -176,16 +176,26 @@ fn a_lone_server_that_was_away_is_asked_soon_and_by_few() {
     assert!(asked <= 14, "{asked}");
     assert!(back <= Duration::from_secs(25), "{back:?}");
     // From then on everything is sent at once again.
-    assert!((0..32).all(|_| core.take(back, &ANY, true).is_ok()));
+    assert!((0..32).all(|_| core.take(back, &ANY).is_ok()));
 }
 
 #[test]
-fn a_hedge_is_no_probe() {
-    let mut core = core(&RouterSettings { eject_after: 1, ..settings(1, 4) });
-    attempt(&mut core, Duration::ZERO, &ended(Err(ErrorKind::Transport)));
-    let due = milliseconds(250);
-    assert!(core.take(due, &ANY, false).is_err());
-    assert!(core.take(due, &ANY, true).unwrap().is_probe);
+fn what_is_waited_for_a_rate_is_known_and_counted_once() {
+    let rpm = RouterSettings { rpm: Some(60), ..settings(1, 4) };
+    let mut core = core(&rpm);
+    assert!(core.take(Duration::ZERO, &ANY).is_ok());
+    for at in [0, 200] {
+        assert_eq!(core.take(milliseconds(at), &ANY).unwrap_err(), Some(milliseconds(1000)));
+    }
+    assert_eq!(
+        [0, 400, 1000, 9000].map(|at| core.paced(milliseconds(at)).as_millis()),
+        [0, 400, 1000, 1000]
+    );
+    // What waits for a place, and not for a rate, is no such time.
+    let mut core = self::core(&settings(1, 1));
+    assert!(core.take(Duration::ZERO, &ANY).is_ok());
+    assert!(core.take(Duration::ZERO, &ANY).is_err());
+    assert_eq!(core.paced(milliseconds(500)), Duration::ZERO);
 }
 
 #[test]
@@ -193,11 +203,11 @@ fn a_history_of_limits_says_why_and_joins_small_steps() {
     let mut core = core(&settings(1, 10));
     let now = milliseconds(3);
     attempt(&mut core, now, &ended(Err(ErrorKind::Overloaded)));
-    let grants: Vec<_> = (0..6).map(|_| core.take(now, &ANY, true).unwrap()).collect();
+    let grants: Vec<_> = (0..6).map(|_| core.take(now, &ANY).unwrap()).collect();
     for _ in 0..20 {
         let grant = grants[0];
         core.finish(now, grant, Some(&ended(Ok(1))));
-        core.take(now, &ANY, true).unwrap();
+        core.take(now, &ANY).unwrap();
     }
     let changes = core.take_changes();
     let limit = |from, to, reason| What::Limit { from, to, reason };
@@ -217,7 +227,7 @@ fn changes_that_nobody_fetches_are_bounded_and_say_so() {
     let mut now = Duration::ZERO;
     for _ in 0..2000 {
         attempt(&mut core, now, &ended(Err(ErrorKind::RateLimited)));
-        now = core.take(now, &ANY, true).unwrap_err().unwrap();
+        now = core.take(now, &ANY).unwrap_err().unwrap();
     }
     let changes = core.take_changes();
     assert!(changes.len() <= 1025);
@@ -228,15 +238,15 @@ fn changes_that_nobody_fetches_are_bounded_and_say_so() {
 /// One step of a random history.
 #[derive(Clone, Debug)]
 enum Step {
-    Take { tokens: u64, prefix: u64, avoid: Option<usize>, probes: bool },
+    Take { tokens: u64, prefix: u64, avoid: Option<usize> },
     End { which: usize, how: u8, retry_after_ms: Option<u64> },
     Wait { ms: u64 },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        4 => (0_u64..200, 0_u64..20, prop::option::of(0_usize..4), any::<bool>())
-            .prop_map(|(tokens, prefix, avoid, probes)| Step::Take { tokens, prefix, avoid, probes }),
+        4 => (0_u64..200, 0_u64..20, prop::option::of(0_usize..4))
+            .prop_map(|(tokens, prefix, avoid)| Step::Take { tokens, prefix, avoid }),
         3 => (0_usize..64, 0_u8..12, prop::option::weighted(0.1, 0_u64..5000))
             .prop_map(|(which, how, retry_after_ms)| Step::End { which, how, retry_after_ms }),
         2 => (0_u64..400).prop_map(|ms| Step::Wait { ms }),
@@ -261,9 +271,9 @@ proptest! {
         for step in steps {
             match step {
                 Step::Wait { ms } => now += milliseconds(ms),
-                Step::Take { tokens, prefix, avoid, probes } => {
+                Step::Take { tokens, prefix, avoid } => {
                     let before = core.snapshot(now);
-                    let taken = core.take(now, &Wanted { prefix, tokens, avoid }, probes);
+                    let taken = core.take(now, &Wanted { prefix, tokens, avoid });
                     match taken {
                         Ok(grant) => {
                             let replica = &before[grant.replica];
@@ -311,7 +321,7 @@ proptest! {
         }
         // Whatever has happened: with nothing in flight there is always a time to wait for, and it comes.
         let mut waits = 0;
-        while let Err(until) = core.take(now, &ANY, true) {
+        while let Err(until) = core.take(now, &ANY) {
             let until = until.unwrap();
             prop_assert!(until > now && until < now + Duration::from_secs(70));
             now = until;

@@ -32,6 +32,7 @@ impl<W, G> Line<W, G> {
         self.waiting.is_empty()
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }

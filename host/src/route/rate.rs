@@ -197,4 +197,34 @@ impl Learnt {
             }
         }
     }
+
+    /// It was not sent after all.
+    pub fn give_back(&mut self, now: Duration, tokens: u64) {
+        for (credit, units) in [(&mut self.requests, 1), (&mut self.tokens, tokens)] {
+            if let Some(known) = credit.as_mut().filter(|known| known.until > now) {
+                known.left = known.left.saturating_add(units);
+            }
+        }
+    }
+}
+
+/// The time in which rates kept attempts waiting, each moment counted once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Paced {
+    total: Duration,
+    /// The end of what is counted; it may be still to come.
+    end: Duration,
+}
+
+impl Paced {
+    /// Somebody is kept waiting from `now` until `ready`.
+    pub fn add(&mut self, now: Duration, ready: Duration) {
+        self.total += ready.saturating_sub(self.end.max(now));
+        self.end = self.end.max(ready);
+    }
+
+    /// How much of it has gone by.
+    pub fn until(&self, now: Duration) -> Duration {
+        self.total.saturating_sub(self.end.saturating_sub(now))
+    }
 }

@@ -131,8 +131,14 @@ impl Router {
         self.lock().core.snapshot(self.now())
     }
 
+    /// For how long, since it began, attempts have waited because of a rate.
+    pub fn paced(&self) -> Duration {
+        self.lock().core.paced(self.now())
+    }
+
     /// Attempts that wait.
-    pub fn waiting(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
         self.lock().line.len()
     }
 
@@ -147,7 +153,7 @@ impl Router {
         if !state.line.is_empty() {
             return None;
         }
-        state.core.take(now, wanted, true).ok()
+        state.core.take(now, wanted).ok()
     }
 
     /// Changes the state, and then serves who can be served by it.
@@ -177,7 +183,7 @@ impl Router {
 impl State {
     fn serve(&mut self, now: Duration, wake: &mut Vec<Waker>) -> Option<Duration> {
         let Self { core, line } = self;
-        line.serve(wake, |wanted| core.take(now, wanted, true))
+        line.serve(wake, |wanted| core.take(now, wanted))
     }
 }
 

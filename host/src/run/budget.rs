@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::config;
+use crate::{config, store::record::Tokens};
 
 /// What was spent so far, beside what may be.
 #[derive(Clone, Debug)]
@@ -47,25 +47,58 @@ pub enum Spent {
     },
 }
 
+/// What a finished sample used of a budget.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Used {
+    /// Billionths of a US dollar.
+    pub usd_nanos: u64,
+    /// Tokens, of prompts and generated.
+    pub tokens: u64,
+    /// Whether it has a score.
+    pub scored: bool,
+}
+
+impl Used {
+    /// An answer from the cache costs nothing.
+    pub fn of(usage: &Tokens, cached: bool, scored: bool) -> Self {
+        if cached {
+            return Self { scored, ..Self::default() };
+        }
+        let tokens = usage.prompt.saturating_add(usage.completion);
+        Self { usd_nanos: usage.cost_usd_nanos.unwrap_or(0), tokens, scored }
+    }
+}
+
+impl std::ops::AddAssign<&Self> for Used {
+    fn add_assign(&mut self, other: &Self) {
+        self.usd_nanos = self.usd_nanos.saturating_add(other.usd_nanos);
+        self.tokens = self.tokens.saturating_add(other.tokens);
+    }
+}
+
 impl Budget {
     /// Nothing is spent.
     pub fn new(allowed: config::Budget) -> Self {
         Self { allowed, usd_nanos: 0, tokens: 0, finished: 0, unscored: 0 }
     }
 
-    /// A sample is finished, and cost so many billionths of a US dollar and so many tokens.
-    pub fn add(&mut self, usd_nanos: u64, tokens: u64, scored: bool) {
-        self.usd_nanos = self.usd_nanos.saturating_add(usd_nanos);
-        self.tokens = self.tokens.saturating_add(tokens);
+    /// What may be spent.
+    pub fn allowed(&self) -> config::Budget {
+        self.allowed
+    }
+
+    /// A sample is finished.
+    pub fn add(&mut self, used: &Used) {
+        self.add_earlier(used);
         self.finished += 1;
-        self.unscored += u64::from(!scored);
+        self.unscored += u64::from(!used.scored);
     }
 
     /// So much was spent before the run was taken up again. How many samples were unscored then does not count: else it
     /// could not go on once the reason is mended.
-    pub fn add_earlier(&mut self, usd_nanos: u64, tokens: u64) {
-        self.usd_nanos = self.usd_nanos.saturating_add(usd_nanos);
-        self.tokens = self.tokens.saturating_add(tokens);
+    pub fn add_earlier(&mut self, used: &Used) {
+        self.usd_nanos = self.usd_nanos.saturating_add(used.usd_nanos);
+        self.tokens = self.tokens.saturating_add(used.tokens);
     }
 
     /// The first bound that is reached, so long after the run began or was resumed.
@@ -111,6 +144,45 @@ impl Budget {
     }
 }
 
+/// Notices a backend whose answers do not tell what a budget is about: then it never ends the run.
+#[derive(Debug)]
+pub struct Blind {
+    /// Bounds that nothing is known of yet.
+    usd: bool,
+    tokens: bool,
+    answers: u32,
+}
+
+/// Answers after which it is said that none of them told.
+const UNTOLD: u32 = 10;
+
+impl Blind {
+    /// No answer has come yet.
+    pub fn new(allowed: config::Budget) -> Self {
+        let (usd, tokens) = (allowed.max_usd.is_some(), allowed.max_tokens.is_some());
+        Self { usd, tokens, answers: 0 }
+    }
+
+    /// An answer came. Returns, once, what is to be said.
+    pub fn answered(&mut self, usage: &Tokens) -> Option<&'static str> {
+        self.usd &= usage.cost_usd_nanos.is_none();
+        self.tokens &= usage.prompt == 0 && usage.completion == 0;
+        if !self.usd && !self.tokens {
+            return None;
+        }
+        self.answers = self.answers.saturating_add(1);
+        (self.answers == UNTOLD).then_some(match (self.usd, self.tokens) {
+            (true, true) => {
+                "its answers tell neither tokens nor costs, so budget.max_usd and budget.max_tokens do not bound it"
+            }
+            (true, false) => {
+                "no price is known of its model, so budget.max_usd does not bound it; budget.max_tokens would"
+            }
+            (false, _) => "its answers tell no tokens, so budget.max_tokens does not bound it",
+        })
+    }
+}
+
 impl fmt::Display for Spent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -150,6 +222,8 @@ impl fmt::Display for Usd {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const NONE: config::Budget = config::Budget {
@@ -162,7 +236,9 @@ mod tests {
 
     fn after(allowed: config::Budget, samples: &[(u64, u64, bool)], seconds: u64) -> String {
         let mut budget = Budget::new(allowed);
-        samples.iter().for_each(|&(usd, tokens, scored)| budget.add(usd, tokens, scored));
+        for &(usd_nanos, tokens, scored) in samples {
+            budget.add(&Used { usd_nanos, tokens, scored });
+        }
         budget
             .check(Duration::from_secs(seconds))
             .map_or_else(String::new, |spent| spent.to_string())
@@ -218,5 +294,76 @@ mod tests {
             assert_eq!(budget.wall_left(Duration::from_secs(elapsed)), Some(left));
         }
         assert_eq!(Budget::new(NONE).wall_left(Duration::ZERO), None);
+    }
+
+    #[test]
+    fn a_backend_that_does_not_tell_what_the_budget_is_about_is_named_once() {
+        let both = config::Budget { max_usd: Some(1.0), max_tokens: Some(9), ..NONE };
+        let tokens = config::Budget { max_tokens: Some(9), ..NONE };
+        let nothing = Tokens::default();
+        let counted = Tokens { prompt: 1, ..nothing };
+        let priced = Tokens { cost_usd_nanos: Some(0), ..counted };
+        for (allowed, usage, expected) in [
+            (both, nothing, Some("its answers tell neither")),
+            (both, counted, Some("no price is known")),
+            (both, priced, None),
+            (tokens, nothing, Some("its answers tell no tokens")),
+            (tokens, counted, None),
+            (NONE, nothing, None),
+        ] {
+            let mut blind = Blind::new(allowed);
+            let told: Vec<_> = (0..100).filter_map(|_| blind.answered(&usage)).collect();
+            assert_eq!(told.len(), usize::from(expected.is_some()), "{told:?}");
+            assert!(
+                told.iter().all(|told| expected.is_some_and(|text| told.starts_with(text))),
+                "{told:?}"
+            );
+        }
+    }
+
+    proptest! {
+        /// A bound is reached by the sum, whatever the order, and stays reached.
+        #[test]
+        fn a_bound_is_reached_by_exactly_what_it_allows(
+            samples in prop::collection::vec((0_u64..50, 0_u64..50, any::<bool>()), 1..100),
+            max_usd in prop::option::of(0_u64..2000),
+            max_tokens in prop::option::of(0_u64..2000),
+            earlier in (0_u64..50, 0_u64..50),
+        ) {
+            let max = max_usd.map(|nanos| nanos as f64 / 1e9);
+            let mut budget = Budget::new(config::Budget { max_usd: max, max_tokens, ..NONE });
+            let (usd_nanos, tokens) = earlier;
+            budget.add_earlier(&Used { usd_nanos, tokens, scored: false });
+            let (mut usd, mut sum) = earlier;
+            for (usd_nanos, tokens, scored) in samples {
+                budget.add(&Used { usd_nanos, tokens, scored });
+                (usd, sum) = (usd + usd_nanos, sum + tokens);
+                let is_reached = max_usd.is_some_and(|max| usd > 0 && usd >= max)
+                    || max_tokens.is_some_and(|max| sum >= max);
+                prop_assert_eq!(budget.check(Duration::ZERO).is_some(), is_reached);
+            }
+        }
+
+        /// Too few samples never end a run, and beyond them only more unscored ones than are allowed.
+        #[test]
+        fn the_error_rate_ends_a_run_only_beyond_its_share(
+            samples in prop::collection::vec(any::<bool>(), 1..200),
+            rate in 0.0_f64..=1.0,
+            min_samples in 1_u64..100,
+        ) {
+            let allowed = config::Budget { max_error_rate: Some(rate), min_samples, ..NONE };
+            let mut budget = Budget::new(allowed);
+            let (mut finished, mut unscored) = (0_u64, 0_u64);
+            for scored in samples {
+                budget.add(&Used { scored, ..Used::default() });
+                finished += 1;
+                unscored += u64::from(!scored);
+                let is_over = finished >= min_samples && unscored as f64 / finished as f64 > rate;
+                let spent = budget.check(Duration::ZERO).is_some();
+                // At the very bound the division may round either way.
+                let at_bound = (unscored as f64 - rate * finished as f64).abs() < 1e-9;
+                prop_assert!(spent == is_over || at_bound);
+            }
+        }
     }
 }

@@ -5,16 +5,19 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::JoinSet,
+    time::Instant,
 };
 
 use super::{
     backend::OpenBackend,
+    budget::{Blind, Used},
+    event::Event,
     executor::{Desk, Finished, execute},
     fatal::Fatal,
     feed::{Fed, FeedError},
@@ -70,6 +73,10 @@ struct Crew {
     places: usize,
     workers: AtomicUsize,
     resting: AtomicUsize,
+    /// Whether a sample was taken and not asked to its end, since the budget is spent.
+    unasked: AtomicBool,
+    /// What its answers do not tell, though the budget is about it.
+    blind: Mutex<Blind>,
 }
 
 /// Asks everything that `work` gives. On a stop, what is in flight is dropped: its sessions end, and it is not
@@ -80,6 +87,7 @@ pub async fn dispatch(
     shared: Shared,
     mut stop: watch::Receiver<bool>,
 ) -> Ended {
+    let allowed = shared.spending.allowed();
     let crew = Arc::new(Crew {
         backend: backend.id.clone(),
         source: Source::new(work),
@@ -90,6 +98,8 @@ pub async fn dispatch(
         places: backend.router.ceiling().max(1),
         workers: AtomicUsize::new(0),
         resting: AtomicUsize::new(0),
+        unasked: AtomicBool::new(false),
+        blind: Mutex::new(Blind::new(allowed)),
     });
     let mut workers = JoinSet::new();
     crew.hire(&mut workers);
@@ -117,6 +127,7 @@ pub async fn dispatch(
         return Ended::Fatal(why);
     }
     match crew.source.last() {
+        Some(Last::End) if crew.unasked.load(Ordering::Relaxed) => Ended::Spent,
         Some(Last::End) => Ended::Complete,
         Some(Last::Failed(error)) => Ended::Failed(error),
         None if crew.shared.spending.is_spent() => Ended::Spent,
@@ -151,16 +162,24 @@ impl Crew {
 
     async fn work(self: Arc<Self>) {
         let slot = self.shared.board.enter();
-        let desk = Desk { slot: &slot, notes: &self.shared.notes, rest: &|rests| self.rest(rests) };
+        let Shared { notes, spending, .. } = &self.shared;
+        let desk = Desk { slot: &slot, spending, notes, rest: &|rests| self.rest(rests) };
         while let Some(work) = self.source.next().await {
             if self.wants_more() {
                 self.attention.notify_one();
             }
             slot.begin(&work);
-            let finished = execute(work, &desk).await;
+            let finished = if spending.is_spent() { None } else { execute(work, &desk).await };
             slot.end();
-            self.watch(&finished);
-            let _ = self.shared.notes.send(Note::Finished(Box::new(finished))).await;
+            let Some(finished) = finished else {
+                self.unasked.store(true, Ordering::Relaxed);
+                self.source.close();
+                continue;
+            };
+            if let Some(warning) = self.watch(&finished) {
+                let _ = notes.send(Note::Event(warning)).await;
+            }
+            let _ = notes.send(Note::Finished(Box::new(finished))).await;
             if self.may_leave() {
                 return;
             }
@@ -180,19 +199,32 @@ impl Crew {
         }
     }
 
-    /// Looks at what came of a sample: whether there is sense in going on, and money for it.
-    fn watch(&self, finished: &Finished) {
-        let result = &finished.result;
-        if finished.is_of_its_own()
-            && let Some(why) = lock(&self.fatal).add(&self.backend, result.as_ref().map(drop))
+    /// Looks at what came of a sample: whether there is sense in going on, and money for it. Returns what the user must
+    /// be told.
+    fn watch(&self, finished: &Finished) -> Option<Event> {
+        let Finished { result, failed_at_own, usage, cached, .. } = finished;
+        // Another backend's answer says nothing of this one, and neither does the cache's.
+        let at_own = match failed_at_own {
+            Some(error) => Some(Err(error)),
+            None => (!cached).then(|| result.as_ref().map(drop)),
+        };
+        if let Some(at_own) = at_own
+            && let Some(why) = lock(&self.fatal).add(&self.backend, at_own)
         {
             *lock(&self.doomed) = Some(why);
             self.source.close();
             self.attention.notify_one();
         }
-        if self.shared.spending.add(result, finished.cached) {
+        let scored = result.as_ref().is_ok_and(|graded| graded.outcome.is_ok());
+        let used = Used::of(usage, *cached, scored);
+        if self.shared.spending.add(Instant::now(), &used) {
             self.source.close();
         }
+        if *cached || result.is_err() {
+            return None;
+        }
+        let message = lock(&self.blind).answered(usage)?;
+        Some(Event::Warning { backend: self.backend.clone(), message: message.to_owned() })
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use super::{
     backend::OpenBackend,
@@ -52,6 +55,7 @@ pub async fn run(
     reporters: Vec<Box<dyn Reporter>>,
     stop: watch::Sender<bool>,
 ) -> Result<Finish, RunError> {
+    let began = Instant::now();
     let config = &file.config;
     let tasks = tasks(config)?;
     let data = data_files(&tasks)?;
@@ -68,6 +72,9 @@ pub async fn run(
             around.printer.note("nothing is missing: every sample of this run is finished");
             return sum_up_again(file, past, tallies, reporters, &redactor);
         }
+        if let Some(reason) = past.spent(config.run.budget) {
+            return Err(RunError::Spent(reason));
+        }
     }
     let ledger = Arc::new(past.ledger(Arc::clone(&redactor))?);
     let servers = Servers::new(Arc::clone(&past.directory), Arc::clone(&redactor));
@@ -82,7 +89,7 @@ pub async fn run(
     let finish = match begin(&tasks, &opened, &past.directory) {
         Ok((units, directory)) => {
             let kept = file.keep(|plugin| discovery.config_schema(plugin));
-            let planned = Planned { units, data, kept, past };
+            let planned = Planned { began, units, data, kept, past };
             carry_out(file, &directory, planned, &mut opened, &servers, reporters, stop).await
         }
         Err(error) => Err(error),
@@ -120,6 +127,7 @@ fn begin(
 
 /// A run that can begin.
 struct Planned {
+    began: Instant,
     units: Vec<Arc<Unit>>,
     data: Vec<DataIdentity>,
     kept: Kept,
@@ -136,7 +144,7 @@ async fn carry_out(
     mut reporters: Vec<Box<dyn Reporter>>,
     stop: watch::Sender<bool>,
 ) -> Result<(Finish, Vec<Box<dyn Reporter>>), RunError> {
-    let Planned { units, data, kept, past } = planned;
+    let Planned { began, units, data, kept, past } = planned;
     let started = past.started.clone();
     let plugins = std::mem::take(&mut opened.plugins);
     let recording = opened.recording.take();
@@ -144,7 +152,7 @@ async fn carry_out(
     let manifest = RunManifest { run_file: Some(kept), recording, ..manifest };
     let begun = past.begin(directory, &units, manifest, &opened.redactor)?;
     let samples_done = begun.samples_done();
-    let Begun { journal, events, tallies, done, others, again } = begun;
+    let Begun { journal, events, tallies, done, others, again, used } = begun;
     reporters.push(Box::new(EventsFile::new(events, Arc::clone(&opened.redactor))));
     let launch = Event::Launch {
         format: 1,
@@ -163,14 +171,13 @@ async fn carry_out(
         redactor: Arc::clone(&opened.redactor),
     };
     let mut budget = Budget::new(file.config.run.budget);
-    for tally in tallies.iter().chain(&others) {
-        tally.spent(&mut budget);
-    }
+    budget.add_earlier(&used);
+    let spending = Spending::new(budget, began);
     let recorder = recorder::start(tallies, sinks, taken, stop.clone())
         .map_err(|error| RunError::Internal(format!("no thread for the recorder: {error}")))?;
     let _ = notes.send(Note::Event(launch)).await;
     let watching = servers.watch(&notes);
-    let ended = ask_everything(&units, &done, &opened.backends, budget, notes, &stop).await;
+    let ended = ask_everything(&units, &done, &opened.backends, spending, notes, &stop).await;
     drop(watching);
     let mut recorded = tokio::task::spawn_blocking(move || recorder.join())
         .await
@@ -262,15 +269,12 @@ async fn ask_everything(
     units: &[Arc<Unit>],
     done: &[Arc<Done>],
     backends: &[Arc<OpenBackend>],
-    budget: Budget,
+    spending: Spending,
     notes: mpsc::Sender<Note>,
     stop: &watch::Sender<bool>,
 ) -> Result<HowAsked, RunError> {
-    let shared = Shared {
-        notes: notes.clone(),
-        board: Arc::default(),
-        spending: Arc::new(Spending::new(budget)),
-    };
+    let shared =
+        Shared { notes: notes.clone(), board: Arc::default(), spending: Arc::new(spending) };
     let mut running = tokio::task::JoinSet::new();
     for backend in backends {
         let all = units.iter().cloned().zip(done.iter().cloned());

@@ -97,6 +97,13 @@ pub enum Event {
         /// How, and the last lines of its log.
         message: String,
     },
+    /// Something that the user should know now, and that ends nothing.
+    Warning {
+        /// Id of the backend.
+        backend: String,
+        /// What.
+        message: String,
+    },
     /// The user asked to stop.
     Interrupted,
     /// A budget is spent: nothing more is begun.

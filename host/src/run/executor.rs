@@ -22,12 +22,13 @@ use super::{
     recorder::Note,
     request::{prefix, requests, tokens_of, tokens_wanted},
     retry::{Failed, Failures, RetryPolicy},
+    spending::Spending,
 };
 use crate::{
     config::BaseUrl,
     plugin::session::{Job, Outcome, drive},
     route::router::{Attempt, Place, Wanted},
-    store::record::Timing,
+    store::record::{Timing, Tokens},
 };
 
 /// A sample that has been asked.
@@ -37,6 +38,10 @@ pub struct Finished {
     pub work: Work,
     /// What came of it.
     pub result: Result<Graded, Error>,
+    /// Why its own backend did not answer, if another was asked.
+    pub failed_at_own: Option<Error>,
+    /// Tokens that its answers used, also those of requests after which another one failed.
+    pub usage: Tokens,
     /// Attempts made, over all requests.
     pub attempts: u32,
     /// How long it took.
@@ -67,6 +72,8 @@ impl Finished {
 pub struct Desk<'a> {
     /// Where it shows what it is at.
     pub slot: &'a Slot,
+    /// What may be spent: nothing more is begun once it is.
+    pub spending: &'a Spending,
     /// Where it tells of attempts that are repeated.
     pub notes: &'a mpsc::Sender<Note>,
     /// Told true before its sample waits for another attempt, and false after it.
@@ -74,18 +81,21 @@ pub struct Desk<'a> {
 }
 
 /// Asks a sample until it is answered, or no attempt is left: of its own backend, then of those that stand in for it.
-pub async fn execute(work: Work, desk: &Desk<'_>) -> Finished {
+/// None if the budget is spent before that: whoever takes the run up again asks it.
+pub async fn execute(work: Work, desk: &Desk<'_>) -> Option<Finished> {
     let mut asked = Asked::default();
     let unit = Arc::clone(&work.unit);
     let (task, rendered) = (&unit.task, &work.prepared.rendered);
     let mut backend = &unit.backend;
+    let mut failed_at_own = None;
     let mut result = ask_all(&work, backend, &mut asked, desk).await;
     for other in &unit.fallbacks {
-        let Err(error) = &result else { break };
+        let Err(Unanswered::Failed(error)) = &result else { break };
         // A refusal is an answer.
         if refused(task, rendered, error).is_some() {
             break;
         }
+        failed_at_own.get_or_insert_with(|| error.clone());
         backend = other;
         asked.failures = Failures::default();
         asked.clock = None;
@@ -93,13 +103,39 @@ pub async fn execute(work: Work, desk: &Desk<'_>) -> Finished {
     }
     let result = match result {
         Ok(answers) => grade(task, rendered, answers),
-        Err(error) => refused(task, rendered, &error).unwrap_or(Err(error)),
+        Err(Unanswered::Failed(error)) => refused(task, rendered, &error).unwrap_or(Err(error)),
+        Err(Unanswered::Spent) => return None,
     };
-    let Asked { attempts, mut timing, first, replica, cached, .. } = asked;
+    let Asked { attempts, mut timing, first, replica, cached, usage, .. } = asked;
     let started = first.unwrap_or_else(Instant::now);
     timing.total = milliseconds(started.elapsed());
     let backend = Arc::clone(backend);
-    Finished { work, result, attempts, timing, started, backend, replica, cached }
+    Some(Finished {
+        work,
+        result,
+        failed_at_own,
+        usage,
+        attempts,
+        timing,
+        started,
+        backend,
+        replica,
+        cached,
+    })
+}
+
+/// Why a request has no answer.
+enum Unanswered {
+    /// It failed, and no attempt is left.
+    Failed(Error),
+    /// The run's budget is spent, and so no other attempt is made.
+    Spent,
+}
+
+impl From<Error> for Unanswered {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// What was spent on a sample so far.
@@ -116,6 +152,7 @@ struct Asked {
     /// The replica of the last attempt.
     replica: Option<usize>,
     cached: bool,
+    usage: Tokens,
 }
 
 impl Asked {
@@ -129,7 +166,7 @@ async fn ask_all(
     backend: &OpenBackend,
     asked: &mut Asked,
     desk: &Desk<'_>,
-) -> Result<Vec<Answer>, Error> {
+) -> Result<Vec<Answer>, Unanswered> {
     let unit = &work.unit;
     let (rendered, generation) = (&work.prepared.rendered, unit.task.generation.as_ref());
     let requests = requests(rendered, generation, work.repeat, backend.stream);
@@ -139,11 +176,14 @@ async fn ask_all(
         && let Some(answers) = cache.get(key, &requests).await
     {
         asked.cached = true;
+        answers.iter().for_each(|answer| asked.usage.add(answer));
         return Ok(answers);
     }
     let mut answers = Vec::with_capacity(requests.len());
     for request in &requests {
-        answers.push(ask(work, backend, request, asked, desk).await?);
+        let answer = ask(work, backend, request, asked, desk).await?;
+        asked.usage.add(&answer);
+        answers.push(answer);
     }
     if let Some((cache, key)) = cache {
         cache.put(key, &requests, &answers);
@@ -157,7 +197,7 @@ async fn ask(
     request: &Request<'_>,
     asked: &mut Asked,
     desk: &Desk<'_>,
-) -> Result<Answer, Error> {
+) -> Result<Answer, Unanswered> {
     let id = &work.prepared.sample.id.0;
     let request_id = format!("{}/{}/{}", work.unit.name.task, id, work.repeat);
     let prefix = if backend.by_prefix { prefix(request) } else { 0 };
@@ -168,25 +208,20 @@ async fn ask(
     loop {
         attempt += 1;
         let wanted = Wanted { prefix, tokens, avoid };
-        let place = match asked.clock {
-            None => backend.router.place(wanted).await,
-            Some(_) => {
-                let left = backend.retry.left(&asked.failures, asked.elapsed());
-                match timeout(left, backend.router.place(wanted)).await {
-                    Ok(place) => place,
-                    Err(_) => return Err(spent(backend)),
-                }
-            }
+        let place = tokio::select! {
+            biased;
+            place = place(backend, wanted, asked) => place.ok_or_else(|| out_of_time(backend))?,
+            () = desk.spending.spent() => return Err(Unanswered::Spent),
         };
         let begun = Instant::now();
         asked.first.get_or_insert(begun);
         asked.clock.get_or_insert(begun);
-        asked.attempts += 1;
-        desk.slot.attempt(begun);
         let left = backend.retry.left(&asked.failures, asked.elapsed());
         if left.is_zero() {
-            return Err(spent(backend));
+            return Err(out_of_time(backend).into());
         }
+        asked.attempts += 1;
+        desk.slot.attempt(begun);
         let deadline = backend.retry.attempt_timeout.min(left);
         let job = Job {
             request_id: &request_id,
@@ -213,8 +248,11 @@ async fn ask(
             is_probe,
         };
         let Some(wait) = backend.retry.next(&mut asked.failures, &failed, fastrand::f64()) else {
-            return Err(error);
+            return Err(error.into());
         };
+        if desk.spending.is_spent() {
+            return Err(Unanswered::Spent);
+        }
         let retry = Event::Retry {
             unit: work.unit.name.clone(),
             id: id.clone(),
@@ -225,7 +263,33 @@ async fn ask(
         };
         let _ = desk.notes.send(Note::Retry(work.unit.index, retry)).await;
         let _resting = Resting::begin(desk);
-        tokio::time::sleep(wait).await;
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = desk.spending.spent() => return Err(Unanswered::Spent),
+        }
+    }
+}
+
+/// Waits for leave to ask; none if the sample's time is over before. What a sample waits for its first place, and
+/// what it waits because of a rate, does not count: neither says anything of the sample.
+async fn place(backend: &OpenBackend, wanted: Wanted, asked: &mut Asked) -> Option<Place> {
+    let router = &backend.router;
+    if asked.clock.is_none() {
+        return Some(router.place(wanted).await);
+    }
+    let mut waiting = pin!(router.place(wanted));
+    loop {
+        let before = router.paced();
+        let left = backend.retry.left(&asked.failures, asked.elapsed());
+        let place = timeout(left, &mut waiting).await;
+        asked.failures.excuse(router.paced().saturating_sub(before));
+        match place {
+            Ok(place) => return Some(place),
+            Err(_) if backend.retry.left(&asked.failures, asked.elapsed()).is_zero() => {
+                return None;
+            }
+            Err(_) => {}
+        }
     }
 }
 
@@ -245,7 +309,7 @@ impl Drop for Resting<'_> {
     }
 }
 
-fn spent(backend: &OpenBackend) -> Error {
+fn out_of_time(backend: &OpenBackend) -> Error {
     let time = humantime::format_duration(backend.retry.sample_timeout);
     Error::new(ErrorKind::Timeout, format!("the sample's time ({time}) is spent"))
 }
@@ -293,20 +357,16 @@ async fn try_twice(
     if let Ok(tried) = timeout(after, &mut first).await {
         return tried;
     }
-    if !lock(hedge).claim() {
-        return first.await;
-    }
+    let Some(claim) = Claim::get(hedge) else { return first.await };
     let elsewhere = Wanted { avoid: Some(replica), ..wanted };
     let begun = Instant::now();
     // A backend that is kept busy has no place free at once, but soon; the first answer may be sooner.
     let other = tokio::select! {
         biased;
-        tried = &mut first => {
-            lock(hedge).give_back();
-            return tried;
-        }
+        tried = &mut first => return tried,
         other = backend.router.place(elsewhere) => other,
     };
+    claim.used();
     let deadline = job.deadline.saturating_sub(after).saturating_sub(begun.elapsed());
     let mut second = Box::pin(try_at(backend, other, Job { deadline, ..job }));
     tokio::select! {
@@ -318,6 +378,27 @@ async fn try_twice(
             Ok(_) => tried,
             Err(_) => first.await,
         },
+    }
+}
+
+/// Leave to hedge one request, which is given back unless it is used.
+struct Claim<'a>(Option<&'a Mutex<Hedge>>);
+
+impl<'a> Claim<'a> {
+    fn get(hedge: &'a Mutex<Hedge>) -> Option<Self> {
+        lock(hedge).claim().then_some(Self(Some(hedge)))
+    }
+
+    fn used(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if let Some(hedge) = self.0 {
+            lock(hedge).give_back();
+        }
     }
 }
 

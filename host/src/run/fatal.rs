@@ -29,11 +29,6 @@ struct First {
 }
 
 impl Fatal {
-    /// Nothing has finished.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// A sample is finished. Returns the message with which to stop, once, when every sample so far has failed
     /// for the same reason and will for ever.
     pub fn add(&mut self, backend: &str, result: Result<(), &Error>) -> Option<String> {
@@ -121,7 +116,7 @@ mod tests {
 
     /// After which sample a backend is given up.
     fn given_up(results: &[Result<(), Error>]) -> Option<usize> {
-        let mut fatal = Fatal::new();
+        let mut fatal = Fatal::default();
         results.iter().position(|result| fatal.add("small", result.as_ref().copied()).is_some())
     }
 
@@ -203,7 +198,7 @@ mod tests {
 
     #[test]
     fn the_message_names_the_backend_the_reason_and_a_way_out() {
-        let mut fatal = Fatal::new();
+        let mut fatal = Fatal::default();
         let error = error(ErrorKind::InvalidRequest, Some(404), "model `x` does not exist");
         let message = (0..3).find_map(|_| fatal.add("small", Err(&error)));
         assert_eq!(

@@ -9,7 +9,7 @@ use crate::{
         parts::Parts,
         perplexity,
     },
-    store::record::{ChoiceRecord, Response, Tokens},
+    store::record::{ChoiceRecord, Response},
     task::{
         answer::Answer as Found,
         render::{Form, Generate, MultipleChoice, Rendered},
@@ -24,8 +24,6 @@ pub struct Graded {
     pub outcome: Result<Parts, Unscored>,
     /// What is stored of the answer.
     pub response: Response,
-    /// Tokens used.
-    pub usage: Tokens,
     /// Parameters that the backend dropped or changed.
     pub changed: Vec<Changed>,
 }
@@ -108,9 +106,8 @@ fn multiple_choice(
     unconditional: Vec<Likelihood>,
 ) -> Graded {
     let outcome = choice_parts(choice, &conditional, &unconditional).map_err(Unscored::from);
-    let usage = likelihood_usage(conditional.iter().chain(&unconditional));
     let response = Response::Likelihoods { conditional, unconditional };
-    Graded { outcome, response, usage, changed: Vec::new() }
+    Graded { outcome, response, changed: Vec::new() }
 }
 
 fn choice_parts(
@@ -147,9 +144,8 @@ fn choice_parts(
 
 fn rolling(text: &str, likelihoods: Vec<Likelihood>) -> Graded {
     let outcome = rolling_parts(text, &likelihoods).map_err(Unscored::from);
-    let usage = likelihood_usage(likelihoods.iter());
     let response = Response::Likelihoods { conditional: likelihoods, unconditional: Vec::new() };
-    Graded { outcome, response, usage, changed: Vec::new() }
+    Graded { outcome, response, changed: Vec::new() }
 }
 
 fn rolling_parts(text: &str, likelihoods: &[Likelihood]) -> Result<Parts, Error> {
@@ -159,14 +155,6 @@ fn rolling_parts(text: &str, likelihoods: &[Likelihood]) -> Result<Parts, Error>
     };
     let loglikelihood = checked(likelihood, "the text")?;
     perplexity::score(text, loglikelihood).map_err(|error| Error::unexpected(error.to_string()))
-}
-
-/// Prompt tokens: as the plugin counts them, else those that were scored.
-fn likelihood_usage<'a>(likelihoods: impl Iterator<Item = &'a Likelihood>) -> Tokens {
-    let prompt = likelihoods
-        .map(|likelihood| likelihood.prompt_tokens.unwrap_or_else(|| u64::from(likelihood.tokens)))
-        .sum();
-    Tokens { prompt, ..Tokens::default() }
 }
 
 fn generated(task: &Task, form: &Generate, completion: Completion) -> Result<Graded, Error> {
@@ -197,10 +185,8 @@ fn generated(task: &Task, form: &Generate, completion: Completion) -> Result<Gra
         Some(error) => Err(Unscored::from(error)),
         None => combine(&grades).ok_or_else(|| Unscored { reason: reason(&grades), error: None }),
     };
-    let mut usage = Tokens::default();
-    usage.add(&completion.usage);
     let response = Response::Completion { model: completion.model, choices };
-    Ok(Graded { outcome, response, usage, changed: completion.changed })
+    Ok(Graded { outcome, response, changed: completion.changed })
 }
 
 fn record(choice: Choice, grade: &Grade) -> ChoiceRecord {

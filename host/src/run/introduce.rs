@@ -83,7 +83,8 @@ async fn introduce_one(
         error,
     };
     let policy = RetryPolicy {
-        max_retries: backend.retry.max_retries.min(2),
+        // A server that is loading is waited for here even if no sample is asked twice.
+        max_retries: backend.retry.max_retries.clamp(1, 2),
         sample_timeout: Duration::MAX,
         ..backend.retry
     };

@@ -1,10 +1,11 @@
 //! What a run begins with: nothing, or what an earlier process left of it.
 
-use std::{fs::File, sync::Arc};
+use std::{fs::File, sync::Arc, time::Duration};
 
 use plugin_api::capability::Capability;
 
 use super::{
+    budget::{Budget, Used},
     change::PluginNow,
     done::Done,
     error::RunError,
@@ -15,7 +16,7 @@ use super::{
     tally::{Subject, Tally},
 };
 use crate::{
-    config::{RunConfig, RunFile},
+    config::{self, RunConfig, RunFile},
     printer::Printer,
     secret::Redactor,
     store::{
@@ -51,6 +52,8 @@ pub struct Begun {
     pub others: Vec<Tally>,
     /// Whether samples are asked again that the journal has as unscored.
     pub again: bool,
+    /// What was used before.
+    pub used: Used,
 }
 
 impl Past {
@@ -125,6 +128,14 @@ impl Past {
         Ok(Some(tallies))
     }
 
+    /// Why nothing more may be asked, if earlier processes have spent what the run may spend.
+    pub fn spent(&self, allowed: config::Budget) -> Option<String> {
+        let (_, replayed) = self.earlier.as_ref()?;
+        let mut budget = Budget::new(allowed);
+        budget.add_earlier(&replayed.used);
+        budget.check(Duration::ZERO).map(|spent| spent.to_string())
+    }
+
     /// The ledger of what backends hold outside.
     ///
     /// # Errors
@@ -157,15 +168,18 @@ impl Past {
             let repeats = subjects.iter().map(|subject| subject.repeats);
             let done = repeats.map(|repeats| Arc::new(Done::nothing(repeats))).collect();
             let tallies = subjects.into_iter().map(Tally::new).collect();
-            return Ok(Begun { journal, events, tallies, done, others: Vec::new(), again: false });
+            let (others, again, used) = (Vec::new(), false, Used::default());
+            return Ok(Begun { journal, events, tallies, done, others, again, used });
         };
         earlier.compare_backends(&manifest.backends)?;
         let again = replayed.again > 0;
-        let Left { tallies, done, others } = replayed.of_units(subjects, earlier.directory())?;
+        let Left { tallies, done, others, used } =
+            replayed.of_units(subjects, earlier.directory())?;
         let manifest = earlier.manifest(manifest, jiff::Timestamp::now().to_string());
         directory.write_json(run_dir::MANIFEST, &manifest, redactor)?;
         let events = directory.more_lines(run_dir::EVENTS)?;
-        Ok(Begun { journal: earlier.into_journal(), events, tallies, done, others, again })
+        let journal = earlier.into_journal();
+        Ok(Begun { journal, events, tallies, done, others, again, used })
     }
 }
 

@@ -51,7 +51,7 @@ impl<'a> Pulse<'a> {
 
     /// Looks.
     pub async fn look(&mut self) {
-        if self.shared.spending.is_over() {
+        if self.shared.spending.is_over(Instant::now()) {
             // What is in flight would go on for as long as it likes.
             self.stop.send_replace(true);
         }

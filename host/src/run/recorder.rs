@@ -31,7 +31,7 @@ use crate::{
     store::{
         journal::Journal,
         record::{
-            self, Failure, QuestionLine, Response, SampleKeyLine, SampleLine, Status, Tokens,
+            self, Failure, QuestionLine, Response, SampleKeyLine, SampleLine, Status,
         },
         run_dir,
         storage::Storage,
@@ -236,12 +236,9 @@ impl Noted for Note {
 
 /// Appends the line of a sample: what is stored of it is borrowed from where it is.
 fn append(finished: &Finished, journal: &mut Journal, store: Store) -> io::Result<()> {
-    let Finished { work, result, attempts, timing, .. } = finished;
+    let Finished { work, result, usage, attempts, timing, .. } = finished;
     let sample = &work.prepared.sample;
-    let (usage, changed) = match result {
-        Ok(graded) => (graded.usage, graded.changed.as_slice()),
-        Err(_) => (Tokens::default(), [].as_slice()),
-    };
+    let changed = result.as_ref().map_or([].as_slice(), |graded| graded.changed.as_slice());
     let error = failure(result, store);
     journal.append(&SampleLine {
         format: record::FORMAT,
@@ -258,7 +255,7 @@ fn append(finished: &Finished, journal: &mut Journal, store: Store) -> io::Resul
         question: question(work, store),
         response: result.as_ref().ok().map(|graded| &graded.response),
         error: error.as_ref(),
-        usage,
+        usage: *usage,
         timing_ms: *timing,
         answered_by: (!finished.is_of_its_own()).then_some(finished.backend.id.as_str()),
         replica: finished.at(),
@@ -272,15 +269,15 @@ fn append(finished: &Finished, journal: &mut Journal, store: Store) -> io::Resul
 fn sample(finished: Finished, now: Instant) -> Sample {
     let answered_by =
         (!finished.is_of_its_own() && finished.result.is_ok()).then(|| finished.backend.id.clone());
-    let Finished { work, result, timing, started, cached, .. } = finished;
+    let Finished { work, result, usage, timing, started, cached, .. } = finished;
     let status = status(&result);
     let error = failure(&result, Store::Hash)
         .map(|failure| format!("{}: {}", failure.kind, failure.message));
     let (incidents, boundary_merged) =
         counted_apart(result.as_ref().ok().map(|graded| &graded.response));
-    let (scores, usage, changed) = match result {
-        Ok(Graded { outcome, usage, changed, .. }) => (outcome.ok(), usage, changed),
-        Err(_) => (None, Tokens::default(), Vec::new()),
+    let (scores, changed) = match result {
+        Ok(Graded { outcome, changed, .. }) => (outcome.ok(), changed),
+        Err(_) => (None, Vec::new()),
     };
     Sample {
         unit: work.unit.index,

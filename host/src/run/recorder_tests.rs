@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     run::{event::UnitName, tally::Subject},
     score::metric::Metric,
-    store::storage::Disk,
+    store::{record::Tokens, storage::Disk},
 };
 
 /// What the fake disk holds, and how it behaves.

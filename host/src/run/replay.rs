@@ -6,6 +6,7 @@ use std::{path::Path, sync::Arc};
 use serde::Deserialize;
 
 use super::{
+    budget::Used,
     done::{Bits, Done},
     plan::Pair,
     resume::{ResumeError, Retry},
@@ -36,6 +37,8 @@ pub struct Replayed {
     pub stale: u64,
     /// Unscored samples that are asked again.
     pub again: u64,
+    /// What all of it used, also what is not counted any more.
+    pub used: Used,
 }
 
 /// The same, with the units that are open apart.
@@ -47,6 +50,8 @@ pub struct Left {
     pub done: Vec<Arc<Done>>,
     /// Of those that cannot be asked this time.
     pub others: Vec<Tally>,
+    /// What all of it used.
+    pub used: Used,
 }
 
 impl Replayed {
@@ -112,7 +117,8 @@ impl Replayed {
             tallies.push(if done.count() == 0 { Tally::new(subject) } else { tally.of(subject) });
             all_done.push(done);
         }
-        Ok(Left { tallies, done: all_done, others: self.into_tallies() })
+        let used = self.used;
+        Ok(Left { tallies, done: all_done, others: self.into_tallies(), used })
     }
 }
 
@@ -153,12 +159,14 @@ pub(super) fn replay(
     let mut done: Vec<Done> = tallies.iter().map(|tally| Done::nothing(tally.repeats())).collect();
     let mut seen: Vec<Bits> = tallies.iter().map(|_| Bits::default()).collect();
     let (mut stale, mut again, mut last) = (0, 0, 0);
+    let mut used = Used::default();
     while let Some((at, line)) = lines.previous()? {
         let outcome = match read_line(line) {
             Ok(outcome) => outcome,
             Err(Unread::Format(format)) => return Err(lines.of_format(at, format).into()),
             Err(Unread::Damaged(reason)) => return Err(lines.damaged(at, &reason).into()),
         };
+        used += &Used::of(&outcome.usage, outcome.cached, false);
         let is_own = |tally: &Tally| {
             tally.name().task == outcome.task && tally.name().backend == outcome.backend
         };
@@ -199,7 +207,7 @@ pub(super) fn replay(
             .map_err(|source| ResumeError::Score { path: journal.path().to_owned(), source })?;
     }
     let units = tallies.into_iter().zip(done.into_iter().map(Arc::new)).collect();
-    Ok(Replayed { units, torn, stale, again })
+    Ok(Replayed { units, torn, stale, again, used })
 }
 
 /// Why a whole line is not understood.

@@ -27,7 +27,7 @@ pub struct Failures {
     loading: u32,
     /// When the first of these came, from the sample's start.
     loading_since: Option<Duration>,
-    /// What these took, with the waits after them.
+    /// What these took, with the waits after them, and what was waited for a rate.
     excused: Duration,
 }
 
@@ -71,6 +71,11 @@ impl Failures {
     pub fn next_request(&mut self) {
         self.counted = 0;
     }
+
+    /// So much of the sample's time went by through no fault of it or its servers.
+    pub fn excuse(&mut self, time: Duration) {
+        self.excused += time;
+    }
 }
 
 impl RetryPolicy {
@@ -84,11 +89,11 @@ impl RetryPolicy {
     /// A server that is loading will be ready once it has loaded, so this counts neither as an attempt nor
     /// against the sample's time; it has a budget of its own.
     pub fn next(&self, failures: &mut Failures, failed: &Failed, random: f64) -> Option<Duration> {
-        if failed.kind == ErrorKind::Loading && !self.loading_timeout.is_zero() {
-            return self.wait_for_loading(failures, failed, random);
-        }
         if !is_retriable(failed.kind) || self.max_retries == 0 {
             return None;
+        }
+        if failed.kind == ErrorKind::Loading && !self.loading_timeout.is_zero() {
+            return self.wait_for_loading(failures, failed, random);
         }
         // A probe says something of the server and nothing of the sample; the sample's time bounds them.
         if !failed.is_probe {
@@ -188,8 +193,10 @@ mod tests {
     fn some_failures_and_some_attempts_are_final() {
         assert_eq!(after(4, ErrorKind::Overloaded, None, 0.0), None);
         let none = RetryPolicy { max_retries: 0, ..POLICY };
-        let once = failed(ErrorKind::RateLimited, None, 0);
-        assert_eq!(none.next(&mut Failures::default(), &once, 0.0), None);
+        for kind in [ErrorKind::RateLimited, ErrorKind::Loading] {
+            let once = failed(kind, None, 0);
+            assert_eq!(none.next(&mut Failures::default(), &once, 0.0), None, "{kind}");
+        }
         for kind in ErrorKind::ALL.iter().filter(|kind| !is_retriable(**kind)) {
             assert_eq!(after(1, *kind, None, 0.0), None, "{kind}");
         }
@@ -253,14 +260,14 @@ mod tests {
     #[test]
     fn loading_costs_neither_attempts_nor_the_samples_time() {
         let mut failures = Failures::default();
-        let none = RetryPolicy { max_retries: 0, ..POLICY };
+        let one = RetryPolicy { max_retries: 1, ..POLICY };
         for at in [0, 30, 60] {
             assert!(
-                none.next(&mut failures, &failed(ErrorKind::Loading, Some(20), at), 0.0).is_some()
+                one.next(&mut failures, &failed(ErrorKind::Loading, Some(20), at), 0.0).is_some()
             );
         }
         // Three attempts of a second, and three waits of twenty.
-        assert_eq!(none.left(&failures, seconds(90)), seconds(600 - 90 + 63));
+        assert_eq!(one.left(&failures, seconds(90)), seconds(600 - 90 + 63));
         let mut failures = Failures::default();
         assert!(POLICY.next(&mut failures, &failed(ErrorKind::Loading, None, 0), 0.0).is_some());
         for _ in 0..3 {

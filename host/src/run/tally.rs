@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use plugin_api::Changed;
 use tokio::time::Instant;
 
-use super::{budget::Budget, event::UnitName, grade::incident_name, plan::Unit};
+use super::{event::UnitName, grade::incident_name, plan::Unit};
 use crate::{
     score::{
         aggregate::{Aggregate, MetricValue},
@@ -273,13 +273,6 @@ impl Tally {
     /// So many records were left out.
     pub fn skip(&mut self, records: u64) {
         self.result.samples.skipped += records;
-    }
-
-    /// Adds what its samples took to what a run has spent.
-    pub fn spent(&self, budget: &mut Budget) {
-        let tokens = &self.result.tokens;
-        let tokens = tokens.prompt.saturating_add(tokens.completion);
-        budget.add_earlier(self.cost_usd_nanos, tokens);
     }
 
     /// An attempt failed and is repeated.

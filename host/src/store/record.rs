@@ -1,6 +1,6 @@
 //! What a finished sample stores: enough to extract and score again without a request.
 
-use plugin_api::{Changed, Error, Likelihood, TokenLogprob, Usage};
+use plugin_api::{Answer, Changed, Error, Likelihood, TokenLogprob, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -275,8 +275,21 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Adds what one request used.
-    pub fn add(&mut self, usage: &Usage) {
+    /// Adds what one request used. Of a log-likelihood that the plugin does not count, the tokens that were scored.
+    pub fn add(&mut self, answer: &Answer) {
+        match answer {
+            Answer::Completion(completion) => self.add_usage(&completion.usage),
+            Answer::Likelihoods(likelihoods) => {
+                let prompt = likelihoods.iter().map(|likelihood| {
+                    likelihood.prompt_tokens.unwrap_or_else(|| u64::from(likelihood.tokens))
+                });
+                self.prompt = self.prompt.saturating_add(prompt.sum());
+            }
+            _ => {}
+        }
+    }
+
+    fn add_usage(&mut self, usage: &Usage) {
         self.prompt = self.prompt.saturating_add(usage.prompt_tokens.unwrap_or(0));
         self.completion = self.completion.saturating_add(usage.completion_tokens.unwrap_or(0));
         add_known(&mut self.cached, usage.cached_tokens);

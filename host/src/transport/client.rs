@@ -205,7 +205,9 @@ impl Transport {
         access.grants.request(&url).map_err(|refusal| {
             TransportError::new(ErrorKind::ForbiddenOrigin, refusal.to_string())
         })?;
-        let lean = if url.scheme() == "http" { self.lean.of(&url) } else { None };
+        // Without TLS nothing may leave this machine, whatever the grants say.
+        let is_lean = url.scheme() == "http" && is_loopback(&url);
+        let lean = if is_lean { self.lean.of(&url) } else { None };
         Ok(Target { url, lean })
     }
 }

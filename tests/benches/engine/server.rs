@@ -29,8 +29,14 @@ impl fmt::Display for Wire {
     }
 }
 
-/// A reply to a chat, as OpenAI's and TGI's servers give it.
+/// A reply to a chat, as OpenAI's servers give it.
 const REPLY: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"I come to 42."},"finish_reason":"stop"}],"usage":{"prompt_tokens":230,"completion_tokens":7,"total_tokens":237}}"#;
+
+/// What TGI's server generates.
+const GENERATED: &str = r#"{"generated_text":"I come to 42.","details":{"finish_reason":"stop","generated_tokens":2,"seed":null,"prefill":[],"tokens":[{"id":1,"text":"I come to 42.","logprob":-0.5,"special":false},{"id":2,"text":"</s>","logprob":-0.5,"special":true}]}}"#;
+
+/// What TGI's server says of itself.
+const INFO: &str = r#"{"model_id":"mock","version":"3.3.6","max_concurrent_requests":256,"max_best_of":2,"max_stop_sequences":4,"max_input_tokens":4095,"max_total_tokens":4096,"validation_workers":2,"max_client_batch_size":4,"router":"text-generation-router"}"#;
 
 impl Wire {
     /// The path below which its routes are.
@@ -157,7 +163,14 @@ pub(crate) struct Seen {
     pub(crate) body: Vec<u8>,
 }
 
-/// A server that tells what was asked of it, and when. It knows no GET.
+impl Seen {
+    /// Whether it asks a sample: a prompt is much longer than whatever else is asked.
+    pub(crate) fn is_sample(&self) -> bool {
+        self.body.len() >= work::PROMPT
+    }
+}
+
+/// A server that tells what was asked of it, and when. It answers as far as plugins need that.
 pub(crate) struct Listener {
     port: u16,
     seen: mpsc::Receiver<Seen>,
@@ -187,9 +200,9 @@ impl Listener {
         self.seen.recv().unwrap()
     }
 
-    /// The first request with a body.
+    /// The first request that asks a sample.
     pub(crate) fn first_sample(&self) -> Seen {
-        self.seen.iter().find(|seen| !seen.body.is_empty()).unwrap()
+        self.seen.iter().find(Seen::is_sample).unwrap()
     }
 }
 
@@ -219,8 +232,13 @@ fn serve(stream: TcpStream, tell: &mpsc::Sender<Seen>) {
         let length = headers.iter().find(|(name, _)| name == "content-length");
         let mut body = vec![0; length.map_or(0, |(_, length)| length.parse().unwrap())];
         reader.read_exact(&mut body).unwrap();
-        let (status, reply) =
-            if body.is_empty() { ("404 Not Found", "{}") } else { ("200 OK", REPLY) };
+        let (status, reply) = match path.as_str() {
+            "/info" => ("200 OK", INFO),
+            "/tokenize" => ("200 OK", r#"[{"id":97,"text":"a","start":0,"stop":1}]"#),
+            "/generate" => ("200 OK", GENERATED),
+            _ if body.is_empty() => ("404 Not Found", "{}"),
+            _ => ("200 OK", REPLY),
+        };
         let head = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             reply.len()

@@ -28,7 +28,7 @@ pub(crate) fn measure(work: &Work, rounds: usize) {
         let begun = Instant::now();
         let mut host = run.command().spawn().unwrap();
         let first = listener.first();
-        let sample = if first.body.is_empty() { listener.first_sample() } else { first.clone() };
+        let sample = if first.is_sample() { first.clone() } else { listener.first_sample() };
         samples.push(milliseconds((sample.at - begun).as_secs_f64()));
         assert!(host.wait().unwrap().success());
         milliseconds((first.at - begun).as_secs_f64())

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Bytes of a prompt.
-const PROMPT: usize = 1024;
+pub(crate) const PROMPT: usize = 1024;
 
 /// Four continuations of one context.
 const CHOICES: &str = r#"
@@ -37,6 +37,9 @@ user = "{{ question }}"
 texts = ["{{ target }}", "all of it", "none of it", "what is left of it"]
 "#;
 
+/// A chat at OpenAI's servers; a text at TGI's, whose plugin asks twice for a chat.
+const CHAT: &str = "\nformat = \"chat\"";
+
 const TASK: &str = r#"
 id = "bench"
 kind = "generate"
@@ -47,8 +50,7 @@ path = "data.jsonl"
 id_field = "id"
 
 [prompt]
-user = "{{ question }}"
-format = "chat"
+user = "{{ question }}"FORMAT
 
 [generate]
 max_tokens = 16
@@ -79,7 +81,10 @@ pub(crate) struct Run {
 
 impl Work {
     pub(crate) fn new(folder: &Path) -> Self {
-        fs::write(folder.join("task.toml"), TASK).unwrap();
+        for (wire, format) in [(Wire::OpenAi, CHAT), (Wire::Tgi, "")] {
+            let task = TASK.replace("FORMAT", format);
+            fs::write(folder.join(format!("{wire}.toml")), task).unwrap();
+        }
         fs::write(folder.join("choices.toml"), CHOICES).unwrap();
         Self { folder: folder.to_owned(), runs: AtomicUsize::new(0), written: AtomicUsize::new(0) }
     }
@@ -91,7 +96,7 @@ impl Work {
 
     /// A run of so many samples on a server.
     pub(crate) fn run(&self, wire: Wire, url: &str, samples: usize, concurrency: usize) -> Run {
-        self.run_of("task", &wire.backend(url), samples, concurrency)
+        self.run_of(&wire.to_string(), &wire.backend(url), samples, concurrency)
     }
 
     /// A run of a task at a backend, whose table is given as it stands in a run file.
