@@ -1,5 +1,7 @@
 //! One spelling for equal JSON values, so that a digest names a meaning and not a layout.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 /// `value` with sorted keys and no white space; numbers and strings as `serde_json` writes them.
@@ -34,7 +36,11 @@ fn write(value: &Value, out: &mut String) {
             out.push(']');
         }
         Value::Object(object) => write_object(object, out),
-        scalar => out.push_str(&scalar.to_string()),
+        Value::String(text) => quote(text, out),
+        scalar => {
+            // A `String` takes whatever is written.
+            let _ = fmt::Write::write_fmt(out, format_args!("{scalar}"));
+        }
     }
 }
 
@@ -47,11 +53,17 @@ fn write_object(object: &Map<String, Value>, out: &mut String) {
         if index > 0 {
             out.push(',');
         }
-        out.push_str(&Value::from(key.as_str()).to_string());
+        quote(key, out);
         out.push(':');
         write(item, out);
     }
     out.push('}');
+}
+
+fn quote(text: &str, out: &mut String) {
+    // Both spell it alike, this one many bytes at a time.
+    let quoted = sonic_rs::to_string(text);
+    out.push_str(&quoted.unwrap_or_else(|_| Value::from(text).to_string()));
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     abi,
     error::{Error, ErrorKind, Result},
-    message::{Decimal, HeaderPart, HeaderValue, Http, Str},
+    message::{self, Decimal, HeaderPart, HeaderValue, Http, Str},
 };
 
 /// One HTTP request, as the host shall send it.
@@ -167,6 +167,16 @@ impl Headers {
         Self(bytes)
     }
 
+    fn get(&self, name: &str) -> Option<&str> {
+        let mut texts = self.0.split(|byte| *byte == 0);
+        loop {
+            let (known, value) = (texts.next()?, texts.next()?);
+            if known == name.as_bytes() {
+                return std::str::from_utf8(value).ok();
+            }
+        }
+    }
+
     fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut texts = self
             .0
@@ -206,7 +216,7 @@ impl Reply {
 
     /// The first header of this name (in lower case), if it came and was asked for.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+        self.headers.get(name)
     }
 
     /// The body.
@@ -224,7 +234,7 @@ impl Reply {
     /// # Errors
     /// `unexpected_reply` with what was wrong and the beginning of the body.
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
-        serde_json::from_slice(&self.body).map_err(|error| {
+        message::read(&self.body).map_err(|error| {
             let mut error =
                 Error::unexpected(format!("the reply is not the expected JSON: {error}"))
                     .with_excerpt(&self.body);

@@ -74,7 +74,7 @@ pub struct HttpCall {
 }
 
 /// A header value.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Value {
     /// As it stands.
     Text(String),
@@ -83,7 +83,7 @@ pub enum Value {
 }
 
 /// A part of a header value.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Part {
     /// As it stands.
     Text(String),

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::teller::Told;
 
 /// Beyond this the disk is asked to hurry, whatever time it has.
-const HURRY: usize = 8192;
+const HURRY: usize = 2048;
 /// Beyond this the recorder waits.
 const MOST: usize = 2 * HURRY;
 
@@ -59,13 +59,17 @@ impl Writer {
         if state.ended {
             return Err(NobodyTells);
         }
+        let knew = state.since.is_some();
         for told in told {
             if matches!(told, Told::Sample(_)) {
                 state.since.get_or_insert(now);
             }
             state.queue.push(told);
         }
-        self.0.changed.notify_all();
+        // A teller that waits for the disk's time need not look before it.
+        if !knew || state.queue.len() >= HURRY {
+            self.0.changed.notify_all();
+        }
         Ok(())
     }
 }

@@ -54,7 +54,7 @@ pub fn start(
     notes: mpsc::Sender<Note>,
 ) -> std::io::Result<mpsc::Receiver<Fed>> {
     let (work, taken) = mpsc::channel(BATCHES_AHEAD);
-    let most = (concurrency / 2).clamp(1, BATCH);
+    let most = concurrency.saturating_mul(2).clamp(1, BATCH);
     thread::Builder::new().name("feed".to_owned()).spawn(move || {
         let mut feed = Feed { work, notes, batch: Vec::with_capacity(most), most };
         let last = units.iter().find_map(|(unit, done)| match feed.unit(unit, done) {

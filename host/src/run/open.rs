@@ -190,7 +190,7 @@ pub async fn open(
 ) -> Result<Opened, RunError> {
     let mut bringing = Bringing {
         run,
-        transport: transport(run)?,
+        transport: transport(run),
         redactor: &redactor,
         ledger,
         around,
@@ -269,7 +269,7 @@ pub async fn alone(
     let redactor = redactor(&found);
     let mut bringing = Bringing {
         run: &file.config,
-        transport: transport(&file.config)?,
+        transport: transport(&file.config),
         redactor: &redactor,
         ledger,
         around,
@@ -284,13 +284,13 @@ pub async fn alone(
     instance.ok_or_else(|| RunError::Internal("no backend to release".to_owned()))
 }
 
-fn transport(run: &RunConfig) -> Result<Transport, BackendError> {
-    Ok(Transport::new(Settings {
+fn transport(run: &RunConfig) -> Transport {
+    Transport::new(Settings {
         connect_timeout: run.run.connect_timeout,
         attempt_timeout: run.run.attempt_timeout,
         idle_timeout: run.run.idle_timeout,
         ..Settings::default()
-    })?)
+    })
 }
 
 /// The plugins that are loaded, each once.
@@ -487,13 +487,21 @@ impl Bringing<'_> {
         let base_url = base_url.map(|url| url.to_string());
         let told_url = told.config.get("base_url").and_then(Value::as_str);
         let cassette = self.around.cassette.as_ref();
+        if cassette.is_none_or(|cassette| cassette.replay().is_none()) {
+            self.transport.prepare(told_url)?;
+        }
         let tape = cassette.map(|cassette| cassette.of(&config.id, &secrets, base_url, told_url));
         let access = Access {
             tape,
             grants: checked.grants,
             secrets,
             redactor: Arc::clone(self.redactor),
-            reply_headers: declared.reply_headers.clone(),
+            // What is no name of a header comes in no reply.
+            reply_headers: declared
+                .reply_headers
+                .iter()
+                .filter_map(|name| name.parse().ok())
+                .collect(),
             targets: Targets::default(),
         };
         let (name, limits, transport) =

@@ -30,9 +30,7 @@ use crate::{
     stats::exact::ExactError,
     store::{
         journal::Journal,
-        record::{
-            self, Failure, QuestionLine, Response, SampleKeyLine, SampleLine, Status,
-        },
+        record::{self, Failure, QuestionLine, Response, SampleKeyLine, SampleLine, Status},
         run_dir,
         storage::Storage,
     },
@@ -41,7 +39,7 @@ use crate::{
 /// Most notes that are written down at once.
 const BATCH: usize = 256;
 /// After a note, how long others are waited for: to wake up for each of them costs more than to write it.
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(5);
 
 /// What the recorder is told.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use memchr::memmem;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -57,7 +58,7 @@ impl Redactor {
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut clean = Cow::Borrowed(text);
         for (needle, replacement) in &self.needles {
-            if clean.contains(needle.as_str()) {
+            if memmem::find(clean.as_bytes(), needle.as_bytes()).is_some() {
                 clean = Cow::Owned(clean.replace(needle.as_str(), replacement));
             }
         }

@@ -53,7 +53,7 @@ impl Journal {
     }
 
     fn append_to_buffer<T: Serialize>(&mut self, record: &T, start: usize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.buffer, record)?;
+        sonic_rs::to_writer(&mut self.buffer, record).map_err(io::Error::other)?;
         if !self.redactor.is_empty() {
             let line = self.buffer.get(start..).unwrap_or_default();
             let text = std::str::from_utf8(line).map_err(io::Error::other)?;

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::records::{LINE_MAX_BYTES, RecordError, open};
 
+/// Bytes that are read at once.
+const BLOCK: usize = 64 * 1024;
+
 /// Reads a file line by line, each without its line end. A byte order mark is passed over.
 pub(super) struct LineReader {
     path: PathBuf,
@@ -16,7 +19,7 @@ pub(super) struct LineReader {
 
 impl LineReader {
     pub(super) fn open(path: &Path) -> Result<Self, RecordError> {
-        let reader = BufReader::new(open(path)?);
+        let reader = BufReader::with_capacity(BLOCK, open(path)?);
         Ok(Self { path: path.to_owned(), reader, line: 0, buffer: Vec::new() })
     }
 

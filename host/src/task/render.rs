@@ -202,7 +202,7 @@ impl Plan {
         Ok(turn)
     }
 
-    fn question(&self, mut context: Context) -> Result<Question, RenderError> {
+    fn question(&self, mut context: Context<'_>) -> Result<Question, RenderError> {
         let choices = self.choices(&context)?;
         if !choices.texts.is_empty() {
             let list = choices.labels.iter().zip(&choices.texts).map(|(label, text)| {
@@ -238,7 +238,7 @@ impl Plan {
         Ok(Question { turn, choices, gold, references })
     }
 
-    fn choices(&self, context: &Context) -> Result<Choices, RenderError> {
+    fn choices(&self, context: &Context<'_>) -> Result<Choices, RenderError> {
         let Some(plan) = &self.choices else {
             return Ok(Choices::default());
         };

@@ -45,32 +45,48 @@ impl TemplateError {
     }
 }
 
+/// Names that mean something else than a field.
+const RESERVED: [&str; 13] =
+    ["doc", "true", "false", "none", "True", "False", "None", "not", "and", "or", "in", "is", "if"];
+
 /// The names that a template sees: the record's fields, and `doc` for the whole record.
 #[derive(Clone, Debug)]
-pub struct Context(Vec<(String, Value)>);
+pub struct Context<'r> {
+    record: &'r Record,
+    names: Vec<(String, Value)>,
+}
 
-impl Context {
+impl<'r> Context<'r> {
     /// The names for one record.
     #[must_use]
-    pub fn new(record: &Record) -> Self {
+    pub fn new(record: &'r Record) -> Self {
         let mut names: Vec<(String, Value)> = record
             .iter()
             .filter(|(name, _)| *name != "doc")
             .map(|(name, value)| (name.clone(), Value::from(Serde(value))))
             .collect();
         names.push(("doc".to_owned(), Value::from(Serde(record))));
-        Self(names)
+        Self { record, names }
     }
 
     /// Adds a name unless the record has a field of that name.
     pub fn add(&mut self, name: &str, value: Value) {
-        if !self.0.iter().any(|(known, _)| known == name) {
-            self.0.push((name.to_owned(), value));
+        if !self.names.iter().any(|(known, _)| known == name) {
+            self.names.push((name.to_owned(), value));
         }
     }
 
     fn value(&self) -> Value {
-        Value::from_pairs(self.0.iter().cloned())
+        Value::from_pairs(self.names.iter().cloned())
+    }
+
+    /// The field of the record that an expression names, if it is nothing but a name: most targets are.
+    fn field(&self, expression: &str) -> Option<&'r serde_json::Value> {
+        let mut letters = expression.bytes();
+        let is_name = letters.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+            && letters.all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let is_other = RESERVED.contains(&expression);
+        if is_name && !is_other { self.record.get(expression) } else { None }
     }
 }
 
@@ -119,7 +135,7 @@ impl Templates {
     ///
     /// # Errors
     /// [`TemplateError`] with the line, for example when a name is not defined.
-    pub fn render(&self, key: &str, context: &Context) -> Result<String, TemplateError> {
+    pub fn render(&self, key: &str, context: &Context<'_>) -> Result<String, TemplateError> {
         let explain = |error: minijinja::Error| TemplateError::new(key, &error);
         self.environment
             .get_template(key)
@@ -147,8 +163,11 @@ impl Templates {
         &self,
         key: &str,
         expression: &str,
-        context: &Context,
+        context: &Context<'_>,
     ) -> Result<serde_json::Value, TemplateError> {
+        if let Some(value) = context.field(expression) {
+            return Ok(value.clone());
+        }
         let explain = |error: minijinja::Error| TemplateError::new(key, &error);
         let value = self
             .environment
@@ -247,6 +266,13 @@ mod tests {
         assert_eq!(templates.evaluate("target", "label", &context).unwrap(), serde_json::json!(1));
         assert!(templates.evaluate("field", "choices.label", &context).is_err());
         assert!(templates.evaluate("field", "nothing", &context).is_err());
+        // A name of the language is not a field of that name.
+        let record = serde_json::json!({"true": "yes", "doc": 1, "not": 2});
+        let context = Context::new(record.as_object().unwrap());
+        let evaluated = |name| templates.evaluate("field", name, &context).ok();
+        assert_eq!(evaluated("true"), Some(serde_json::json!(true)));
+        assert_eq!(evaluated("doc"), Some(record.clone()));
+        assert_eq!(evaluated("not"), None);
     }
 
     #[test]

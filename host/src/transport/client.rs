@@ -3,7 +3,10 @@
 //! It turns a plugin's call into a request: checks its origin, fills in its secrets, bounds its time. It
 //! knows no vendor.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use plugin_api::ErrorKind;
 use reqwest::{
@@ -17,7 +20,7 @@ use super::{
     cassette::Tape,
     exchange::{Response, Source},
     lean,
-    target::{Pools, Target, Targets},
+    target::{Lean, Pools, Target, Targets},
 };
 use crate::{
     plugin::action::{HttpCall, Part, Value},
@@ -58,7 +61,7 @@ pub struct Access {
     /// Hides them in every text that leaves this module.
     pub redactor: Arc<Redactor>,
     /// Reply headers that the manifest asks for.
-    pub reply_headers: Vec<String>,
+    pub reply_headers: Vec<HeaderName>,
     /// Where the last request went.
     pub targets: Targets,
     /// The recording that listens or answers, if there is one.
@@ -84,12 +87,19 @@ impl TransportError {
 /// The client. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Transport {
-    client: Client,
-    /// For servers of this machine, which no proxy should see.
-    loopback: Client,
+    /// Made when they are first of use: the system's certificates alone take milliseconds and megabytes.
+    general: Arc<General>,
     /// Http is allowed to this machine alone, because the request does not leave it. It needs no more than that.
     lean: Arc<Pools>,
     settings: Settings,
+}
+
+/// The clients that speak everything.
+#[derive(Debug, Default)]
+struct General {
+    client: OnceLock<Result<Client, TransportError>>,
+    /// For servers of this machine, which no proxy should see.
+    loopback: OnceLock<Result<Client, TransportError>>,
 }
 
 /// Most redirects followed, all within one origin.
@@ -99,27 +109,26 @@ pub(super) const USER_AGENT: &str = concat!("host/", env!("CARGO_PKG_VERSION"));
 
 impl Transport {
     /// A client with these bounds.
+    pub fn new(settings: Settings) -> Self {
+        Self { general: Arc::default(), lean: Arc::default(), settings }
+    }
+
+    /// Sees to it that a server can be asked whose URL is this, or is not known yet.
     ///
     /// # Errors
     /// The system's certificates or the proxy settings of the environment cannot be read.
-    pub fn new(settings: Settings) -> Result<Self, TransportError> {
-        // A second call finds the first one's provider, which is the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || {
-            Client::builder()
-                // What is tried again, and when, is decided in one place, and it is not this one.
-                .retry(reqwest::retry::never())
-                .connect_timeout(settings.connect_timeout)
-                .redirect(redirect::Policy::custom(same_origin))
-                .tcp_nodelay(true)
-                .pool_idle_timeout(Duration::from_secs(60))
-                .user_agent(USER_AGENT)
-        };
-        let unusable =
-            |error: reqwest::Error| TransportError::new(ErrorKind::Transport, describe(&error));
-        let client = builder().build().map_err(unusable)?;
-        let loopback = builder().no_proxy().build().map_err(unusable)?;
-        Ok(Self { client, loopback, lean: Arc::default(), settings })
+    pub fn prepare(&self, url: Option<&str>) -> Result<(), TransportError> {
+        match url.map(Url::parse) {
+            // What is wrong with a URL is told by who asks for it.
+            Some(Err(_)) => Ok(()),
+            Some(Ok(url)) if is_lean(&url) => Ok(()),
+            Some(Ok(url)) => self.client(&url).map(drop),
+            None => self.general.client(false, &self.settings).map(drop),
+        }
+    }
+
+    fn client(&self, url: &Url) -> Result<&Client, TransportError> {
+        self.general.client(is_loopback(url), &self.settings)
     }
 
     /// Sends a call and gives status and headers; the body follows from the response.
@@ -155,12 +164,20 @@ impl Transport {
             [] => bytes::Bytes::new(),
             _ => bytes::Bytes::from_owner(body),
         };
+        let headers = target.headers(list, |list| {
+            let mut headers = headers(list, url, access)?;
+            if target.lean.is_some() {
+                lean::complete(&mut headers, url)?;
+            }
+            Ok(headers)
+        })?;
         let (status, headers, source) = match &target.lean {
-            Some(pool) => {
+            Some(Lean { pool, uri }) => {
                 let ask = lean::Ask {
                     method,
                     url,
-                    headers: &|| headers(&list, url, access),
+                    uri,
+                    headers,
                     body,
                     connect_timeout: self.settings.connect_timeout,
                     due: deadline,
@@ -170,9 +187,7 @@ impl Transport {
                 (status, headers, Source::Lean(reading))
             }
             None => {
-                let client = if is_loopback(url) { &self.loopback } else { &self.client };
-                let mut request =
-                    client.request(method, url.clone()).headers(headers(&list, url, access)?);
+                let mut request = self.client(url)?.request(method, url.clone()).headers(headers);
                 if !body.is_empty() {
                     request = request.body(body);
                 }
@@ -205,10 +220,32 @@ impl Transport {
         access.grants.request(&url).map_err(|refusal| {
             TransportError::new(ErrorKind::ForbiddenOrigin, refusal.to_string())
         })?;
-        // Without TLS nothing may leave this machine, whatever the grants say.
-        let is_lean = url.scheme() == "http" && is_loopback(&url);
-        let lean = if is_lean { self.lean.of(&url) } else { None };
-        Ok(Target { url, lean })
+        let pool = if is_lean(&url) { self.lean.of(&url) } else { None };
+        let lean = pool.map(|pool| Ok(Lean { pool, uri: lean::uri(&url)? })).transpose()?;
+        Ok(Target::new(url, lean))
+    }
+}
+
+impl General {
+    fn client(&self, loopback: bool, settings: &Settings) -> Result<&Client, TransportError> {
+        let cell = if loopback { &self.loopback } else { &self.client };
+        let client = cell.get_or_init(|| {
+            // A second call finds the first one's provider, which is the same.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            let builder = Client::builder()
+                // What is tried again, and when, is decided in one place, and it is not this one.
+                .retry(reqwest::retry::never())
+                .connect_timeout(settings.connect_timeout)
+                .redirect(redirect::Policy::custom(same_origin))
+                .tcp_nodelay(true)
+                .pool_idle_timeout(Duration::from_secs(60))
+                .user_agent(USER_AGENT);
+            let builder = if loopback { builder.no_proxy() } else { builder };
+            builder
+                .build()
+                .map_err(|error| TransportError::new(ErrorKind::Transport, describe(&error)))
+        });
+        client.as_ref().map_err(Clone::clone)
     }
 }
 
@@ -249,6 +286,12 @@ fn without_user(url: &str) -> String {
         Some(at) => format!("{}{}", &url[..start], &url[start + at + 1..]),
         None => url.to_owned(),
     }
+}
+
+/// Whether a server is asked without the general client: plain http must not leave this machine, and there it needs
+/// neither TLS nor a proxy.
+fn is_lean(url: &Url) -> bool {
+    url.scheme() == "http" && is_loopback(url)
 }
 
 fn is_loopback(url: &Url) -> bool {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use plugin_api::ErrorKind;
 use reqwest::{
     StatusCode,
-    header::{HeaderMap, RETRY_AFTER},
+    header::{HeaderMap, HeaderName, RETRY_AFTER},
 };
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
@@ -90,13 +90,13 @@ impl Response {
         access: &Access,
         by_call: &[String],
     ) -> Self {
-        let by_manifest = access.reply_headers.iter();
-        let wanted = |name: &str| {
-            by_manifest.clone().chain(by_call).any(|wanted| wanted.eq_ignore_ascii_case(name))
+        let wanted = |name: &HeaderName| {
+            access.reply_headers.contains(name)
+                || by_call.iter().any(|wanted| wanted.eq_ignore_ascii_case(name.as_str()))
         };
         let kept = headers
             .iter()
-            .filter(|(name, _)| wanted(name.as_str()))
+            .filter(|(name, _)| wanted(name))
             .map(|(name, value)| {
                 (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
             })

@@ -5,17 +5,57 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use hyper::{HeaderMap, Uri};
 use url::Url;
 
 use super::lean::Pool;
+use crate::plugin::action::Value;
 
 /// A URL that requests may go to.
-#[derive(Debug)]
 pub(super) struct Target {
     /// The URL.
     pub(super) url: Url,
-    /// Its server's connections, if it is of this machine and speaks plain http.
-    pub(super) lean: Option<Arc<Pool>>,
+    /// Its server, if it is of this machine and speaks plain http.
+    pub(super) lean: Option<Lean>,
+    /// The headers that were asked for last, and what they came to with their secrets: mostly all requests have the
+    /// same.
+    headers: Mutex<Option<(Vec<(String, Value)>, HeaderMap)>>,
+}
+
+/// A server of this machine.
+#[derive(Clone, Debug)]
+pub(super) struct Lean {
+    /// Its connections.
+    pub(super) pool: Arc<Pool>,
+    /// What a request line names.
+    pub(super) uri: Uri,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Target").field("url", &self.url.as_str()).finish_non_exhaustive()
+    }
+}
+
+impl Target {
+    pub(super) fn new(url: Url, lean: Option<Lean>) -> Self {
+        Self { url, lean, headers: Mutex::default() }
+    }
+
+    /// The headers of this list; `make` makes them where it is not the last one.
+    pub(super) fn headers<E>(
+        &self,
+        list: Vec<(String, Value)>,
+        make: impl FnOnce(&[(String, Value)]) -> Result<HeaderMap, E>,
+    ) -> Result<HeaderMap, E> {
+        let last = || self.headers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, headers)) = last().as_ref().filter(|(known, _)| *known == list) {
+            return Ok(headers.clone());
+        }
+        let headers = make(&list)?;
+        *last() = Some((list, headers.clone()));
+        Ok(headers)
+    }
 }
 
 /// The target that one backend asked last.

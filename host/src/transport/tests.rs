@@ -94,7 +94,9 @@ fn access(url: &str) -> Access {
         grants: Grants::new(&Declared::default(), Some(base), &[], &[]).unwrap(),
         secrets: Secrets::default(),
         redactor: Arc::new(Redactor::new(std::iter::empty())),
-        reply_headers: vec!["x-asked".into(), "content-encoding".into()],
+        reply_headers: ["x-asked", "content-encoding"]
+            .map(reqwest::header::HeaderName::from_static)
+            .into(),
         targets: Targets::default(),
         tape: None,
     }
@@ -130,7 +132,7 @@ impl Client {
     }
 
     fn with(server: &Server, settings: Settings) -> Self {
-        let transport = Transport::new(settings).unwrap();
+        let transport = Transport::new(settings);
         Self { transport, access: access(&server.url), url: server.url.clone() }
     }
 

@@ -11,4 +11,4 @@ mod relay;
 mod send;
 
 pub(super) use pool::Pool;
-pub(super) use send::{Ask, Reading, send};
+pub(super) use send::{Ask, Reading, complete, send, uri};

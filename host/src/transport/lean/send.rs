@@ -29,8 +29,10 @@ use crate::transport::client::{
 pub(crate) struct Ask<'a> {
     pub(crate) method: Method,
     pub(crate) url: &'a Url,
-    /// Makes the headers: a request that is sent again needs them again.
-    pub(crate) headers: &'a (dyn Fn() -> Result<HeaderMap, TransportError> + Sync),
+    /// What its request line names.
+    pub(crate) uri: &'a Uri,
+    /// [`complete`].
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     /// Longest time to connect.
     pub(crate) connect_timeout: Duration,
@@ -105,27 +107,45 @@ impl Way {
         self.url = Some(url);
     }
 
-    fn request(&self, url: &Url, ask: &Ask<'_>) -> Result<Request<Full<Bytes>>, TransportError> {
-        let mut headers = (ask.headers)()?;
-        let invalid = || {
-            TransportError::new(ErrorKind::InvalidRequest, format!("`{url}` is no HTTP address"))
-        };
-        let host = HeaderValue::from_str(&url[Position::BeforeHost..Position::AfterPort]);
-        headers.insert(HOST, host.map_err(|_| invalid())?);
-        default(&mut headers, USER_AGENT, AGENT);
-        default(&mut headers, ACCEPT, "*/*");
-        default(&mut headers, ACCEPT_ENCODING, "gzip");
+    fn request(&self, ask: &Ask<'_>) -> Result<Request<Full<Bytes>>, TransportError> {
+        let mut headers = ask.headers.clone();
         if self.body.is_empty() && !ask.body.is_empty() {
             headers.remove(CONTENT_TYPE);
         }
         let mut request = Request::new(Full::new(self.body.clone()));
-        *request.uri_mut() = url[Position::BeforePath..Position::AfterQuery]
-            .parse::<Uri>()
-            .map_err(|_| invalid())?;
+        *request.uri_mut() = match &self.url {
+            None => ask.uri.clone(),
+            Some(url) => uri(url)?,
+        };
         *request.method_mut() = self.method.clone();
         *request.headers_mut() = headers;
         Ok(request)
     }
+}
+
+/// The path and query of a URL, as a request line has them.
+///
+/// # Errors
+/// `invalid_request` if HTTP cannot carry it.
+pub(crate) fn uri(url: &Url) -> Result<Uri, TransportError> {
+    url[Position::BeforePath..Position::AfterQuery].parse().map_err(|_| no_address(url))
+}
+
+/// Adds the headers that every request to a server has.
+///
+/// # Errors
+/// `invalid_request` if HTTP cannot carry the server's name.
+pub(crate) fn complete(headers: &mut HeaderMap, url: &Url) -> Result<(), TransportError> {
+    let host = HeaderValue::from_str(&url[Position::BeforeHost..Position::AfterPort]);
+    headers.insert(HOST, host.map_err(|_| no_address(url))?);
+    default(headers, USER_AGENT, AGENT);
+    default(headers, ACCEPT, "*/*");
+    default(headers, ACCEPT_ENCODING, "gzip");
+    Ok(())
+}
+
+fn no_address(url: &Url) -> TransportError {
+    TransportError::new(ErrorKind::InvalidRequest, format!("`{url}` is no HTTP address"))
 }
 
 fn default(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
@@ -144,12 +164,12 @@ async fn exchange(
     url: &Url,
 ) -> Result<(Box<Connection>, Response<Incoming>), TransportError> {
     // What is wrong with the request is told before anyone is called.
-    let mut request = way.request(url, ask)?;
+    let mut request = way.request(ask)?;
     while let Some(mut connection) = pool.take() {
         match connection.ask(request, ask.due).await {
             Ok(reply) => return Ok((connection, reply)),
             Err(Ended::Broken(Broken { came: Came::Nowhere, .. })) => {
-                request = way.request(url, ask)?;
+                request = way.request(ask)?;
             }
             Err(ended) => return Err(failed(url, ask.limit, ended)),
         }
