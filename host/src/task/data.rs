@@ -1,9 +1,8 @@
 //! The samples of a data file: records joined with their labels and given an identity.
 //!
-//! Does not know templates or what a label means. Of all samples seen it keeps at most 16 bytes
-//! each, and only where ids can repeat.
+//! Does not know templates or what a label means. Of all samples seen it keeps a few bits each, and only where
+//! ids can repeat.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -12,6 +11,7 @@ use super::lines::LineReader;
 use super::raw::{DataFormat, Record};
 use super::records::{Place, RecordError, Records};
 use super::sample::{Digest, Sample, SampleId};
+use super::seen::Seen;
 
 /// A data set whose files are known to exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +76,11 @@ pub enum DataError {
         /// The field.
         field: String,
     },
+    /// Ids that came before cannot be kept.
+    #[error(
+        "cannot keep the ids of samples in a temporary file: {0}; TMPDIR names the folder for it"
+    )]
+    Ids(std::io::Error),
     /// An id that another sample has too.
     #[error(
         "{place}: the id `{id}` was used before; ids must differ (leave out `data.id_field` to count records)"
@@ -112,7 +117,7 @@ impl DataSet {
         let records = Records::open(&self.path, self.format)?;
         let labels = self.labels.as_deref().map(Labels::open).transpose()?;
         let id_field = self.id_field.clone();
-        Ok(Samples { records, labels, id_field, seen: HashSet::new(), count: 0, ended: false })
+        Ok(Samples { records, labels, id_field, seen: Seen::default(), count: 0, ended: false })
     }
 }
 
@@ -121,7 +126,7 @@ pub struct Samples {
     records: Records,
     labels: Option<Labels>,
     id_field: Option<String>,
-    seen: HashSet<u128>,
+    seen: Seen,
     count: u64,
     ended: bool,
 }
@@ -182,7 +187,8 @@ impl Samples {
                 let mut key = [0u8; 16];
                 key.copy_from_slice(&hash.as_bytes()[..16]);
                 let id = SampleId(id);
-                if !self.seen.insert(u128::from_le_bytes(key)) {
+                let is_new = self.seen.insert(u128::from_le_bytes(key)).map_err(DataError::Ids)?;
+                if !is_new {
                     return Err(DataError::DuplicateId { place, id });
                 }
                 id

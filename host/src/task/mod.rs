@@ -20,6 +20,7 @@ pub mod records;
 pub mod render;
 pub mod resolve;
 pub mod sample;
+mod seen;
 mod sources;
 pub mod stream;
 pub mod template;
