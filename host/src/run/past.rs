@@ -39,8 +39,6 @@ pub struct Past {
 
 /// What a run that begins holds of itself.
 pub struct Begun {
-    /// `journal.jsonl`, which no other process may append to.
-    pub journal: LockedFile,
     /// `events.jsonl`.
     pub events: File,
     /// By unit, what was counted before.
@@ -137,7 +135,19 @@ impl Past {
         }
     }
 
-    /// Takes hold of the run's files, and writes down what it is: from now on it can be taken up.
+    /// The run's journal, locked: no other process can take the run up while any handle of it is open.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub fn journal(&self, directory: &RunDir) -> Result<LockedFile, RunError> {
+        match &self.earlier {
+            None => Ok(LockedFile::open(&directory.path().join(run_dir::JOURNAL))?),
+            Some((earlier, _)) => Ok(earlier.journal().try_clone()?),
+        }
+    }
+
+    /// Writes down what the run is: from now on it can be taken up. The journal is locked before that, since whoever
+    /// finds a manifest may want to resume.
     ///
     /// # Errors
     /// A file cannot be had or written, or something that decides results has changed.
@@ -150,14 +160,12 @@ impl Past {
     ) -> Result<Begun, RunError> {
         let subjects: Vec<Subject> = units.iter().map(|unit| Subject::from(&**unit)).collect();
         let Some((mut earlier, replayed)) = self.earlier else {
-            // The lock comes before the manifest, since whoever finds a manifest may want to resume.
-            let journal = LockedFile::open(&directory.path().join(run_dir::JOURNAL))?;
             directory.write_json(run_dir::MANIFEST, &manifest, redactor)?;
             let events = directory.lines(run_dir::EVENTS)?;
             let repeats = subjects.iter().map(|subject| subject.repeats);
             let done = repeats.map(|repeats| Arc::new(Done::nothing(repeats))).collect();
             let tallies = subjects.into_iter().map(Tally::new).collect();
-            return Ok(Begun { journal, events, tallies, done, others: Vec::new(), again: false });
+            return Ok(Begun { events, tallies, done, others: Vec::new(), again: false });
         };
         earlier.compare_backends(&manifest.backends)?;
         let again = replayed.again > 0;
@@ -165,7 +173,7 @@ impl Past {
         let manifest = earlier.manifest(manifest, jiff::Timestamp::now().to_string());
         directory.write_json(run_dir::MANIFEST, &manifest, redactor)?;
         let events = directory.more_lines(run_dir::EVENTS)?;
-        Ok(Begun { journal: earlier.into_journal(), events, tallies, done, others, again })
+        Ok(Begun { events, tallies, done, others, again })
     }
 }
 
@@ -177,19 +185,20 @@ impl Begun {
 }
 
 /// Counts once more from the journal, after a run that set out to ask unscored samples again and did not come to all
-/// of them: those that it did not come to are still unscored. `counted` has one a unit.
+/// of them: those that it did not come to are still unscored. `counted` has one a unit; the journal's lock is held.
 ///
 /// # Errors
 /// The journal cannot be read.
 pub fn recount(
     file: &RunFile,
     directory: &RunDir,
+    journal: &LockedFile,
     units: &[Arc<Unit>],
     counted: Vec<Tally>,
 ) -> Result<Vec<Tally>, ResumeError> {
     let directory = directory.path().to_owned();
     let how = Resume { directory, accept_changes: false, retry_unscored: None };
-    let mut earlier = Earlier::take(&how)?;
+    let mut earlier = Earlier::held(&how, journal.try_clone()?)?;
     let pair =
         |unit: &Arc<Unit>| Pair { task: unit.task.clone(), backend: unit.backend.id.clone() };
     let pairs: Vec<Pair> = units.iter().map(pair).collect();

@@ -182,8 +182,15 @@ impl Earlier {
         let path = how.directory.join(run_dir::JOURNAL);
         // Not before it is known that this is a run's directory is a file made in it.
         read_manifest(&how.directory)?;
-        let journal = LockedFile::open(&path)?;
-        // Read once more: until the lock was held another process may have changed it.
+        // The manifest is read once more: until the lock was held another process may have changed it.
+        Self::held(how, LockedFile::open(&path)?)
+    }
+
+    /// A run that is this process's already, by the lock on its journal.
+    ///
+    /// # Errors
+    /// The manifest cannot be read.
+    pub fn held(how: &Resume, journal: LockedFile) -> Result<Self, ResumeError> {
         let manifest = read_manifest(&how.directory)?;
         Ok(Self { how: how.clone(), journal, manifest, accepted: Vec::new() })
     }
@@ -344,9 +351,9 @@ impl Earlier {
         serde_json::from_str(&text).ok()
     }
 
-    /// The journal, to be appended to.
-    pub fn into_journal(self) -> LockedFile {
-        self.journal
+    /// The journal. Its lock is what makes the run this process's.
+    pub fn journal(&self) -> &LockedFile {
+        &self.journal
     }
 }
 
