@@ -62,8 +62,7 @@ pub async fn run(
     let redactor = open::redactor(&found);
     let mut past = Past::none(config);
     if let Some(how) = resume {
-        let (earlier, pairs) =
-            Past::of(how, file, &data, &tasks, &found, &redactor, around.printer)?;
+        let (earlier, pairs) = Past::of(how, file, &data, &tasks, &found, &redactor, around)?;
         past = earlier;
         if let Some(tallies) = past.complete(&pairs, &redactor)? {
             around.printer.note("nothing is missing: every sample of this run is finished");

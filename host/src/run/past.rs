@@ -8,7 +8,7 @@ use super::{
     change::PluginNow,
     done::Done,
     error::RunError,
-    open::Found,
+    open::{Found, Surroundings},
     plan::{Offer, Pair, Unit, plan},
     replay::{Left, Replayed},
     resume::{Earlier, Resume, ResumeError},
@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{
     config::{RunConfig, RunFile},
-    printer::Printer,
     secret::Redactor,
     store::{
         RunDir,
@@ -71,11 +70,12 @@ impl Past {
         tasks: &[(Task, Vec<String>)],
         found: &[Found<'_>],
         redactor: &Redactor,
-        printer: &Printer,
+        around: &Surroundings<'_>,
     ) -> Result<(Self, Vec<Pair>), RunError> {
+        let printer = around.printer;
         let mut earlier = Earlier::take(how)?;
         let plugins: Vec<PluginNow> = found.iter().map(Found::plugin).collect::<Result<_, _>>()?;
-        earlier.compare(file, data, &plugins, redactor)?;
+        earlier.compare(file, data, &plugins, around.recording().as_ref(), redactor)?;
         // What a backend lacks of what its plugin declares it has said before.
         let offers: Vec<Offer<'_>> = found
             .iter()

@@ -23,7 +23,9 @@ use crate::{
     store::{
         StoreError,
         journal_reader::JournalError,
-        manifest::{self, BackendIdentity, DataIdentity, Resumption, RunManifest},
+        manifest::{
+            self, BackendIdentity, DataIdentity, RecordingIdentity, Resumption, RunManifest,
+        },
         run_dir,
         storage::{LockError, LockedFile},
         summary::Summary,
@@ -228,6 +230,7 @@ impl Earlier {
         file: &RunFile,
         data: &[DataIdentity],
         plugins: &[PluginNow],
+        recording: Option<&RecordingIdentity>,
         redactor: &Redactor,
     ) -> Result<(), ResumeError> {
         let before = &self.manifest;
@@ -240,6 +243,7 @@ impl Earlier {
         }
         changes.extend(change::of_data(&before.data, data));
         changes.extend(change::of_plugins(&before.plugins, plugins));
+        changes.extend(change::of_recording(before.recording.as_ref(), recording));
         self.accept(changes)
     }
 
