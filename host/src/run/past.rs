@@ -19,6 +19,7 @@ use crate::{
     secret::Redactor,
     store::{
         RunDir,
+        journal_tail::{self, Cut},
         ledger::{Ledger, LedgerError},
         manifest::{DataIdentity, RunManifest},
         run_dir::{self, PlannedDir},
@@ -86,11 +87,15 @@ impl Past {
             .collect();
         let pairs = plan(tasks, &offers)?;
         let replayed = earlier.replay(file, &pairs)?;
-        if replayed.torn > 0 {
-            printer.note(&format!(
-                "the last line of the journal was not whole; its {} bytes are cut off, and its sample is asked again",
-                replayed.torn
-            ));
+        match replayed.torn {
+            Cut { lines: 0, .. } => {}
+            Cut { lines: 1, bytes } => printer.note(&format!(
+                "the last line of the journal was not whole; its {bytes} bytes are cut off, and its sample is asked again"
+            )),
+            Cut { lines, bytes } => printer.note(&format!(
+                "the last {lines} lines of the journal were not whole; their {bytes} bytes are moved to {}, and their samples are asked again",
+                journal_tail::KEPT
+            )),
         }
         if replayed.stale > 0 {
             let lines = replayed.stale;
