@@ -240,9 +240,10 @@ fn nothing_is_told_before_it_is_durable_and_everything_in_the_end() {
 
 #[test]
 fn a_disk_that_fails_stops_the_run_and_what_it_lost_is_not_told() {
+    // However the threads take turns, there are two syncs: one for what has gathered, and one at the end.
     for (policy, good) in [
         (SyncPolicy::Every, 0),
-        (SyncPolicy::Every, 2),
+        (SyncPolicy::Every, 1),
         (SyncPolicy::Within(Duration::from_millis(1)), 1),
     ] {
         let state = State { good_syncs: Some(good), ..State::default() };
@@ -251,7 +252,8 @@ fn a_disk_that_fails_stops_the_run_and_what_it_lost_is_not_told() {
         assert!(ran.stopped);
         // The tallies that reach a summary hold what was told and no more.
         assert_eq!(ran.finished, ran.told.len() as u64);
-        assert!(ran.told.len() < 3000);
+        assert!(ran.told.len() <= ran.platter.state.lock().unwrap().durable);
+        assert!(good > 0 || ran.told.is_empty());
     }
 }
 
