@@ -26,7 +26,10 @@ use super::{
 use crate::{
     config::BaseUrl,
     plugin::session::{Job, Outcome, drive},
-    route::router::{Attempt, Place, Wanted},
+    route::{
+        change::{Patience, Rest},
+        router::{Attempt, Place, Wanted},
+    },
     store::record::Timing,
 };
 
@@ -168,16 +171,17 @@ async fn ask(
     loop {
         attempt += 1;
         let wanted = Wanted { prefix, tokens, avoid };
-        let place = match asked.clock {
-            None => backend.router.place(wanted).await,
-            Some(_) => {
-                let left = backend.retry.left(&asked.failures, asked.elapsed());
-                match timeout(left, backend.router.place(wanted)).await {
-                    Ok(place) => place,
-                    Err(_) => return Err(spent(backend)),
-                }
-            }
+        let left = backend.retry.left(&asked.failures, asked.elapsed());
+        let patience = Patience { refused: left, loading: left.max(backend.retry.loading_timeout) };
+        let placed = backend.router.place_within(wanted, patience);
+        let placed = match asked.clock {
+            None => placed.await,
+            Some(_) => match timeout(left, placed).await {
+                Ok(placed) => placed,
+                Err(_) => return Err(spent(backend)),
+            },
         };
+        let place = placed.map_err(|rest| left_alone(&rest))?;
         let begun = Instant::now();
         asked.first.get_or_insert(begun);
         asked.clock.get_or_insert(begun);
@@ -243,6 +247,18 @@ impl Drop for Resting<'_> {
     fn drop(&mut self) {
         (self.0)(false);
     }
+}
+
+/// Why a sample is not asked that would have to wait for longer than it has time.
+fn left_alone(rest: &Rest) -> Error {
+    let seconds = rest.left.as_secs().max(1);
+    let time = humantime::format_duration(Duration::from_secs(seconds));
+    Error::new(
+        rest.kind,
+        format!(
+            "the server asks to be left alone for another {time}, longer than a sample has time (`sample_timeout`)"
+        ),
+    )
 }
 
 fn spent(backend: &OpenBackend) -> Error {

@@ -236,6 +236,32 @@ fn a_server_is_asked_again_when_it_says_in_whatever_form() {
     }
 }
 
+#[test]
+fn a_server_that_wants_to_be_left_alone_for_longer_than_a_sample_has_time_ends_the_samples() {
+    let server = Scripted::start(|asked| match asked.line.as_str() {
+        "POST /generate" => reply(
+            429,
+            "retry-after: 3600\r\n",
+            r#"{"error":"come tomorrow","error_type":"overloaded"}"#,
+        ),
+        _ => reply(200, "", r#"{"model_id": "m", "version": "3.3.0"}"#),
+    });
+    let text = format!(
+        "run.concurrency = 4\n[[backend]]\nplugin = \"tgi\"\nbase_url = \"{}\"\n{ECHO}",
+        server.url()
+    );
+    let outcome = run(&text, &echoes(300)).exits(3).says(&["asks to be left alone until "]);
+    assert_eq!(outcome.stderr.matches("asks to be left alone until ").count(), 1);
+    let left = outcome.left();
+    assert_eq!(left.reasons(), ["rate_limited"; 300]);
+    // Those that were in flight when it said so, and no more.
+    let asked = server.asked().iter().filter(|asked| asked.line == "POST /generate").count();
+    assert!(asked <= 4, "{asked}");
+    let unasked = left.journal.iter().find(|line| line["attempts"] == 0).unwrap();
+    let message = unasked["error"]["message"].as_str().unwrap();
+    assert!(message.contains("longer than a sample has time"), "{message}");
+}
+
 // Rates.
 
 #[test]
