@@ -70,11 +70,10 @@ fn a_key_that_is_refused_stops_the_run_at_once() {
     let mock = Mock::start(&["--api-key", "right"]);
     let text = format!("{}secrets = [\"openai\"]\n{ECHO}", openai(&mock));
     let outcome = run_with(&text, &echoes(MANY), &[("OPENAI_API_KEY", "wrong")]);
-    // Requests that are refused for their key are none that the mock answers, so it does not count them.
-    if let Some(folder) = outcome.folders().pop() {
-        assert!(Left::read(&folder).journal.len() < 100);
-    }
-    assert_stops(outcome, mock.requests(), &["401"]);
+    let refused = mock.stat("refused");
+    assert!(refused > 0, "{}", mock.stats());
+    assert_stops(outcome, refused, &["401"]);
+    assert_eq!(mock.requests(), 0, "nothing else was asked");
 }
 
 #[test]
