@@ -147,6 +147,38 @@ fn a_run_stops_at_its_budget_and_can_be_gone_on_with() {
 }
 
 #[test]
+fn what_a_budget_stopped_is_gone_on_with_once_the_budget_is_raised() {
+    const SAMPLES: u64 = 400;
+    let mock = Mock::start(&["--latency-ms", "5"]);
+    let sandbox = Sandbox::new();
+    sandbox.write("data.jsonl", sums(SAMPLES as usize));
+    let text =
+        format!("run.concurrency = 4\nrun.budget.max_tokens = 2000\n{}{ECHO}", openai(&mock));
+    let left = assert_spent(sandbox.run(&text), "max_tokens", SAMPLES);
+    let (done, asked) = (left.journal.len() as u64, mock.requests());
+    assert!(0 < done && done <= asked, "{done} of {asked}");
+
+    // What was spent before counts: under the same budget no more is asked than what is in flight at once.
+    let mut resume = sandbox.host(["resume"]);
+    resume.arg(&left.path);
+    let same = sandbox.finish(resume).exits(4).says(&["max_tokens"]).left();
+    let (done, before, asked) = (same.journal.len() as u64, asked, mock.requests());
+    assert!(asked <= before + 4, "{asked} after {before}");
+    assert_eq!((same.counts(), &same.summary["run"]["state"]), ([done, done, 0], &"spent".into()));
+
+    let raised = ["--resume", "--set", "run.budget.max_tokens=1000000"];
+    let left = sandbox.finish(sandbox.run_command(&text, &raised)).exits(0).left();
+    assert_eq!((left.counts(), left.journal.len() as u64), ([SAMPLES, SAMPLES, 0], SAMPLES));
+    let indexes = left.journal.iter().map(|line| line["sample"]["index"].as_u64().unwrap());
+    assert!(indexes.eq(0..SAMPLES), "each sample once");
+    assert_eq!(mock.requests(), asked + SAMPLES - done);
+    assert_eq!(left.summary["run"]["state"], "complete");
+    assert_eq!(left.manifest["config"]["run"]["budget"]["max_tokens"], 1_000_000);
+    let whole = run(&text.replace("2000", "1000000"), &sums(SAMPLES as usize)).exits(0).left();
+    assert_eq!(left.results(), whole.results());
+}
+
+#[test]
 fn a_run_stops_when_too_much_of_it_fails() {
     let mock = Mock::start(&["--drop-rate", "0.5"]);
     let budget = "max_error_rate = 0.2\nrun.budget.min_samples = 40";
