@@ -169,6 +169,9 @@ pub struct ResumeArgs {
     /// The run's directory.
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
+    /// Ask no server, as `host run --replay` does: a run that this recording answered so far goes on with it.
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
     /// How it is resumed.
     #[command(flatten)]
     pub how: ResumeFlags,

@@ -2,6 +2,7 @@
 
 use super::{
     args::ResumeArgs,
+    cassette,
     run::{discover, fail, run_one},
 };
 use crate::{
@@ -20,12 +21,17 @@ pub(super) fn main(args: &ResumeArgs, printer: &Printer) -> u8 {
         Ok(discovery) => discovery,
         Err(code) => return code,
     };
-    match kept(args) {
-        Ok(file) => {
-            run_one(&file, Some(&args.how.of(args.directory.clone())), &discovery, None, printer)
-        }
-        Err(error) => fail(printer, &error, exit::USAGE),
-    }
+    let opened = kept(args).and_then(|file| {
+        let cassette = cassette::open(None, args.replay.as_deref())?;
+        Ok((file, cassette))
+    });
+    let (file, cassette) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return fail(printer, &error, exit::USAGE),
+    };
+    let how = args.how.of(args.directory.clone());
+    let code = run_one(&file, Some(&how), &discovery, cassette.as_ref(), printer);
+    cassette.map_or(code, |cassette| cassette::played(&cassette, code, printer))
 }
 
 fn kept(args: &ResumeArgs) -> anyhow::Result<RunFile> {

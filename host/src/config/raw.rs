@@ -56,7 +56,8 @@ pub(crate) struct RawEngine {
     pub idle_timeout: Option<String>,
     /// Longest time to connect; `"10s"` by default.
     pub connect_timeout: Option<String>,
-    /// Longest time over all attempts of a sample; `"15m"` by default.
+    /// Longest time over all attempts of a sample; `"15m"` by default. A sample is left unscored that would have to
+    /// wait longer because every server asks to be left alone (`Retry-After`).
     pub sample_timeout: Option<String>,
     /// Longest wait for a server that is loading its model, from a sample's first such answer; `"10m"` by default.
     /// Meanwhile no retry is used up and `sample_timeout` stands still. `"0s"` makes it a failure like any other.

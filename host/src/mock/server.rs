@@ -177,6 +177,7 @@ async fn serve(mock: Arc<Mock>, request: Request<Incoming>) -> Result<Response<F
         && wire.guarded(&asked)
         && wire.key(&asked) != Some(key.as_str())
     {
+        mock.traffic.refused();
         return Ok(reply.with(wire.trouble(&asked, &Trouble::BadKey)));
     }
     // Only what has a body is hit by faults, so that a probe says what it would say anyway.

@@ -42,6 +42,8 @@ pub(crate) struct Stats {
     last_ms: Option<u64>,
     /// Requests without a body.
     probes: u64,
+    /// Requests that were refused for their key, with a body or without. They have no part in any other count.
+    refused: u64,
 }
 
 /// The requests of a mock.
@@ -138,6 +140,11 @@ impl Traffic {
         self.state().stats.probes += 1;
     }
 
+    /// A request comes whose key is refused.
+    pub(crate) fn refused(&self) {
+        self.state().stats.refused += 1;
+    }
+
     /// A request is answered with success.
     pub(crate) fn answered(&self) {
         self.state().stats.answered += 1;
@@ -202,6 +209,7 @@ mod tests {
         traffic.answered();
         traffic.failed("dropped");
         traffic.probed();
+        traffic.refused();
         let expected = Stats {
             format: FORMAT,
             requests: 3,
@@ -213,6 +221,7 @@ mod tests {
             first_ms: Some(100),
             last_ms: Some(1150),
             probes: 1,
+            refused: 1,
         };
         assert_eq!(traffic.stats(), expected);
     }

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     printer::Printer,
-    route::change::What,
+    route::change::{LONG_REST, What},
     run::event::{Event, Reporter, Slow},
     store::record::Status,
 };
@@ -16,6 +16,9 @@ use crate::{
 const REDRAW: Duration = Duration::from_millis(100);
 /// Between two plain lines.
 const PLAIN: Duration = Duration::from_secs(5);
+
+/// A rest that is shorter is over before anyone has read of it.
+const SHOWN_MS: u64 = 2_000;
 
 /// Shows how far a run is.
 pub struct Progress {
@@ -35,6 +38,8 @@ pub struct Progress {
     in_flight: u32,
     limit: u32,
     slowest: Option<Slow>,
+    /// The server that is left alone for the longest time because it asks for it, and until when.
+    resting: Option<(String, jiff::Zoned)>,
     /// Sum and count of the first metric of each kind seen.
     means: BTreeMap<String, (f64, u64)>,
 }
@@ -57,6 +62,7 @@ impl Progress {
             in_flight: 0,
             limit: 0,
             slowest: None,
+            resting: None,
             means: BTreeMap::new(),
         }
     }
@@ -87,6 +93,9 @@ impl Progress {
         if self.limit > 0 {
             line.push_str(&format!(", {} of {} in flight", self.in_flight, self.limit));
         }
+        if let Some((replica, until)) = &self.resting {
+            line.push_str(&format!("; {replica} rests until {}", clock(until)));
+        }
         if let Some(Slow { unit, id, attempt, age_ms, .. }) = &self.slowest {
             let seconds = age_ms / 1000;
             line.push_str(&format!(
@@ -110,6 +119,19 @@ impl Progress {
             self.printer.note(&self.line());
         }
     }
+}
+
+fn from_now(ms: u64) -> jiff::Zoned {
+    let span = jiff::SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
+    let now = jiff::Zoned::now();
+    now.saturating_add(span)
+}
+
+/// A time of this day as the user's clock shows it, with the date if it is of another day.
+fn clock(time: &jiff::Zoned) -> String {
+    let is_today =
+        time.date() == jiff::Zoned::now().with_time_zone(time.time_zone().clone()).date();
+    time.strftime(if is_today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" }).to_string()
 }
 
 impl Reporter for Progress {
@@ -163,6 +185,11 @@ impl Reporter for Progress {
                 self.in_flight = backends.iter().map(|backend| backend.in_flight).sum();
                 self.limit = backends.iter().map(|backend| backend.limit).sum();
                 self.slowest.clone_from(slowest);
+                let resting = backends.iter().flat_map(|backend| &backend.resting);
+                let resting = resting.filter(|one| one.for_ms >= SHOWN_MS);
+                self.resting = resting
+                    .max_by_key(|one| one.for_ms)
+                    .map(|one| (one.replica.clone(), from_now(one.for_ms)));
                 self.show();
             }
             Event::Limit { backend, change } => {
@@ -174,6 +201,10 @@ impl Reporter for Progress {
                     What::Recovered { after_ms } => {
                         format!("{server} answers again, after {:.1?}", ms(after_ms))
                     }
+                    What::Rest { ms: rest, .. } if ms(rest) > LONG_REST => format!(
+                        "{server} asks to be left alone until {}; nothing is sent to it before",
+                        clock(&from_now(rest))
+                    ),
                     // events.jsonl has them all.
                     _ => return,
                 };
@@ -193,5 +224,40 @@ impl Reporter for Progress {
             Event::Interrupted => self.printer.warn("stopped; what is finished is kept"),
             Event::Done { .. } => self.printer.status(""),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        printer::Mode,
+        run::event::{BackendPulse, Resting},
+    };
+
+    #[test]
+    fn the_server_that_rests_longest_is_named_with_the_time_of_its_return() {
+        let mut progress = Progress::new(Printer::new(Mode::Quiet));
+        let resting = |replica: &str, for_ms| Resting { replica: replica.to_owned(), for_ms };
+        let mut pulse = |resting| {
+            let backend = "b".to_owned();
+            let state = BackendPulse { backend, in_flight: 0, limit: 1, ejected: vec![], resting };
+            progress.on(&Event::Pulse { backends: vec![state], slowest: None });
+            progress.line()
+        };
+        let before = from_now(90_000);
+        let line = pulse(vec![resting("short", 2_500), resting("long", 90_000)]);
+        let said = line.rsplit_once("; long rests until ").unwrap().1;
+        assert!((clock(&before)..=clock(&from_now(90_000))).contains(&said.to_owned()), "{line}");
+        assert!(!pulse(vec![resting("moment", 100)]).contains("rests"));
+    }
+
+    #[test]
+    fn a_time_of_another_day_has_its_date() {
+        let clock_of = |ms| clock(&from_now(ms));
+        assert_eq!(clock_of(0).len(), "23:59:59".len());
+        assert_eq!(clock_of(48 * 3_600_000).len(), "2026-01-01 23:59:59".len());
+        // A server may ask for anything.
+        let _ = clock_of(u64::MAX);
     }
 }

@@ -2,9 +2,13 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use plugin_api::ErrorKind;
 use serde::Serialize;
 
 use super::limiter::Reason;
+
+/// A rest that is longer than this is one that a user wants to hear of.
+pub const LONG_REST: Duration = Duration::from_secs(30);
 
 /// How a replica stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,6 +21,40 @@ pub struct ReplicaState {
     pub in_flight: u32,
     /// Whether it is asked.
     pub state: Standing,
+    /// While it rests: for how many milliseconds more.
+    pub rests_ms: u64,
+}
+
+/// Every replica asks to be left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// What the one that may be asked first said to that.
+    pub kind: ErrorKind,
+    /// Until then.
+    pub left: Duration,
+}
+
+/// How long an attempt waits for replicas that all ask to be left alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// In general.
+    pub refused: Duration,
+    /// While the model is being loaded.
+    pub loading: Duration,
+}
+
+impl Patience {
+    /// It waits for as long as it takes.
+    pub const ENDLESS: Self = Self { refused: Duration::MAX, loading: Duration::MAX };
+
+    /// Whether such a rest is too long.
+    pub fn ends_at(&self, rest: &Rest) -> bool {
+        let most = match rest.kind {
+            ErrorKind::Loading => self.loading,
+            _ => self.refused,
+        };
+        rest.left > most
+    }
 }
 
 /// Whether a replica is asked.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use plugin_api::ErrorKind;
 
 use super::{
-    change::{Change, Changes, Pause, ReplicaState, Standing, What, milliseconds},
+    change::{Change, Changes, LONG_REST, Pause, ReplicaState, Rest, Standing, What, milliseconds},
     health::{Admission, Health, Turn, sign},
     limiter::{Ended, Limiter, Move, Reason},
     policy::{Load, Policy},
@@ -46,6 +46,10 @@ struct Replica {
     learnt: Learnt,
     /// Nothing is sent before.
     rests_until: Duration,
+    /// What it said to that.
+    rests_for: ErrorKind,
+    /// Until when a rest was noted as a change.
+    rests_noted: Duration,
     /// Rests in a row that were taken unasked, and the first attempt after the last of them.
     rests: u32,
     rested: u64,
@@ -72,6 +76,8 @@ impl Core {
             health: Health::new(settings.eject_after),
             learnt: Learnt::default(),
             rests_until: Duration::ZERO,
+            rests_for: ErrorKind::RateLimited,
+            rests_noted: Duration::ZERO,
             rests: 0,
             rested: 0,
             tokens: 0,
@@ -145,6 +151,13 @@ impl Core {
     /// For how long, until now, attempts have waited because of a rate: of the backend, or of a server that is well.
     pub(super) fn paced(&self, now: Duration) -> Duration {
         self.paced.until(now)
+    }
+
+    /// Whether every replica asks to be left alone now, and until when at least one does.
+    pub(super) fn rest(&self, now: Duration) -> Option<Rest> {
+        let first = self.replicas.iter().map(Replica::rest).min_by_key(|(until, _)| *until);
+        let (until, kind) = first.filter(|(until, _)| *until > now)?;
+        Some(Rest { kind, left: until - now })
     }
 
     fn choose(&mut self, wanted: &Wanted) -> Option<usize> {
@@ -237,18 +250,26 @@ impl Core {
             Err(ErrorKind::RateLimited) => Reason::RateLimited,
             Err(ErrorKind::Overloaded) => Reason::Overloaded,
             Err(ErrorKind::Timeout) => Reason::Timeout,
-            Err(ErrorKind::Loading) => return self.rest(now, index, attempt.retry_after),
+            Err(ErrorKind::Loading) => {
+                return self.heed_wish(now, index, attempt.retry_after, ErrorKind::Loading);
+            }
             Err(_) => return,
         };
         let moved = replica.limiter.refuse(ended, reason);
         let unasked = replica.rest_unasked(ended, reason);
         let asked = attempt.retry_after.filter(|_| replica.limiter.refused() >= MOST);
+        let kind = if reason == Reason::Overloaded {
+            ErrorKind::Overloaded
+        } else {
+            ErrorKind::RateLimited
+        };
         self.note_move(now, index, moved);
         match (asked, unasked) {
             (Some(asked), unasked) => {
-                self.rest(now, index, Some(asked.max(unasked.unwrap_or_default())))
+                let asked = asked.max(unasked.unwrap_or_default());
+                self.heed_wish(now, index, Some(asked), kind);
             }
-            (None, Some(rest)) => self.pause(now, index, rest, Pause::RateLimited),
+            (None, Some(rest)) => self.pause(now, index, rest, kind, Pause::RateLimited),
             (None, None) => {}
         }
     }
@@ -259,14 +280,22 @@ impl Core {
         }
     }
 
-    /// As the server asks.
-    fn rest(&mut self, now: Duration, index: usize, asked: Option<Duration>) {
+    /// As the server asks. The wish of a lone server is not shortened: who cannot wait for so long is not asked
+    /// ([`Core::rest`]).
+    fn heed_wish(&mut self, now: Duration, index: usize, asked: Option<Duration>, kind: ErrorKind) {
         let Some(asked) = asked else { return };
         let rest = if self.replicas.len() > 1 { asked.min(LONGEST_REST) } else { asked };
-        self.pause(now, index, rest, Pause::RetryAfter);
+        self.pause(now, index, rest, kind, Pause::RetryAfter);
     }
 
-    fn pause(&mut self, now: Duration, index: usize, rest: Duration, reason: Pause) {
+    fn pause(
+        &mut self,
+        now: Duration,
+        index: usize,
+        rest: Duration,
+        kind: ErrorKind,
+        reason: Pause,
+    ) {
         let replica = &mut self.replicas[index];
         let until = now.saturating_add(rest);
         if until <= replica.rests_until {
@@ -274,8 +303,10 @@ impl Core {
         }
         // A burst of refusals that all ask for about the same rest is one rest.
         let is_new = replica.rests_until <= now;
-        replica.rests_until = until;
-        if is_new {
+        let is_longer = until.saturating_sub(replica.rests_noted) > LONG_REST;
+        (replica.rests_until, replica.rests_for) = (until, kind);
+        if is_new || is_longer {
+            replica.rests_noted = until;
             self.changes.add(now, index, What::Rest { ms: milliseconds(rest), reason });
         }
     }
@@ -310,14 +341,15 @@ impl Core {
         let state = |replica: &Replica| match &replica.health {
             health if health.is_probing() => Standing::Probing,
             health if !health.is_well() => Standing::Ejected,
-            _ if replica.rests_until.max(replica.learnt.ready_at(0)) > now => Standing::Resting,
+            _ if replica.rest().0 > now => Standing::Resting,
             _ => Standing::Well,
         };
-        let of = |(replica, load): (&Replica, &Load)| ReplicaState {
-            name: replica.name.clone(),
-            limit: replica.limiter.limit(),
-            in_flight: load.in_flight,
-            state: state(replica),
+        let of = |(replica, load): (&Replica, &Load)| {
+            let state = state(replica);
+            let rests = replica.rest().0.saturating_sub(now);
+            let rests_ms = if state == Standing::Resting { milliseconds(rests) } else { 0 };
+            let (name, limit) = (replica.name.clone(), replica.limiter.limit());
+            ReplicaState { name, limit, in_flight: load.in_flight, state, rests_ms }
         };
         self.replicas.iter().zip(&self.loads).map(of).collect()
     }
@@ -329,6 +361,14 @@ impl Core {
 }
 
 impl Replica {
+    /// Until when its server asks to be left alone, and what it said to that.
+    fn rest(&self) -> (Duration, ErrorKind) {
+        match self.learnt.ready_at(0) {
+            until if until > self.rests_until => (until, ErrorKind::RateLimited),
+            _ => (self.rests_until, self.rests_for),
+        }
+    }
+
     /// How long to rest although nobody named a time: when even the fewest attempts are mostly refused, the next
     /// one would be too, and cost a sample one of its retries. Attempts go on, ever more slowly, and any answer
     /// ends it.

@@ -6,7 +6,7 @@ use plugin_api::{ErrorKind, message::Limits};
 use proptest::prelude::*;
 
 use super::{
-    change::{Pause, Standing, What},
+    change::{Pause, Rest, Standing, What},
     core::{Core, Grant},
     limiter::Reason,
     router::{Attempt, ReplicaSettings, RouterSettings, Wanted},
@@ -66,8 +66,39 @@ fn a_server_that_refuses_everything_rests_as_long_as_it_asks() {
     attempt(&mut core, Duration::ZERO, &refused);
     let later = core.take(milliseconds(1), &ANY).unwrap_err();
     assert_eq!(later, Some(milliseconds(7000)));
-    assert_eq!(core.snapshot(milliseconds(1))[0].state, Standing::Resting);
+    let state = &core.snapshot(milliseconds(1))[0];
+    assert_eq!((state.state, state.rests_ms), (Standing::Resting, 6999));
+    let rest = Rest { kind: ErrorKind::RateLimited, left: milliseconds(6999) };
+    assert_eq!(core.rest(milliseconds(1)), Some(rest));
+    assert_eq!(core.rest(milliseconds(7000)), None);
     assert!(core.take(milliseconds(7000), &ANY).is_ok());
+}
+
+#[test]
+fn a_rest_is_that_of_the_replica_that_may_be_asked_first() {
+    let mut core = core(&settings(2, 8));
+    let refused = |ms, kind| Attempt { retry_after: Some(milliseconds(ms)), ..ended(Err(kind)) };
+    attempt(&mut core, Duration::ZERO, &refused(9000, ErrorKind::RateLimited));
+    assert_eq!(core.rest(Duration::ZERO), None);
+    attempt(&mut core, Duration::ZERO, &refused(5000, ErrorKind::Overloaded));
+    let rest = Rest { kind: ErrorKind::Overloaded, left: milliseconds(5000) };
+    assert_eq!(core.rest(Duration::ZERO), Some(rest));
+}
+
+#[test]
+fn a_rest_that_turns_out_to_be_much_longer_is_noted_again() {
+    let mut core = core(&settings(1, 8));
+    let grants: Vec<_> = (0..4).map(|_| core.take(Duration::ZERO, &ANY).unwrap()).collect();
+    for (grant, ms) in grants.into_iter().zip([1_000, 3_600_000, 3_600_500, 3_500_000]) {
+        let refused =
+            Attempt { retry_after: Some(milliseconds(ms)), ..ended(Err(ErrorKind::RateLimited)) };
+        core.finish(Duration::ZERO, grant, Some(&refused));
+    }
+    let rests = core.take_changes().into_iter().filter_map(|change| match change.what {
+        What::Rest { ms, .. } => Some(ms),
+        _ => None,
+    });
+    assert_eq!(rests.collect::<Vec<_>>(), [1_000, 3_600_000]);
 }
 
 #[test]

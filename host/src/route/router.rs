@@ -12,7 +12,7 @@ use plugin_api::{ErrorKind, message::Limits};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    change::{Change, ReplicaState},
+    change::{Change, Patience, ReplicaState, Rest},
     core::{Core, Grant},
     line::Line,
 };
@@ -114,11 +114,28 @@ impl Router {
     /// Waits for leave to send an attempt: until limits, rates and health allow it and all who came before have
     /// been served. Dropping the future leaves no trace.
     pub async fn place(self: &Arc<Self>, wanted: Wanted) -> Place {
+        loop {
+            // No rest is longer than that.
+            if let Ok(place) = self.place_within(wanted, Patience::ENDLESS).await {
+                return place;
+            }
+        }
+    }
+
+    /// The same; but only for as long as no rest that all replicas ask for is longer than it has patience.
+    ///
+    /// # Errors
+    /// Such a rest.
+    pub async fn place_within(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        patience: Patience,
+    ) -> Result<Place, Rest> {
         let grant = match self.at_once(&wanted) {
             Some(grant) => grant,
-            None => Waiting { router: self, wanted, ticket: None, sleep: None }.await,
+            None => Waiting { router: self, wanted, patience, ticket: None, sleep: None }.await?,
         };
-        Place { router: Arc::clone(self), grant, is_open: true }
+        Ok(Place { router: Arc::clone(self), grant, is_open: true })
     }
 
     /// Most attempts that are ever in flight at once.
@@ -228,14 +245,23 @@ impl Drop for Place {
 struct Waiting<'r> {
     router: &'r Router,
     wanted: Wanted,
+    patience: Patience,
     /// None before the first poll, and once it was served.
     ticket: Option<u64>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
+/// What keeps someone in line.
+enum Kept {
+    /// It is to look again then, if that is this one's part, or when it is woken.
+    Until(Option<Duration>),
+    /// A rest that is longer than it waits.
+    TooLong(Rest),
+}
+
 impl Waiting<'_> {
-    /// The grant; or none, and until when to sleep if that is this one's part.
-    fn look(&mut self, waker: &Waker) -> Result<Grant, Option<Duration>> {
+    /// The grant, or why there is none. Only who is first in line looks at rests: who gives up makes the next one first.
+    fn look(&mut self, waker: &Waker) -> Result<Grant, Kept> {
         let now = self.router.now();
         let mut wake = Vec::new();
         let mut state = self.router.lock();
@@ -248,10 +274,13 @@ impl Waiting<'_> {
                 state.line.nudge(&mut wake, until);
                 Ok(grant)
             }
-            None if state.line.waits(ticket, waker, until) => Err(until),
+            None if state.line.waits(ticket, waker, until) => match state.core.rest(now) {
+                Some(rest) if self.patience.ends_at(&rest) => Err(Kept::TooLong(rest)),
+                _ => Err(Kept::Until(until)),
+            },
             None => {
                 state.line.nudge(&mut wake, until);
-                Err(None)
+                Err(Kept::Until(None))
             }
         };
         drop(state);
@@ -261,14 +290,15 @@ impl Waiting<'_> {
 }
 
 impl Future for Waiting<'_> {
-    type Output = Grant;
+    type Output = Result<Grant, Rest>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Grant> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         loop {
             let until = match this.look(context.waker()) {
-                Ok(grant) => return Poll::Ready(grant),
-                Err(until) => until,
+                Ok(grant) => return Poll::Ready(Ok(grant)),
+                Err(Kept::TooLong(rest)) => return Poll::Ready(Err(rest)),
+                Err(Kept::Until(until)) => until,
             };
             // A time beyond what the clock can say is never.
             let Some(until) = until.and_then(|until| this.router.began.checked_add(until)) else {

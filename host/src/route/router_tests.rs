@@ -15,7 +15,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::router::{Attempt, Place, ReplicaSettings, Router, RouterSettings, Wanted};
+use super::{
+    change::{Patience, Rest},
+    router::{Attempt, Place, ReplicaSettings, Router, RouterSettings, Wanted},
+};
 use crate::config::{Concurrency, Route};
 
 fn router(replicas: usize, each: u32, change: impl FnOnce(&mut RouterSettings)) -> Arc<Router> {
@@ -128,6 +131,35 @@ async fn a_rest_that_is_asked_for_ends_by_itself() {
     let started = Instant::now();
     router.place(Wanted::default()).await.done(&ended(Ok(1)));
     assert_eq!(started.elapsed(), Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_no_time_for_a_rest_is_told_at_once_and_the_others_wait() {
+    let router = router(1, 2, |_| {});
+    let asks = Duration::from_secs(3600);
+    let held = [router.place(Wanted::default()).await, router.place(Wanted::default()).await];
+    let within = |seconds| {
+        let refused = Duration::from_secs(seconds);
+        let patience = Patience { refused, loading: refused };
+        Box::pin(router.place_within(Wanted::default(), patience))
+    };
+    let mut waiting = [within(900), within(4000), within(900), within(3599)];
+    for one in &mut waiting {
+        assert!(poll_immediate(one).await.is_none());
+    }
+    let refused = Attempt { retry_after: Some(asks), ..ended(Err(ErrorKind::RateLimited)) };
+    held.into_iter().for_each(|place| place.done(&refused));
+    let started = Instant::now();
+    let [first, second, third, last] = waiting;
+    let rest = Rest { kind: ErrorKind::RateLimited, left: asks };
+    assert_eq!(first.await.map(drop), Err(rest));
+    // Who waits for it keeps its place in the line, so that those behind learn of it only then.
+    let second = second.await.map(|place| place.done(&ended(Ok(1))));
+    assert_eq!((second, started.elapsed()), (Ok(()), asks));
+    assert!(third.await.is_ok() && last.await.is_ok());
+    // Nobody has to have been in line before.
+    router.place(Wanted::default()).await.done(&refused);
+    assert_eq!(within(900).await.map(drop), Err(rest));
 }
 
 #[tokio::test(start_paused = true)]

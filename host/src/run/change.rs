@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::store::manifest::{BackendIdentity, DataIdentity, PluginIdentity};
+use crate::store::manifest::{BackendIdentity, DataIdentity, PluginIdentity, RecordingIdentity};
 
 /// Longest that a value is quoted.
 const QUOTED: usize = 100;
@@ -42,6 +42,29 @@ pub fn of_data(before: &[DataIdentity], now: &[DataIdentity]) -> Vec<String> {
         }
     }
     changes
+}
+
+/// What differs in who answers, servers or a recording.
+pub fn of_recording(
+    before: Option<&RecordingIdentity>,
+    now: Option<&RecordingIdentity>,
+) -> Option<String> {
+    let named = |one: &RecordingIdentity| format!("{} (BLAKE3 {})", one.path, short(&one.blake3));
+    match (before, now) {
+        (Some(before), Some(now)) if before.blake3 != now.blake3 => Some(format!(
+            "the recording that answers: {} before, {} now",
+            named(before),
+            named(now)
+        )),
+        (Some(before), None) => Some(format!(
+            "who answers: the recording {} before, servers now; name the recording by --replay",
+            named(before)
+        )),
+        (None, Some(now)) => {
+            Some(format!("who answers: servers before, the recording {} now", named(now)))
+        }
+        (Some(_), Some(_)) | (None, None) => None,
+    }
 }
 
 /// A plugin that is there now.
@@ -258,6 +281,38 @@ mod tests {
             changes,
             ["data of task `t`: a.lst has other contents (BLAKE3 2 before, 9 now)"]
         );
+    }
+
+    #[test]
+    fn another_recording_is_told_and_one_elsewhere_is_the_same() {
+        let recording = |path: &str, blake3: &str| {
+            Some(RecordingIdentity { path: path.to_owned(), blake3: blake3.to_owned() })
+        };
+        let table = [
+            (None, None, None),
+            (recording("a", "1"), recording("/x/a", "1"), None),
+            (
+                recording("a", "1"),
+                recording("a", "2"),
+                Some("the recording that answers: a (BLAKE3 1) before, a (BLAKE3 2) now"),
+            ),
+            (
+                recording("a", "1"),
+                None,
+                Some(
+                    "who answers: the recording a (BLAKE3 1) before, servers now; name the recording by --replay",
+                ),
+            ),
+            (
+                None,
+                recording("a", "1"),
+                Some("who answers: servers before, the recording a (BLAKE3 1) now"),
+            ),
+        ];
+        for (before, now, expected) in table {
+            let change = of_recording(before.as_ref(), now.as_ref());
+            assert_eq!(change.as_deref(), expected);
+        }
     }
 
     #[test]

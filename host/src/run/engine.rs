@@ -35,7 +35,8 @@ use crate::{
     store::{
         RunDir,
         manifest::{self, BackendIdentity, DataIdentity, PluginIdentity, RunManifest, file_blake3},
-        run_dir::{self, PlannedDir},
+        run_dir,
+        storage::LockedFile,
     },
     task::resolve::Task,
 };
@@ -65,12 +66,11 @@ pub async fn run(
     let redactor = open::redactor(&found);
     let mut past = Past::none(config);
     if let Some(how) = resume {
-        let (earlier, pairs) =
-            Past::of(how, file, &data, &tasks, &found, &redactor, around.printer)?;
+        let (earlier, pairs) = Past::of(how, file, &data, &tasks, &found, &redactor, around)?;
         past = earlier;
         if let Some(tallies) = past.complete(&pairs, &redactor)? {
             around.printer.note("nothing is missing: every sample of this run is finished");
-            return sum_up_again(file, past, tallies, reporters, &redactor);
+            return sum_up_again(file, &past, tallies, reporters, &redactor);
         }
         if let Some(reason) = past.spent(config.run.budget) {
             return Err(RunError::Spent(reason));
@@ -86,11 +86,14 @@ pub async fn run(
             return Err(error);
         }
     };
-    let finish = match begin(&tasks, &opened, &past.directory) {
-        Ok((units, directory)) => {
+    // Nobody else may take the run up before this returns: until then it is not over.
+    let mut lock = None;
+    let finish = match begin(&tasks, &opened, &past) {
+        Ok((units, directory, journal)) => {
             let kept = file.keep(|plugin| discovery.config_schema(plugin));
-            let planned = Planned { began, units, data, kept, past };
-            carry_out(file, &directory, planned, &mut opened, &servers, reporters, stop).await
+            let journal = lock.insert(journal);
+            let planned = Planned { began, units, directory, journal, data, kept, past };
+            carry_out(file, planned, &mut opened, &servers, reporters, stop).await
         }
         Err(error) => Err(error),
     };
@@ -114,21 +117,25 @@ pub async fn run(
     Ok(finish)
 }
 
-/// What will be asked, and where the results go.
+/// What will be asked, and where the results go: the run's directory, and in it the journal, locked.
 fn begin(
     tasks: &[(Task, Vec<String>)],
     opened: &Opened,
-    directory: &PlannedDir,
-) -> Result<(Vec<Arc<Unit>>, RunDir), RunError> {
+    past: &Past,
+) -> Result<(Vec<Arc<Unit>>, RunDir, LockedFile), RunError> {
     let offers: Vec<_> = opened.backends.iter().map(|backend| backend.offer()).collect();
     let units = units(plan(tasks, &offers)?, &opened.backends)?;
-    Ok((units, directory.make().map_err(RunError::Directory)?))
+    let directory = past.directory.make().map_err(RunError::Directory)?;
+    let journal = past.journal(&directory)?;
+    Ok((units, directory, journal))
 }
 
 /// A run that can begin.
-struct Planned {
+struct Planned<'a> {
     began: Instant,
     units: Vec<Arc<Unit>>,
+    directory: RunDir,
+    journal: &'a LockedFile,
     data: Vec<DataIdentity>,
     kept: Kept,
     past: Past,
@@ -137,14 +144,14 @@ struct Planned {
 /// Asks everything and leaves the results in the directory.
 async fn carry_out(
     file: &RunFile,
-    directory: &RunDir,
-    planned: Planned,
+    planned: Planned<'_>,
     opened: &mut Opened,
     servers: &Servers,
     mut reporters: Vec<Box<dyn Reporter>>,
     stop: watch::Sender<bool>,
 ) -> Result<(Finish, Vec<Box<dyn Reporter>>), RunError> {
-    let Planned { began, units, data, kept, past } = planned;
+    let Planned { began, units, directory, journal, data, kept, past } = planned;
+    let directory = &directory;
     let started = past.started.clone();
     let plugins = std::mem::take(&mut opened.plugins);
     let recording = opened.recording.take();
@@ -152,7 +159,7 @@ async fn carry_out(
     let manifest = RunManifest { run_file: Some(kept), recording, ..manifest };
     let begun = past.begin(directory, &units, manifest, &opened.redactor)?;
     let samples_done = begun.samples_done();
-    let Begun { journal, events, tallies, done, others, again, used } = begun;
+    let Begun { events, tallies, done, others, again, used } = begun;
     reporters.push(Box::new(EventsFile::new(events, Arc::clone(&opened.redactor))));
     let launch = Event::Launch {
         format: 1,
@@ -164,7 +171,7 @@ async fn carry_out(
 
     let (notes, taken) = mpsc::channel(NOTES_AHEAD);
     let sinks = Sinks {
-        journal: Box::new(journal),
+        journal: Box::new(journal.try_clone()?),
         reporters,
         store: file.config.run.store,
         sync: file.config.run.sync,
@@ -185,7 +192,7 @@ async fn carry_out(
     let is_whole = |asked: &HowAsked| asked.ended.iter().all(|one| matches!(one, Ended::Complete));
     if again && !ended.as_ref().is_ok_and(is_whole) {
         let counted = std::mem::take(&mut recorded.tallies);
-        recorded.tallies = recount(file, directory, &units, counted)?;
+        recorded.tallies = recount(file, directory, journal, &units, counted)?;
     }
     recorded.tallies.extend(others);
     if let Some(cache) = opened.cache.take() {
@@ -327,7 +334,7 @@ async fn ask_everything(
 /// Sums up a run of which nothing is missing: no backend is opened for that.
 fn sum_up_again(
     file: &RunFile,
-    past: Past,
+    past: &Past,
     tallies: Vec<Tally>,
     mut reporters: Vec<Box<dyn Reporter>>,
     redactor: &Arc<Redactor>,

@@ -142,6 +142,17 @@ pub struct BackendPulse {
     pub limit: u32,
     /// Its servers that are left alone because they do not answer.
     pub ejected: Vec<String>,
+    /// Its servers that are left alone because they ask for it.
+    pub resting: Vec<Resting>,
+}
+
+/// A server that is left alone because it asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Resting {
+    /// Its name.
+    pub replica: String,
+    /// For how many milliseconds more.
+    pub for_ms: u64,
 }
 
 /// A sample that takes long.

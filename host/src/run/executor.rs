@@ -27,7 +27,10 @@ use super::{
 use crate::{
     config::BaseUrl,
     plugin::session::{Job, Outcome, drive},
-    route::router::{Attempt, Place, Wanted},
+    route::{
+        change::{Patience, Rest},
+        router::{Attempt, Place, Wanted},
+    },
     store::record::{Timing, Tokens},
 };
 
@@ -210,7 +213,7 @@ async fn ask(
         let wanted = Wanted { prefix, tokens, avoid };
         let place = tokio::select! {
             biased;
-            place = place(backend, wanted, asked) => place.ok_or_else(|| out_of_time(backend))?,
+            place = place(backend, wanted, asked) => place?,
             () = desk.spending.spent() => return Err(Unanswered::Spent),
         };
         let begun = Instant::now();
@@ -270,27 +273,35 @@ async fn ask(
     }
 }
 
-/// Waits for leave to ask; none if the sample's time is over before. What a sample waits for its first place, and
-/// what it waits because of a rate, does not count: neither says anything of the sample.
-async fn place(backend: &OpenBackend, wanted: Wanted, asked: &mut Asked) -> Option<Place> {
-    let router = &backend.router;
-    if asked.clock.is_none() {
-        return Some(router.place(wanted).await);
-    }
-    let mut waiting = pin!(router.place(wanted));
-    loop {
-        let before = router.paced();
-        let left = backend.retry.left(&asked.failures, asked.elapsed());
-        let place = timeout(left, &mut waiting).await;
-        asked.failures.excuse(router.paced().saturating_sub(before));
-        match place {
-            Ok(place) => return Some(place),
-            Err(_) if backend.retry.left(&asked.failures, asked.elapsed()).is_zero() => {
-                return None;
+/// Waits for leave to ask. What a sample waits for its first place, and what it waits because of a rate, does not count:
+/// neither says anything of the sample.
+///
+/// # Errors
+/// The sample's time is over before, or would be before the server wants to be asked again.
+async fn place(backend: &OpenBackend, wanted: Wanted, asked: &mut Asked) -> Result<Place, Error> {
+    let (router, retry) = (&backend.router, &backend.retry);
+    let left = retry.left(&asked.failures, asked.elapsed());
+    let patience = Patience { refused: left, loading: left.max(retry.loading_timeout) };
+    let waiting = router.place_within(wanted, patience);
+    let placed = if asked.clock.is_none() {
+        waiting.await
+    } else {
+        let mut waiting = pin!(waiting);
+        loop {
+            let before = router.paced();
+            let left = retry.left(&asked.failures, asked.elapsed());
+            let placed = timeout(left, &mut waiting).await;
+            asked.failures.excuse(router.paced().saturating_sub(before));
+            match placed {
+                Ok(placed) => break placed,
+                Err(_) if retry.left(&asked.failures, asked.elapsed()).is_zero() => {
+                    return Err(out_of_time(backend));
+                }
+                Err(_) => {}
             }
-            Err(_) => {}
         }
-    }
+    };
+    placed.map_err(|rest| left_alone(&rest))
 }
 
 /// A sample that waits for its next attempt; also if it is dropped there.
@@ -307,6 +318,18 @@ impl Drop for Resting<'_> {
     fn drop(&mut self) {
         (self.0)(false);
     }
+}
+
+/// Why a sample is not asked that would have to wait for longer than it has time.
+fn left_alone(rest: &Rest) -> Error {
+    let seconds = rest.left.as_secs().max(1);
+    let time = humantime::format_duration(Duration::from_secs(seconds));
+    Error::new(
+        rest.kind,
+        format!(
+            "the server asks to be left alone for another {time}, longer than a sample has time (`sample_timeout`)"
+        ),
+    )
 }
 
 fn out_of_time(backend: &OpenBackend) -> Error {

@@ -42,9 +42,9 @@ pub enum Fed {
     Failed(FeedError),
 }
 
-/// Starts a thread that hands out the samples of these units that are not done, one unit after the other, never far ahead of who
-/// takes them: `concurrency` says how many that are at once. The thread ends when everything is handed out, at an
-/// error, or soon after nobody takes any more.
+/// Starts a thread that hands out the samples of these units that are not done, one unit after the other, never far
+/// ahead of who takes them: `concurrency` says how many that are at once. The thread ends when everything is handed
+/// out, at an error, or soon after nobody takes any more.
 ///
 /// # Errors
 /// The system gives no thread.
@@ -70,6 +70,15 @@ pub fn start(
     Ok(taken)
 }
 
+/// What there is, for as long as anybody takes it: a resumed run may pass over millions of samples that are done, or
+/// leave out as many, without handing out one.
+fn while_taken<T>(
+    work: &mpsc::Sender<Fed>,
+    all: impl Iterator<Item = T>,
+) -> impl Iterator<Item = T> {
+    all.take_while(|_| !work.is_closed())
+}
+
 struct Feed {
     work: mpsc::Sender<Fed>,
     notes: mpsc::Sender<Note>,
@@ -80,11 +89,11 @@ struct Feed {
 impl Feed {
     fn unit(&mut self, unit: &Arc<Unit>, done: &Arc<Done>) -> Result<(), SampleError> {
         let mut handed_out = done.count();
-        // Nobody may want the samples any more, also while none of them is fit to be handed out.
-        if self.work.is_closed() {
+        let work = self.work.clone();
+        if work.is_closed() {
             return Ok(());
         }
-        for next in done.leave_out(unit.task.samples()?) {
+        for next in while_taken(&work, done.leave_out(unit.task.samples()?)) {
             match next? {
                 Next::Ready(prepared) => {
                     let prepared = Arc::<Prepared>::from(prepared);
@@ -104,11 +113,11 @@ impl Feed {
                     let skipped =
                         Event::Skipped { unit: unit.name.clone(), reason: error.to_string() };
                     let _ = self.notes.blocking_send(Note::Skipped(unit.index, skipped));
-                    if self.work.is_closed() {
-                        return Ok(());
-                    }
                 }
             }
+        }
+        if work.is_closed() {
+            return Ok(());
         }
         let read = Event::Read { unit: unit.name.clone(), samples: handed_out };
         let _ = self.notes.blocking_send(Note::Event(read));
@@ -122,5 +131,26 @@ impl Feed {
         }
         let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(self.most));
         self.work.blocking_send(Fed::Work(batch)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_read_any_more_once_nobody_takes_it() {
+        let (work, taken) = mpsc::channel(1);
+        let mut taken = Some(taken);
+        let mut read = 0;
+        let passed_over = std::iter::from_fn(|| {
+            read += 1;
+            if read == 5 {
+                taken.take();
+            }
+            (read < 1000).then_some(Next::PassedOver)
+        });
+        assert_eq!(while_taken(&work, passed_over).count(), 4);
+        assert_eq!(read, 5);
     }
 }

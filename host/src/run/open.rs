@@ -69,6 +69,15 @@ pub struct Surroundings<'a> {
     pub printer: &'a Printer,
 }
 
+impl Surroundings<'_> {
+    /// The recording that answers in the servers' place, if one does.
+    pub fn recording(&self) -> Option<RecordingIdentity> {
+        let player = self.cassette.as_ref().and_then(Cassette::replay)?;
+        let (path, blake3) = (player.path().display().to_string(), player.blake3().to_owned());
+        Some(RecordingIdentity { path, blake3 })
+    }
+}
+
 /// Backends that are open, and what hides their secrets.
 #[derive(Debug)]
 pub struct Opened {
@@ -226,12 +235,7 @@ pub async fn open(
     for error in &unopened {
         around.printer.warn(&format!("{error}; the others go on without it"));
     }
-    let replayed = around.cassette.as_ref().and_then(Cassette::replay);
-    let recording = replayed.map(|player| RecordingIdentity {
-        path: player.path().display().to_string(),
-        blake3: player.blake3().to_owned(),
-    });
-    let plugins = libraries.plugins;
+    let (recording, plugins) = (around.recording(), libraries.plugins);
     Ok(Opened { backends, plugins, instances, unopened, redactor, cache, recording })
 }
 

@@ -9,7 +9,7 @@ use super::{
     change::PluginNow,
     done::Done,
     error::RunError,
-    open::Found,
+    open::{Found, Surroundings},
     plan::{Offer, Pair, Unit, plan},
     replay::{Left, Replayed},
     resume::{Earlier, Resume, ResumeError},
@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{
     config::{self, RunConfig, RunFile},
-    printer::Printer,
     secret::Redactor,
     store::{
         RunDir,
+        journal_tail::{self, Cut},
         ledger::{Ledger, LedgerError},
         manifest::{DataIdentity, RunManifest},
         run_dir::{self, PlannedDir},
@@ -40,8 +40,6 @@ pub struct Past {
 
 /// What a run that begins holds of itself.
 pub struct Begun {
-    /// `journal.jsonl`, which no other process may append to.
-    pub journal: LockedFile,
     /// `events.jsonl`.
     pub events: File,
     /// By unit, what was counted before.
@@ -76,11 +74,12 @@ impl Past {
         tasks: &[(Task, Vec<String>)],
         found: &[Found<'_>],
         redactor: &Redactor,
-        printer: &Printer,
+        around: &Surroundings<'_>,
     ) -> Result<(Self, Vec<Pair>), RunError> {
+        let printer = around.printer;
         let mut earlier = Earlier::take(how)?;
         let plugins: Vec<PluginNow> = found.iter().map(Found::plugin).collect::<Result<_, _>>()?;
-        earlier.compare(file, data, &plugins, redactor)?;
+        earlier.compare(file, data, &plugins, around.recording().as_ref(), redactor)?;
         // What a backend lacks of what its plugin declares it has said before.
         let offers: Vec<Offer<'_>> = found
             .iter()
@@ -91,11 +90,15 @@ impl Past {
             .collect();
         let pairs = plan(tasks, &offers)?;
         let replayed = earlier.replay(file, &pairs)?;
-        if replayed.torn > 0 {
-            printer.note(&format!(
-                "the last line of the journal was not whole; its {} bytes are cut off, and its sample is asked again",
-                replayed.torn
-            ));
+        match replayed.torn {
+            Cut { lines: 0, .. } => {}
+            Cut { lines: 1, bytes } => printer.note(&format!(
+                "the last line of the journal was not whole; its {bytes} bytes are cut off, and its sample is asked again"
+            )),
+            Cut { lines, bytes } => printer.note(&format!(
+                "the last {lines} lines of the journal were not whole; their {bytes} bytes are moved to {}, and their samples are asked again",
+                journal_tail::KEPT
+            )),
         }
         if replayed.stale > 0 {
             let lines = replayed.stale;
@@ -148,7 +151,19 @@ impl Past {
         }
     }
 
-    /// Takes hold of the run's files, and writes down what it is: from now on it can be taken up.
+    /// The run's journal, locked: no other process can take the run up while any handle of it is open.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub fn journal(&self, directory: &RunDir) -> Result<LockedFile, RunError> {
+        match &self.earlier {
+            None => Ok(LockedFile::open(&directory.path().join(run_dir::JOURNAL))?),
+            Some((earlier, _)) => Ok(earlier.journal().try_clone()?),
+        }
+    }
+
+    /// Writes down what the run is: from now on it can be taken up. The journal is locked before that, since whoever
+    /// finds a manifest may want to resume.
     ///
     /// # Errors
     /// A file cannot be had or written, or something that decides results has changed.
@@ -161,15 +176,13 @@ impl Past {
     ) -> Result<Begun, RunError> {
         let subjects: Vec<Subject> = units.iter().map(|unit| Subject::from(&**unit)).collect();
         let Some((mut earlier, replayed)) = self.earlier else {
-            // The lock comes before the manifest, since whoever finds a manifest may want to resume.
-            let journal = LockedFile::open(&directory.path().join(run_dir::JOURNAL))?;
             directory.write_json(run_dir::MANIFEST, &manifest, redactor)?;
             let events = directory.lines(run_dir::EVENTS)?;
             let repeats = subjects.iter().map(|subject| subject.repeats);
             let done = repeats.map(|repeats| Arc::new(Done::nothing(repeats))).collect();
             let tallies = subjects.into_iter().map(Tally::new).collect();
             let (others, again, used) = (Vec::new(), false, Used::default());
-            return Ok(Begun { journal, events, tallies, done, others, again, used });
+            return Ok(Begun { events, tallies, done, others, again, used });
         };
         earlier.compare_backends(&manifest.backends)?;
         let again = replayed.again > 0;
@@ -178,8 +191,7 @@ impl Past {
         let manifest = earlier.manifest(manifest, jiff::Timestamp::now().to_string());
         directory.write_json(run_dir::MANIFEST, &manifest, redactor)?;
         let events = directory.more_lines(run_dir::EVENTS)?;
-        let journal = earlier.into_journal();
-        Ok(Begun { journal, events, tallies, done, others, again, used })
+        Ok(Begun { events, tallies, done, others, again, used })
     }
 }
 
@@ -191,19 +203,20 @@ impl Begun {
 }
 
 /// Counts once more from the journal, after a run that set out to ask unscored samples again and did not come to all
-/// of them: those that it did not come to are still unscored. `counted` has one a unit.
+/// of them: those that it did not come to are still unscored. `counted` has one a unit; the journal's lock is held.
 ///
 /// # Errors
 /// The journal cannot be read.
 pub fn recount(
     file: &RunFile,
     directory: &RunDir,
+    journal: &LockedFile,
     units: &[Arc<Unit>],
     counted: Vec<Tally>,
 ) -> Result<Vec<Tally>, ResumeError> {
     let directory = directory.path().to_owned();
     let how = Resume { directory, accept_changes: false, retry_unscored: None };
-    let mut earlier = Earlier::take(&how)?;
+    let mut earlier = Earlier::held(&how, journal.try_clone()?)?;
     let pair =
         |unit: &Arc<Unit>| Pair { task: unit.task.clone(), backend: unit.backend.id.clone() };
     let pairs: Vec<Pair> = units.iter().map(pair).collect();

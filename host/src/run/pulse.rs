@@ -11,7 +11,7 @@ use tokio::{
 use super::{
     backend::OpenBackend,
     dispatch::Shared,
-    event::{BackendPulse, Event},
+    event::{BackendPulse, Event, Resting},
     recorder::Note,
 };
 use crate::route::change::Standing;
@@ -78,15 +78,23 @@ impl<'a> Pulse<'a> {
         let states = self.backends.iter().map(|backend| {
             let replicas = backend.router.snapshot();
             let is_ejected = |state| matches!(state, Standing::Ejected | Standing::Probing);
+            let rests = replicas.iter().filter(|replica| replica.state == Standing::Resting);
+            let resting = rests
+                .map(|one| Resting { replica: one.name.clone(), for_ms: one.rests_ms })
+                .collect();
             let ejected = replicas.iter().filter(|replica| is_ejected(replica.state));
             BackendPulse {
                 backend: backend.id.clone(),
                 in_flight: replicas.iter().map(|replica| replica.in_flight).sum(),
                 limit: replicas.iter().map(|replica| replica.limit).sum(),
                 ejected: ejected.map(|replica| replica.name.clone()).collect(),
+                resting,
             }
         });
-        let backends = states.filter(|state| state.in_flight > 0 || !state.ejected.is_empty());
+        let is_shown = |state: &BackendPulse| {
+            state.in_flight > 0 || !state.ejected.is_empty() || !state.resting.is_empty()
+        };
+        let backends = states.filter(is_shown);
         let backends = backends.collect();
         let slowest = self.shared.board.slowest(Instant::now());
         let slow = u64::try_from(SLOW.as_millis()).unwrap_or(u64::MAX);

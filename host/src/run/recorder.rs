@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    panic::{self, AssertUnwindSafe},
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
@@ -140,7 +141,7 @@ pub fn start<N: Noted>(
     let (written, to_tell) = backlog();
     let stop_writing = stop.clone();
     let telling = thread::Builder::new().name("teller".to_owned()).spawn(move || {
-        let error = teller.run(&to_tell).err();
+        let error = heard("teller", || teller.run(&to_tell)).err();
         if error.is_some() {
             stop.send_replace(true);
         }
@@ -162,7 +163,8 @@ pub fn start<N: Noted>(
                     batch.push(note);
                 }
             }
-            if let Err(stopped) = record(&mut batch, &mut journal, store, &written) {
+            let recorded = heard("recorder", || record(&mut batch, &mut journal, store, &written));
+            if let Err(stopped) = recorded {
                 failed = Some(stopped);
                 stop_writing.send_replace(true);
             }
@@ -172,12 +174,23 @@ pub fn start<N: Noted>(
     Ok(Recorder { writing, telling })
 }
 
+/// Does a part of the recorder's work. A panic in it is an error like any other: else the run would go on, and nothing
+/// of it would be kept.
+fn heard<E: From<RecordError>>(
+    part: &'static str,
+    work: impl FnOnce() -> Result<(), E>,
+) -> Result<(), E> {
+    // What it was at work on is not told, and counts as not done; nothing is begun after it.
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    done.unwrap_or_else(|_| Err(RecordError::Broken(part).into()))
+}
+
 impl Recorder {
     /// Waits until everything is recorded and told. Blocks.
     pub fn join(self) -> Result<Recorded, RecordError> {
-        let written = self.writing.join().map_err(|_| RecordError::Broken("recorder"));
+        let written = self.writing.join().unwrap_or(Some(RecordError::Broken("recorder")));
         let mut recorded = self.telling.join().map_err(|_| RecordError::Broken("teller"))?;
-        recorded.error = recorded.error.or(written?);
+        recorded.error = recorded.error.or(written);
         Ok(recorded)
     }
 }

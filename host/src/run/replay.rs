@@ -15,6 +15,7 @@ use super::{
 use crate::{
     store::{
         journal_reader::Backwards,
+        journal_tail::Cut,
         outcome::SampleOutcome,
         record::{self, Status},
         storage::LockedFile,
@@ -31,8 +32,8 @@ use crate::{
 pub struct Replayed {
     /// By unit.
     units: Vec<(Tally, Arc<Done>)>,
-    /// Bytes of a last line that was not whole; they are cut off.
-    pub torn: u64,
+    /// What was not whole at the journal's end; it is cut off.
+    pub torn: Cut,
     /// Lines that are of no sample of the run any more.
     pub stale: u64,
     /// Unscored samples that are asked again.

@@ -23,7 +23,9 @@ use crate::{
     store::{
         StoreError,
         journal_reader::JournalError,
-        manifest::{self, BackendIdentity, DataIdentity, Resumption, RunManifest},
+        manifest::{
+            self, BackendIdentity, DataIdentity, RecordingIdentity, Resumption, RunManifest,
+        },
         run_dir,
         storage::{LockError, LockedFile},
         summary::Summary,
@@ -182,8 +184,15 @@ impl Earlier {
         let path = how.directory.join(run_dir::JOURNAL);
         // Not before it is known that this is a run's directory is a file made in it.
         read_manifest(&how.directory)?;
-        let journal = LockedFile::open(&path)?;
-        // Read once more: until the lock was held another process may have changed it.
+        // The manifest is read once more: until the lock was held another process may have changed it.
+        Self::held(how, LockedFile::open(&path)?)
+    }
+
+    /// A run that is this process's already, by the lock on its journal.
+    ///
+    /// # Errors
+    /// The manifest cannot be read.
+    pub fn held(how: &Resume, journal: LockedFile) -> Result<Self, ResumeError> {
         let manifest = read_manifest(&how.directory)?;
         Ok(Self { how: how.clone(), journal, manifest, accepted: Vec::new() })
     }
@@ -221,6 +230,7 @@ impl Earlier {
         file: &RunFile,
         data: &[DataIdentity],
         plugins: &[PluginNow],
+        recording: Option<&RecordingIdentity>,
         redactor: &Redactor,
     ) -> Result<(), ResumeError> {
         let before = &self.manifest;
@@ -233,6 +243,7 @@ impl Earlier {
         }
         changes.extend(change::of_data(&before.data, data));
         changes.extend(change::of_plugins(&before.plugins, plugins));
+        changes.extend(change::of_recording(before.recording.as_ref(), recording));
         self.accept(changes)
     }
 
@@ -344,9 +355,9 @@ impl Earlier {
         serde_json::from_str(&text).ok()
     }
 
-    /// The journal, to be appended to.
-    pub fn into_journal(self) -> LockedFile {
-        self.journal
+    /// The journal. Its lock is what makes the run this process's.
+    pub fn journal(&self) -> &LockedFile {
+        &self.journal
     }
 }
 

@@ -118,18 +118,28 @@ pub(super) fn seal(line: &mut Vec<u8>, start: usize) -> io::Result<()> {
         return Err(io::Error::other("a journal line must be a JSON object"));
     }
     let checksum = crc32c::crc32c(line.get(start..).unwrap_or_default());
-    writeln!(line, ",\"crc32c\":\"{checksum:08x}\"}}")
+    line.extend_from_slice(&seal_of(checksum));
+    line.push(b'\n');
+    Ok(())
+}
+
+/// How many bytes of a line, without its newline, its seal is.
+pub(super) const SEAL: usize = r#","crc32c":"xxxxxxxx"}"#.len();
+
+/// The seal of a line whose bytes before it have this checksum.
+pub(super) fn seal_of(checksum: u32) -> [u8; SEAL] {
+    let mut seal = *br#","crc32c":"xxxxxxxx"}"#;
+    // It has room for exactly that.
+    let _ = write!(&mut seal[..], ",\"crc32c\":\"{checksum:08x}\"}}");
+    seal
 }
 
 /// Whether a line, without its newline, ends in a right checksum: how a reader tells that it is complete.
 pub(super) fn is_whole(line: &[u8]) -> bool {
-    let Some(at) = line.len().checked_sub(r#","crc32c":"xxxxxxxx"}"#.len()) else {
+    let Some((sealed, seal)) = line.split_last_chunk::<SEAL>() else {
         return false;
     };
-    let (sealed, seal) = line.split_at(at);
-    let mut expected = [0; 21];
-    let written = write!(&mut expected[..], ",\"crc32c\":\"{:08x}\"}}", crc32c::crc32c(sealed));
-    written.is_ok() && seal == expected
+    *seal == seal_of(crc32c::crc32c(sealed))
 }
 
 #[cfg(test)]

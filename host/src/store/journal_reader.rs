@@ -1,5 +1,5 @@
 //! Reads a journal from its last line to its first, a piece at a time: of several lines for one sample the last one
-//! counts, and read this way it is the first that is met.
+//! counts, and read this way it is the first that is met. What is not whole at its end is cut off before that.
 
 use std::{
     fs::File,
@@ -8,7 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{journal, run_dir::StoreError};
+use super::{
+    journal,
+    journal_tail::{self, Cut},
+    run_dir::StoreError,
+};
 
 /// Bytes that are read at once, unless a line is longer.
 const BLOCK: usize = 512 * 1024;
@@ -19,7 +23,7 @@ pub enum JournalError {
     /// The file cannot be read or cut.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A line that is not the last is damaged.
+    /// A line is damaged, and whole ones follow it.
     #[error(
         "{}:{line}: the line is damaged: {reason}; put the file back from a copy, or keep only the lines before it \
          (`head -n {}`): what they do not hold is asked again",
@@ -65,12 +69,12 @@ pub struct Backwards<'a> {
 }
 
 impl<'a> Backwards<'a> {
-    /// Looks at a file from its end. A last line that is not whole was being written when its writer ended: it was
-    /// never told to be stored, and is cut off. The length of what is cut comes second.
+    /// Looks at a file from its end. What is not whole there was being written when its writer ended, or had not
+    /// reached the disk when the power failed: it was never told to be stored, and is cut off.
     ///
     /// # Errors
     /// The file cannot be read or cut.
-    pub fn open(file: &'a File, path: &'a Path) -> Result<(Self, u64), JournalError> {
+    pub fn open(file: &'a File, path: &'a Path) -> Result<(Self, Cut), JournalError> {
         Self::open_with(file, path, BLOCK)
     }
 
@@ -78,21 +82,9 @@ impl<'a> Backwards<'a> {
         file: &'a File,
         path: &'a Path,
         block: usize,
-    ) -> Result<(Self, u64), JournalError> {
-        let failed = |action| {
-            move |source| JournalError::Store(StoreError { path: path.to_owned(), action, source })
-        };
-        let length = file.metadata().map_err(failed("read this file"))?.len();
-        let mut lines = Self { file, path, start: length, buffer: Vec::new(), left: 0, block };
-        let begin = lines.last_line(true).map_err(failed("read this file"))?;
-        let last = lines.buffer.get(begin..lines.left).unwrap_or_default();
-        let is_whole = last.strip_suffix(b"\n").is_some_and(journal::is_whole);
-        let torn = if is_whole { 0 } else { last.len() as u64 };
-        if torn > 0 {
-            file.set_len(length - torn).map_err(failed("cut this file"))?;
-            lines.left = begin;
-        }
-        Ok((lines, torn))
+    ) -> Result<(Self, Cut), JournalError> {
+        let (length, cut) = journal_tail::cut(file, path, block)?;
+        Ok((Self { file, path, start: length, buffer: Vec::new(), left: 0, block }, cut))
     }
 
     /// The line before the one given last, without its newline, and where in the file it begins; none before the first.
@@ -100,7 +92,7 @@ impl<'a> Backwards<'a> {
     /// # Errors
     /// The file cannot be read, or the line is damaged.
     pub fn previous(&mut self) -> Result<Option<(u64, &[u8])>, JournalError> {
-        let begin = self.last_line(false).map_err(|source| {
+        let begin = self.last_line().map_err(|source| {
             let path = self.path.to_owned();
             JournalError::Store(StoreError { path, action: "read this file", source })
         })?;
@@ -129,24 +121,19 @@ impl<'a> Backwards<'a> {
     }
 
     /// Where in the buffer the last line begins that was not given yet: more is read until its beginning is there.
-    /// `torn`: it may lack its newline.
-    fn last_line(&mut self, torn: bool) -> io::Result<usize> {
-        let mut searched = if torn { 0 } else { 1 };
+    fn last_line(&mut self) -> io::Result<usize> {
+        // Not its own newline, with which what is left ends.
+        let mut searched = 1;
         loop {
             let head = self.left.saturating_sub(searched);
             let head = self.buffer.get(..head).unwrap_or_default();
             if let Some(newline) = head.iter().rposition(|byte| *byte == b'\n') {
-                let is_own = torn && newline + 1 == self.left;
-                if !is_own {
-                    return Ok(newline + 1);
-                }
-                searched = 1;
-                continue;
+                return Ok(newline + 1);
             }
-            searched = self.left;
             if self.start == 0 {
                 return Ok(0);
             }
+            searched = self.left.max(1);
             self.read_block()?;
         }
     }
@@ -197,12 +184,13 @@ mod tests {
         (0..count).map(line).collect()
     }
 
-    /// What is read of these bytes, last line first, and how much was cut.
+    /// What is read of these bytes, last line first, and how many of them were cut.
     fn read(bytes: &[u8], block: usize) -> (Result<Vec<Vec<u8>>, String>, u64) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
-        let (mut backwards, torn) =
+        let (mut backwards, cut) =
             Backwards::open_with(file.as_file(), file.path(), block).unwrap();
+        let torn = cut.bytes;
         let mut all = Vec::new();
         loop {
             match backwards.previous() {

@@ -4,6 +4,7 @@
 pub mod cache;
 pub mod journal;
 pub mod journal_reader;
+pub mod journal_tail;
 pub mod ledger;
 pub mod manifest;
 pub mod outcome;

@@ -96,6 +96,21 @@ impl LockedFile {
         }
     }
 
+    /// A second handle of the same file and the same lock, which is free when both are closed.
+    ///
+    /// # Errors
+    /// The system gives no handle.
+    pub fn try_clone(&self) -> Result<Self, StoreError> {
+        let path = self.path.clone();
+        let cloned = self.file.try_clone();
+        let file = cloned.map_err(|source| StoreError {
+            path: path.clone(),
+            action: "open this file once more",
+            source,
+        })?;
+        Ok(Self { file, path })
+    }
+
     /// The file.
     pub fn file(&self) -> &File {
         &self.file
@@ -172,6 +187,7 @@ mod tests {
         let mut first = LockedFile::open(&path).unwrap();
         first.append(b"a\n").unwrap();
         let disk = first.disk().unwrap();
+        let held = first.try_clone().unwrap();
         let error = LockedFile::open(&path).unwrap_err();
         assert!(error.to_string().contains("another process"), "{error}");
         if let LockError::Held { holder: Some(holder), .. } = error {
@@ -180,6 +196,8 @@ mod tests {
         drop(first);
         assert!(LockedFile::open(&path).is_err(), "the thread that syncs is at work still");
         drop(disk);
+        assert!(LockedFile::open(&path).is_err(), "the run is not over");
+        drop(held);
         assert_eq!(LockedFile::open(&path).unwrap().length().unwrap(), 2);
     }
 }

@@ -70,11 +70,10 @@ fn a_key_that_is_refused_stops_the_run_at_once() {
     let mock = Mock::start(&["--api-key", "right"]);
     let text = format!("{}secrets = [\"openai\"]\n{ECHO}", openai(&mock));
     let outcome = run_with(&text, &echoes(MANY), &[("OPENAI_API_KEY", "wrong")]);
-    // Requests that are refused for their key are none that the mock answers, so it does not count them.
-    if let Some(folder) = outcome.folders().pop() {
-        assert!(Left::read(&folder).journal.len() < 100);
-    }
-    assert_stops(outcome, mock.requests(), &["401"]);
+    let refused = mock.stat("refused");
+    assert!(refused > 0, "{}", mock.stats());
+    assert_stops(outcome, refused, &["401"]);
+    assert_eq!(mock.requests(), 0, "nothing else was asked");
 }
 
 #[test]
@@ -145,6 +144,38 @@ fn a_run_stops_at_its_budget_and_can_be_gone_on_with() {
         let done = left.journal.len() as u64;
         assert!((least..most).contains(&done), "{budget}: {done}");
     }
+}
+
+#[test]
+fn what_a_budget_stopped_is_gone_on_with_once_the_budget_is_raised() {
+    const SAMPLES: u64 = 400;
+    let mock = Mock::start(&["--latency-ms", "5"]);
+    let sandbox = Sandbox::new();
+    sandbox.write("data.jsonl", sums(SAMPLES as usize));
+    let text =
+        format!("run.concurrency = 4\nrun.budget.max_tokens = 2000\n{}{ECHO}", openai(&mock));
+    let left = assert_spent(sandbox.run(&text), "max_tokens", SAMPLES);
+    let (done, asked) = (left.journal.len() as u64, mock.requests());
+    assert!(0 < done && done <= asked, "{done} of {asked}");
+
+    // What was spent before counts: under the same budget no more is asked than what is in flight at once.
+    let mut resume = sandbox.host(["resume"]);
+    resume.arg(&left.path);
+    let same = sandbox.finish(resume).exits(4).says(&["max_tokens"]).left();
+    let (done, before, asked) = (same.journal.len() as u64, asked, mock.requests());
+    assert!(asked <= before + 4, "{asked} after {before}");
+    assert_eq!((same.counts(), &same.summary["run"]["state"]), ([done, done, 0], &"spent".into()));
+
+    let raised = ["--resume", "--set", "run.budget.max_tokens=1000000"];
+    let left = sandbox.finish(sandbox.run_command(&text, &raised)).exits(0).left();
+    assert_eq!((left.counts(), left.journal.len() as u64), ([SAMPLES, SAMPLES, 0], SAMPLES));
+    let indexes = left.journal.iter().map(|line| line["sample"]["index"].as_u64().unwrap());
+    assert!(indexes.eq(0..SAMPLES), "each sample once");
+    assert_eq!(mock.requests(), asked + SAMPLES - done);
+    assert_eq!(left.summary["run"]["state"], "complete");
+    assert_eq!(left.manifest["config"]["run"]["budget"]["max_tokens"], 1_000_000);
+    let whole = run(&text.replace("2000", "1000000"), &sums(SAMPLES as usize)).exits(0).left();
+    assert_eq!(left.results(), whole.results());
 }
 
 #[test]
@@ -234,6 +265,32 @@ fn a_server_is_asked_again_when_it_says_in_whatever_form() {
         // No longer than twice that, but for what a busy machine takes.
         assert!(waited < Duration::from_secs(15), "{form}: {waited:?}");
     }
+}
+
+#[test]
+fn a_server_that_wants_to_be_left_alone_for_longer_than_a_sample_has_time_ends_the_samples() {
+    let server = Scripted::start(|asked| match asked.line.as_str() {
+        "POST /generate" => reply(
+            429,
+            "retry-after: 3600\r\n",
+            r#"{"error":"come tomorrow","error_type":"overloaded"}"#,
+        ),
+        _ => reply(200, "", r#"{"model_id": "m", "version": "3.3.0"}"#),
+    });
+    let text = format!(
+        "run.concurrency = 4\n[[backend]]\nplugin = \"tgi\"\nbase_url = \"{}\"\n{ECHO}",
+        server.url()
+    );
+    let outcome = run(&text, &echoes(300)).exits(3).says(&["asks to be left alone until "]);
+    assert_eq!(outcome.stderr.matches("asks to be left alone until ").count(), 1);
+    let left = outcome.left();
+    assert_eq!(left.reasons(), ["rate_limited"; 300]);
+    // Those that were in flight when it said so, and no more.
+    let asked = server.asked().iter().filter(|asked| asked.line == "POST /generate").count();
+    assert!(asked <= 4, "{asked}");
+    let unasked = left.journal.iter().find(|line| line["attempts"] == 0).unwrap();
+    let message = unasked["error"]["message"].as_str().unwrap();
+    assert!(message.contains("longer than a sample has time"), "{message}");
 }
 
 // Rates.

@@ -178,6 +178,40 @@ fn a_request_that_was_not_recorded_fails_by_name_and_is_no_answer() {
 }
 
 #[test]
+fn a_run_that_a_recording_answers_is_gone_on_with_by_the_same_one_only() {
+    let sandbox = sandbox(6);
+    let text = format!("[[backend]]\nplugin = \"tgi\"\nbase_url = \"mock:tgi\"\n{ECHO}");
+    let (file, other) = (sandbox.path("run.jsonl"), sandbox.path("other.jsonl"));
+    let _ = run(&sandbox, &text, "--record", &file).exits(0);
+    let _ = run(&sandbox, &text, "--record", &other).exits(0);
+    let whole = run(&sandbox, &text, "--replay", &file).exits(0).left();
+    let journal = whole.path.join("journal.jsonl");
+    let lines = fs::read_to_string(&journal).unwrap();
+    let kept: String = lines.split_inclusive('\n').take(2).collect();
+    fs::write(&journal, &kept).unwrap();
+    let resume = |arguments: &[&str]| {
+        let mut command = sandbox.host(["resume"]);
+        command.arg(&whole.path).args(arguments);
+        sandbox.finish(command)
+    };
+    for (arguments, says) in [
+        (vec![], "servers now; name the recording by --replay"),
+        (vec!["--replay", "other.jsonl"], "the recording that answers: "),
+    ] {
+        let _ = resume(&arguments).exits(2).says(&[says, "--accept-changes"]);
+        assert_eq!(fs::read_to_string(&journal).unwrap(), kept);
+    }
+    let left = resume(&["--replay", "run.jsonl"]).exits(0).says(&["no server is asked"]).left();
+    assert_eq!((left.counts(), left.journal.len()), ([6, 6, 0], 6));
+    assert_eq!(left.manifest["recording"]["blake3"], whole.manifest["recording"]["blake3"]);
+    // Nor is a run of servers gone on with by a recording, unless that is meant.
+    let asked = sandbox.run(&text).exits(0).left();
+    let mut command = sandbox.host(["resume", "--replay", "run.jsonl"]);
+    command.arg(&asked.path);
+    let _ = sandbox.finish(command).exits(2).says(&["who answers: servers before"]);
+}
+
+#[test]
 fn a_recording_replaces_no_file_and_is_not_made_while_one_answers() {
     let sandbox = sandbox(1);
     let text = format!("[[backend]]\nplugin = \"tgi\"\nbase_url = \"mock:tgi\"\n{ECHO}");

@@ -6,12 +6,16 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use host_tests::{
-    fake_tgi::FakeTgi,
+    fake_tgi::{FakeTgi, Fault},
     left::Left,
     sandbox::{Outcome, Sandbox},
 };
@@ -114,64 +118,130 @@ fn told(stdout: &Path) -> Vec<String> {
     samples.map(|event| event["id"].as_str().unwrap().to_owned()).collect()
 }
 
+/// How a process ended that a test meant to kill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Killed,
+    /// It was done before.
+    Finished,
+}
+
+/// A run whose processes are killed, again and again.
+struct Mortal {
+    sandbox: Sandbox,
+    /// Where its journal is, once it has one.
+    journal: PathBuf,
+    /// How much of that was read, and which samples it had.
+    read: usize,
+    ids: BTreeSet<String>,
+}
+
+impl Mortal {
+    fn new(samples: usize) -> Self {
+        let sandbox = Sandbox::with_hostile();
+        sandbox.write("data.jsonl", thirds(samples));
+        Self { sandbox, journal: PathBuf::new(), read: 0, ids: BTreeSet::new() }
+    }
+
+    fn size(&self) -> u64 {
+        size(&self.journal)
+    }
+
+    /// Begins the run or goes on with it, and kills it `later` than the journal is so long, unless it ends before.
+    fn live(&mut self, text: &str, moment: u64, later: Duration) -> End {
+        let [stdout, stderr] = ["stdout", "stderr"].map(|name| self.sandbox.path(name));
+        let begins = self.journal.as_os_str().is_empty();
+        let mut command = match begins {
+            true => self.sandbox.run_command(text, &["--json"]),
+            false => resume_command(&self.sandbox, self.journal.parent().unwrap(), &["--json"]),
+        };
+        command.stdout(fs::File::create(&stdout).unwrap());
+        command.stderr(fs::File::create(&stderr).unwrap());
+        let mut child = command.spawn().unwrap();
+        if begins {
+            until(&mut child, || {
+                let runs = fs::read_dir(self.sandbox.path("runs")).ok();
+                runs.is_some_and(|mut runs| runs.next().is_some())
+            });
+            self.journal = directory(&self.sandbox).join("journal.jsonl");
+        }
+        until(&mut child, || self.size() >= moment);
+        // No matter what it is at: that is what is random.
+        thread::sleep(later);
+        child.kill().unwrap();
+        let status = child.wait().unwrap();
+        let said = || {
+            let stderr = fs::read_to_string(&stderr).unwrap();
+            format!("killed {later:?} after byte {moment}, {status}; it said:\n{stderr}")
+        };
+        read_on(&self.journal, &mut self.read, &mut self.ids);
+        for id in told(&stdout) {
+            assert!(self.ids.contains(&id), "sample {id} was told and is lost; {}", said());
+        }
+        match status.code() {
+            None => End::Killed,
+            Some(code) => {
+                assert_eq!(code, 0, "{}", said());
+                End::Finished
+            }
+        }
+    }
+
+    /// Goes on to the end.
+    fn end(mut self, samples: usize) -> Left {
+        let outcome = resume(&self.sandbox, self.journal.parent().unwrap(), &[]).exits(0);
+        let left = outcome.left();
+        read_on(&self.journal, &mut self.read, &mut self.ids);
+        assert_eq!((left.journal.len(), self.ids.len()), (samples, samples));
+        assert_eq!(left.summary["run"]["state"], "complete");
+        left
+    }
+}
+
 #[test]
-fn a_run_that_is_killed_eighty_times_ends_as_one_that_was_not() {
+fn runs_that_are_killed_a_hundred_times_end_as_one_that_was_not() {
     const SAMPLES: usize = 10_000;
-    let (expected, total) = {
+    const KILLS: usize = 100;
+    /// Of each run: over its journal, and around its end.
+    const SPREAD: usize = 36;
+    const AT_THE_END: usize = 14;
+    let (expected, total, last) = {
         let sandbox = Sandbox::with_hostile();
         sandbox.write("data.jsonl", thirds(SAMPLES));
         let left = sandbox.run(&steady(0)).exits(0).left();
+        let begin = Instant::now();
+        let _ = resume(&sandbox, &left.path, &[]).exits(0);
+        let last = begin.elapsed();
         let total = size(&left.path.join("journal.jsonl"));
-        (left, total)
+        (left, total, u64::try_from(last.as_micros()).unwrap())
     };
-
-    let sandbox = Sandbox::with_hostile();
-    sandbox.write("data.jsonl", thirds(SAMPLES));
     let mut random = Random(20_260_101);
-    let mut moments: Vec<u64> = (0..80).map(|_| random.below(total * 9 / 10)).collect();
-    moments.sort_unstable();
-    let (mut read, mut ids, mut kills) = (0, BTreeSet::new(), 0);
-    let stdout = sandbox.path("stdout");
-    let mut journal = PathBuf::new();
-    for moment in &moments {
-        let mut command = match journal.as_os_str().is_empty() {
-            true => sandbox.run_command(&steady(3), &["--json"]),
-            false => resume_command(&sandbox, journal.parent().unwrap(), &["--json"]),
-        };
-        command.stdout(fs::File::create(&stdout).unwrap()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        if journal.as_os_str().is_empty() {
-            until(&mut child, || {
-                let runs = fs::read_dir(sandbox.path("runs")).ok();
-                runs.is_some_and(|mut runs| runs.next().is_some())
-            });
-            journal = directory(&sandbox).join("journal.jsonl");
+    let (mut kills, mut finished) = (0, 0);
+    while kills < KILLS {
+        let mut run = Mortal::new(SAMPLES);
+        let mut moments: Vec<u64> = (0..SPREAD).map(|_| random.below(total * 95 / 100)).collect();
+        moments.sort_unstable();
+        let mut spread = 0;
+        for moment in moments {
+            // Where the last kill came late, the next one comes soon.
+            let moment = moment.max(run.size() + 1 + random.below(2_000));
+            spread += usize::from(run.live(&steady(3), moment, Duration::ZERO) == End::Killed);
         }
-        // Where the last kill came late, the next one comes soon.
-        let moment = (*moment).max(size(&journal) + 1 + random.below(2000));
-        until(&mut child, || size(&journal) >= moment);
-        assert!(
-            child.try_wait().unwrap().is_none(),
-            "it ended before kill {kills} at {moment} of {moments:?}"
-        );
-        child.kill().unwrap();
-        child.wait().unwrap();
-        kills += 1;
-        read_on(&journal, &mut read, &mut ids);
-        for id in told(&stdout) {
-            assert!(
-                ids.contains(&id),
-                "sample {id} was told and is lost; kill {kills} at {moment} of {moments:?}"
-            );
+        kills += spread;
+        // From the last samples on: what is not asked any more is counted, summed up and released.
+        for _ in 0..AT_THE_END {
+            let later = Duration::from_micros(random.below(last * 5 / 4));
+            match run.live(&steady(3), total * 99 / 100, later) {
+                End::Killed => kills += 1,
+                End::Finished => finished += 1,
+            }
         }
+        let left = run.end(SAMPLES);
+        assert_eq!(left.results(), expected.results());
+        // Each but the first had asked something.
+        assert!(left.manifest["resumed"].as_array().unwrap().len() >= spread - 1);
     }
-    let left = resume(&sandbox, journal.parent().unwrap(), &[]).exits(0).left();
-    assert_eq!(left.results(), expected.results(), "killed at {moments:?}");
-    assert_eq!(left.summary["run"]["state"], "complete");
-    assert_eq!(left.journal.len(), SAMPLES);
-    read_on(&journal, &mut read, &mut ids);
-    assert_eq!(ids.len(), SAMPLES);
-    assert_eq!(left.manifest["resumed"].as_array().unwrap().len(), kills);
+    assert!(finished > 0, "no kill came as late as the end");
 }
 
 #[test]
@@ -227,6 +297,19 @@ fn a_journal_that_is_cut_anywhere_is_gone_on_with() {
         let left = resume(&sandbox, &directory, &[]).exits(0).left();
         assert_eq!(left.results(), expected.results(), "cut at {cut}");
         assert_eq!(left.journal.len(), 40, "cut at {cut}");
+    }
+    // What a power failure may leave.
+    for (garbage, says) in [
+        (vec![0; 8192], "the last line of the journal was not whole; its 8192 bytes are cut off"),
+        (
+            b"{\"torn\": \0\0\0}\n\0\0\n{\"fo".to_vec(),
+            "the last 3 lines of the journal were not whole",
+        ),
+    ] {
+        let half = whole.iter().take(whole.len() / 2).rposition(|byte| *byte == b'\n').unwrap();
+        fs::write(&journal, [&whole[..=half], &garbage].concat()).unwrap();
+        let left = resume(&sandbox, &directory, &[]).exits(0).says(&[says]).left();
+        assert_eq!((left.results(), left.journal.len()), (expected.results(), 40));
     }
     // In the middle it is damage, and told.
     let mut damaged = whole.clone();
@@ -301,6 +384,28 @@ fn what_is_unscored_is_asked_again_if_that_is_wanted() {
     assert_eq!(left.journal.len(), 14, "what was unscored is kept, and counts no more");
     let again = resume(&sandbox, &directory, &["--retry-unscored"]).exits(0).left();
     assert_eq!(again.summary["results"], left.summary["results"]);
+}
+
+#[test]
+fn what_was_to_be_asked_again_and_was_not_is_still_unscored() {
+    let is_ill = Arc::new(AtomicBool::new(true));
+    let ill = Arc::clone(&is_ill);
+    let fault = move || match ill.load(Ordering::Relaxed) {
+        true => Fault::Raw(500, "no"),
+        false => Fault::Silence,
+    };
+    let fake = FakeTgi::builder().faults(move |_, _| Some(fault())).start_blocking().unwrap();
+    let sandbox = Sandbox::new();
+    sandbox.write("data.jsonl", echoes(10));
+    let text = format!("run.max_retries = 0\n{}eject_after = 100\n{ECHO}", tgi(&fake));
+    let before = sandbox.run(&text).exits(3).left();
+    assert_eq!(before.counts(), [10, 0, 10]);
+    is_ill.store(false, Ordering::Relaxed);
+    let arguments = ["--resume", "--retry-unscored", "--set", "run.budget.max_wall=200ms"];
+    let again = sandbox.finish(sandbox.run_command(&text, &arguments)).exits(4);
+    let left = again.says(&["10 unscored samples are asked again", "max_wall"]).left();
+    assert_eq!((left.counts(), left.journal.len()), ([10, 0, 10], 10));
+    assert_eq!(left.result()["unscored_reasons"], before.result()["unscored_reasons"]);
 }
 
 #[test]

@@ -23,7 +23,9 @@ fn against(
         .faults(move |number, _| fail(number))
         .start_blocking()
         .unwrap();
-    (run(&format!("{engine}{}", tgi(&fake)), ECHO, &echoes(4)), fake)
+    // A server that is left alone is probed, which uses up no retry: here each failure is the sample's.
+    let backend = format!("{engine}{}eject_after = 100\n", tgi(&fake));
+    (run(&backend, ECHO, &echoes(4)), fake)
 }
 
 const ONCE: &str = "run.max_retries = 0\n";

@@ -76,6 +76,29 @@ fn a_user_who_does_not_wait_for_the_end_of_a_server_leaves_none() {
 }
 
 #[test]
+fn a_run_is_nobody_elses_while_its_server_ends() {
+    let port = free_port();
+    let script = format!(
+        "trap 'touch ending; while ! test -e end; do sleep 0.01; done; exit' TERM\n\
+         '{}' mock --port {port} &\nwait\n",
+        built::host().display()
+    );
+    let sandbox = with_script(1, &script);
+    let mut running = Running::start(&sandbox, &run_file(port, ""));
+    until("the server is asked to end", || sandbox.path("ending").exists().then_some(()));
+    let run = fs::read_dir(sandbox.path("runs")).unwrap().next().unwrap().unwrap().path();
+    assert!(run.join("summary.json").exists());
+    let mut resume = sandbox.host(["resume"]);
+    resume.arg(&run);
+    let _ = sandbox.finish(resume).exits(2).says(&["is at work on this run"]);
+    sandbox.write("end", "");
+    assert_eq!(running.ends(), Some(0), "{}", running.said());
+    let mut resume = sandbox.host(["resume"]);
+    resume.arg(&run);
+    let _ = sandbox.finish(resume).exits(0).says(&["nothing is missing"]);
+}
+
+#[test]
 fn everyone_is_asked_to_end_before_anyone_is_killed() {
     let port = free_port();
     let sandbox = sandbox(1, port, "");
