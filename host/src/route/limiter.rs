@@ -5,7 +5,7 @@
 //!   that were refused (as in DCTCP, RFC 8257, section 3.3). So one that refuses everything is down at the floor
 //!   within a few round trips. An attempt counts only if it began after the last decrease: those before were sent
 //!   under the old limit, so a burst of refusals is one refusal. A server that bears no more has nothing to refuse
-//!   right after a decrease; what is refused even then, up to a quarter, has other reasons than the limit, and
+//!   right after a decrease; what is refused even then, up to a half, has other reasons than the limit, and
 //!   lowers it no further. So refusals at random do not strangle it.
 //! - **More**: one for each round of answers, and somewhat more the longer there was no refusal; up to half of
 //!   where the trouble began twice as many for each round (slow start, RFC 5681, section 3.1). So sustained refusals
@@ -25,7 +25,7 @@ const AUTO_START: u32 = 8;
 /// Most that one refusal takes from the limit, as a share of it.
 const CUT: f64 = 0.4;
 /// Most refusals right after a decrease that are put down to other reasons than the limit, as a share.
-const CHANCE: f64 = 0.25;
+const CHANCE: f64 = 0.5;
 /// Weight of each attempt in that share.
 const CHANCE_GAIN: f64 = 1.0 / 32.0;
 /// A smaller share than this beyond chance is put down to it as well.

@@ -199,7 +199,7 @@ fn it_recovers_after_sustained_refusals() {
 
 #[test]
 fn refusals_at_random_do_not_strangle_it() {
-    for (share, at_least) in [(0.02, 20.0), (0.1, 16.0), (0.3, 3.5)] {
+    for (share, at_least) in [(0.02, 24.0), (0.1, 20.0), (0.3, 10.0)] {
         let mut simulation = Simulation::new(fixed(32));
         let mean =
             simulation.run(Duration::from_secs(300), &mut refusing(share, MILLISECOND * 100));

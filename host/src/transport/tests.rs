@@ -232,6 +232,9 @@ async fn a_request_goes_over_another_connection_if_the_kept_one_was_closed_befor
     let client = Client::of(&server);
     assert_eq!(client.ask("/", "a").await.unwrap(), "first");
     is_closed.recv().unwrap();
+    // Whoever waits for one connection hears of what has happened on the others, too.
+    let other = Server::start(echo);
+    assert_eq!(Client::of(&other).ask("/", "c").await.unwrap(), "c");
     assert_eq!(client.ask("/", "b").await.unwrap(), "first");
     assert_eq!(server.connections(), 2);
 }
