@@ -8,7 +8,7 @@ use super::{done::Done, event::Event, plan::Unit, recorder::Note};
 use crate::task::stream::{Next, Prepared, SampleError};
 
 /// Most samples that are handed over at once: waking the other side costs more than reading a sample does.
-const BATCH: usize = 64;
+const BATCH: usize = 32;
 /// Batches that wait to be taken at most.
 const BATCHES_AHEAD: usize = 2;
 

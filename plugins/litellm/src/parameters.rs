@@ -152,7 +152,7 @@ pub(crate) fn number_dropped(name: &str, value: &Value, changed: &mut Vec<Change
 /// # Errors
 /// `invalid_request` if it has no JSON form.
 pub(crate) fn to_json<T: Serialize>(body: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(body)
+    sonic_rs::to_vec(body)
         .map_err(|error| invalid(format!("the request has no JSON form: {error}")))
 }
 
