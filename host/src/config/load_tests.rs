@@ -249,6 +249,18 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             &["run.concurrency=0"],
             "--set run.concurrency: run.concurrency: expected at least 1, found 0",
         ),
+        (
+            "[run]",
+            "[run]",
+            &["run.budget.max_error_rate=1.5"],
+            "--set run.budget.max_error_rate: run.budget.max_error_rate: expected at most 1, found 1.5",
+        ),
+        (
+            "[run]",
+            "[run]",
+            &["run.budget.max_usd=-2"],
+            "--set run.budget.max_usd: run.budget.max_usd: expected at least 0, found -2",
+        ),
         ("plugin = \"tgi\"", "", &[], "demo.toml:6: backend.0.plugin: is required and missing"),
         (
             "tasks/piqa.toml",

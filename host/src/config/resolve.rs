@@ -192,35 +192,13 @@ impl Resolver<'_> {
         let at = |key| ["run", "budget", key];
         let max_wall = raw.max_wall.as_deref();
         Budget {
-            max_usd: self.within(
-                &at("max_usd"),
-                raw.max_usd.as_ref(),
-                f64::MAX,
-                "US dollars (2.5)",
-            ),
+            max_usd: raw.max_usd.as_ref().and_then(Number::as_f64),
             max_tokens: raw.max_tokens,
             max_wall: max_wall
                 .map(|text| self.duration(&at("max_wall"), Some(text), Duration::MAX, false)),
-            max_error_rate: self.within(
-                &at("max_error_rate"),
-                raw.max_error_rate.as_ref(),
-                1.0,
-                "a share from 0.0 to 1.0 (0.05)",
-            ),
+            max_error_rate: raw.max_error_rate.as_ref().and_then(Number::as_f64),
             min_samples: raw.min_samples.unwrap_or(50),
         }
-    }
-
-    /// A number from nothing to `most`.
-    fn within(
-        &mut self,
-        path: &[&str],
-        number: Option<&Number>,
-        most: f64,
-        expected: &str,
-    ) -> Option<f64> {
-        let value = number?.as_f64().filter(|value| (0.0..=most).contains(value));
-        value.or_else(|| self.wrong(path, &format!("expected {expected}")))
     }
 
     /// Requests in flight; what is not said is as in `default`. `bounds` are the fewest and the most.

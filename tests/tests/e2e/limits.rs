@@ -76,6 +76,19 @@ fn a_key_that_is_refused_stops_the_run_at_once() {
     assert_eq!(mock.requests(), 0, "nothing else was asked");
 }
 
+/// Another backend's answers are no sign that this one has any.
+#[test]
+fn a_backend_that_can_answer_nothing_stops_the_run_also_where_another_stands_in_for_it() {
+    let mock = Mock::start(&["--api-key", "right"]);
+    let text = format!(
+        "{}secrets = [\"openai\"]\nfallback = [\"other\"]\n\n[[backend]]\nid = \"other\"\nplugin = \"tgi\"\n\
+         base_url = \"mock:tgi\"\n{ECHO}backends = [\"litellm\"]\n",
+        openai(&mock),
+    );
+    let outcome = run_with(&text, &echoes(MANY), &[("OPENAI_API_KEY", "wrong")]);
+    assert_stops(outcome, mock.stat("refused"), &["401"]);
+}
+
 #[test]
 fn a_model_that_is_not_there_stops_the_run_at_once() {
     let server = Scripted::start(|asked| match asked.line.as_str() {
