@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::teller::Told;
 
 /// Beyond this the disk is asked to hurry, whatever time it has.
-const HURRY: usize = 1024;
+const HURRY: usize = 512;
 /// Beyond this the recorder waits.
 const MOST: usize = 2 * HURRY;
 

@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// Most notes that are written down at once.
-const BATCH: usize = 128;
+const BATCH: usize = 64;
 /// After a note, how long others are waited for: to wake up for each of them costs more than to write it.
 const GATHER: Duration = Duration::from_millis(5);
 

@@ -15,7 +15,7 @@ use super::storage::Storage;
 use crate::secret::Redactor;
 
 /// Bytes of lines that are handed to the storage at once, more or less.
-const BLOCK: usize = 256 * 1024;
+const BLOCK: usize = 64 * 1024;
 
 /// Appends lines.
 pub struct Journal {
