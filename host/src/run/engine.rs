@@ -42,7 +42,7 @@ use crate::{
 };
 
 /// Finished samples that wait for the recorder at most.
-const NOTES_AHEAD: usize = 64;
+const NOTES_AHEAD: usize = 128;
 
 /// Runs a run file, or goes on with a run of it. `stop` turning true ends it cleanly.
 ///

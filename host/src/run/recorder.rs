@@ -38,9 +38,10 @@ use crate::{
 };
 
 /// Most notes that are written down at once.
-const BATCH: usize = 64;
-/// After a note, how long others are waited for: to wake up for each of them costs more than to write it.
-const GATHER: Duration = Duration::from_millis(5);
+const BATCH: usize = 128;
+/// After a note, how long others are waited for: to wake up for each of them costs more than to write it. So short that
+/// those who send notes do not have to wait meanwhile.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// What the recorder is told.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 use std::{collections::HashSet, fs::File, io, os::unix::fs::FileExt};
 
 /// Ids that are kept in memory, and that are written to the file together.
-const RUN: usize = 1 << 16;
+const RUN: usize = 1 << 14;
 /// Bytes of an id's hash.
 const WIDTH: usize = 16;
 /// Bits of the filter for each id: with [`PROBES`] of them one new id in a hundred is looked for in vain.
