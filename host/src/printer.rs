@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use unicode_width::UnicodeWidthChar as _;
 
 use crate::secret::{Redactor, Secret};
 
@@ -151,10 +152,17 @@ impl Printer {
         let mut streams = self.lock();
         streams.clear_status();
         if !text.is_empty() {
-            let line = streams.redactor.redact(text).replace(['\n', '\r'], " ");
-            streams.write_err(&line);
+            let line = visible(&streams.redactor.redact(text).replace(['\n', '\r'], " "));
+            // A line that wraps could not be taken away again.
+            streams.write_err(cut(&line, self.columns().unwrap_or(usize::MAX)));
             streams.status_shown = true;
         }
+    }
+
+    /// Columns of the terminal that stderr is, if it tells.
+    pub fn columns(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
+        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
     }
 
     fn talk(&self, tone: Tone, text: &str) {
@@ -178,6 +186,16 @@ impl Printer {
     fn lock(&self) -> MutexGuard<'_, Streams> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What of a text fits into one line of so many columns; the last one stays empty, since terminals wrap there.
+fn cut(text: &str, columns: usize) -> &str {
+    let mut width = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        width += c.width().unwrap_or(0);
+        width >= columns
+    });
+    end.map_or(text, |(at, _)| text.get(..at).unwrap_or(text))
 }
 
 /// The text without what would steer a terminal: part of it may be a server's or a plugin's words.
@@ -264,6 +282,21 @@ mod tests {
         printer.error("failed with sk-123456\n");
         let text = |shared: Shared| String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
         (text(out), text(err))
+    }
+
+    #[test]
+    fn a_line_is_cut_by_what_it_takes_on_the_screen() {
+        for (text, columns, expected) in [
+            ("abcdef", 7, "abcdef"),
+            ("abcdef", 6, "abcde"),
+            ("日本語", 6, "日本"),
+            ("日本語", 5, "日本"),
+            ("e\u{301}e\u{301}", 2, "e\u{301}"),
+            ("", 1, ""),
+            ("abc", usize::MAX, "abc"),
+        ] {
+            assert_eq!(cut(text, columns), expected, "{text} in {columns}");
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use unicode_width::UnicodeWidthStr as _;
+
 use crate::{
     printer::Printer,
     route::change::{LONG_REST, What},
@@ -12,6 +14,8 @@ use crate::{
     store::record::Status,
 };
 
+/// Beyond it nothing more of a line is left out.
+const MOST_BRIEF: u8 = 3;
 /// Between two drawings on a terminal.
 const REDRAW: Duration = Duration::from_millis(100);
 /// Between two plain lines.
@@ -67,7 +71,8 @@ impl Progress {
         }
     }
 
-    fn line(&self) -> String {
+    /// How it stands; in full under 0, and with less that can be left out the higher `brief` is.
+    fn line(&self, brief: u8) -> String {
         let finished = self.scored + self.unscored;
         let done = self.done + finished;
         #[allow(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
@@ -75,8 +80,9 @@ impl Progress {
         let total =
             if self.units_read == self.units { format!("/{}", self.total) } else { String::new() };
         let mut line = format!("{done}{total} samples, {rate:.1}/s");
-        for (metric, (sum, count)) in self.means.iter().filter(|(_, (_, count))| *count > 0).take(2)
-        {
+        let means = if brief < 2 { 2 } else { 0 };
+        let counted = self.means.iter().filter(|(_, (_, count))| *count > 0);
+        for (metric, (sum, count)) in counted.take(means) {
             #[allow(clippy::cast_precision_loss, reason = "a mean to three digits")]
             let mean = sum / *count as f64;
             line.push_str(&format!(", {metric} {mean:.3}"));
@@ -84,10 +90,10 @@ impl Progress {
         if self.unscored > 0 {
             line.push_str(&format!(", {} unscored", self.unscored));
         }
-        if self.skipped > 0 {
+        if self.skipped > 0 && brief < 3 {
             line.push_str(&format!(", {} left out", self.skipped));
         }
-        if self.retries > 0 {
+        if self.retries > 0 && brief < 3 {
             line.push_str(&format!(", {} retries", self.retries));
         }
         if self.limit > 0 {
@@ -98,9 +104,11 @@ impl Progress {
         }
         if let Some(Slow { unit, id, attempt, age_ms, .. }) = &self.slowest {
             let seconds = age_ms / 1000;
-            line.push_str(&format!(
-                "; slowest: {unit}, sample {id}, attempt {attempt}, {seconds} s"
-            ));
+            line.push_str(&if brief < 1 {
+                format!("; slowest: {unit}, sample {id}, attempt {attempt}, {seconds} s")
+            } else {
+                format!("; slowest: {id}, {seconds} s")
+            });
         }
         line
     }
@@ -114,9 +122,12 @@ impl Progress {
         }
         self.shown = Some(Instant::now());
         if terminal {
-            self.printer.status(&self.line());
+            let columns = self.printer.columns().unwrap_or(usize::MAX);
+            let mut lines = (0..=MOST_BRIEF).map(|brief| self.line(brief));
+            let fits = lines.find(|line| line.width() < columns);
+            self.printer.status(&fits.unwrap_or_else(|| self.line(MOST_BRIEF)));
         } else {
-            self.printer.note(&self.line());
+            self.printer.note(&self.line(0));
         }
     }
 }
@@ -243,13 +254,27 @@ mod tests {
             let backend = "b".to_owned();
             let state = BackendPulse { backend, in_flight: 0, limit: 1, ejected: vec![], resting };
             progress.on(&Event::Pulse { backends: vec![state], slowest: None });
-            progress.line()
+            progress.line(0)
         };
         let before = from_now(90_000);
         let line = pulse(vec![resting("short", 2_500), resting("long", 90_000)]);
         let said = line.rsplit_once("; long rests until ").unwrap().1;
         assert!((clock(&before)..=clock(&from_now(90_000))).contains(&said.to_owned()), "{line}");
         assert!(!pulse(vec![resting("moment", 100)]).contains("rests"));
+    }
+
+    #[test]
+    fn what_is_stuck_is_named_also_where_there_is_little_room() {
+        let mut progress = Progress::new(Printer::new(Mode::Quiet));
+        let unit = crate::run::event::UnitName { task: "piqa".into(), backend: "small".into() };
+        let slowest =
+            Slow { unit, id: "validation-17".into(), repeat: 0, attempt: 2, age_ms: 61_000 };
+        progress.on(&Event::Pulse { backends: vec![], slowest: Some(slowest) });
+        let long = "; slowest: piqa @ small, sample validation-17, attempt 2, 61 s";
+        assert!(progress.line(0).ends_with(long), "{}", progress.line(0));
+        for brief in 1..=MOST_BRIEF {
+            assert!(progress.line(brief).ends_with("; slowest: validation-17, 61 s"));
+        }
     }
 
     #[test]
