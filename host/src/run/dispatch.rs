@@ -126,12 +126,14 @@ pub async fn dispatch(
     if let Some(why) = lock(&crew.doomed).take() {
         return Ended::Fatal(why);
     }
-    match crew.source.last() {
-        Some(Last::End) if crew.unasked.load(Ordering::Relaxed) => Ended::Spent,
-        Some(Last::End) => Ended::Complete,
-        Some(Last::Failed(error)) => Ended::Failed(error),
-        None if crew.shared.spending.is_spent() => Ended::Spent,
-        Some(Last::Lost) | None => Ended::Broken("the reader of samples failed".to_owned()),
+    if crew.unasked.load(Ordering::Relaxed) || crew.source.has_dropped() {
+        return Ended::Spent;
+    }
+    match crew.source.end().await {
+        Last::End => Ended::Complete,
+        Last::Failed(error) => Ended::Failed(error),
+        Last::More => Ended::Spent,
+        Last::Lost => Ended::Broken("the reader of samples failed".to_owned()),
     }
 }
 
@@ -220,7 +222,7 @@ impl Crew {
         if self.shared.spending.add(Instant::now(), &used) {
             self.source.close();
         }
-        if *cached || result.is_err() {
+        if *cached || result.is_err() || !finished.is_of_its_own() {
             return None;
         }
         let message = lock(&self.blind).answered(usage)?;

@@ -323,7 +323,8 @@ async fn ask_everything(
     watching.changes().await;
     let spent = shared.spending.why().map(str::to_owned);
     let broken = |one: &Ended| matches!(one, Ended::Failed(_) | Ended::Broken(_));
-    if let Some(reason) = &spent {
+    let is_cut_off = |one: &Ended| matches!(one, Ended::Spent | Ended::Stopped);
+    if let Some(reason) = spent.as_ref().filter(|_| ended.iter().any(is_cut_off)) {
         let _ = notes.send(Note::Event(Event::Spent { reason: reason.clone() })).await;
     } else if *stop.borrow() && !ended.iter().any(broken) {
         let _ = notes.send(Note::Event(Event::Interrupted)).await;

@@ -93,6 +93,9 @@ pub async fn execute(work: Work, desk: &Desk<'_>) -> Option<Finished> {
     let mut failed_at_own = None;
     let mut result = ask_all(&work, backend, &mut asked, desk).await;
     for other in &unit.fallbacks {
+        if asked.is_cut_off(desk) {
+            return None;
+        }
         let Err(Unanswered::Failed(error)) = &result else { break };
         // A refusal is an answer.
         if refused(task, rendered, error).is_some() {
@@ -159,6 +162,25 @@ struct Asked {
 }
 
 impl Asked {
+    /// Whether nothing more of the sample is asked, because the budget is spent. What is paid for in part is finished:
+    /// else it would be paid for again.
+    fn is_cut_off(&self, desk: &Desk<'_>) -> bool {
+        !self.is_paid() && desk.spending.is_spent()
+    }
+
+    /// Whether an answer to a request of the sample has come, from a backend.
+    fn is_paid(&self) -> bool {
+        self.usage != Tokens::default()
+    }
+
+    /// Until the sample is cut off; for ever, if it is not.
+    async fn cut_off(is_paid: bool, desk: &Desk<'_>) {
+        if is_paid {
+            std::future::pending::<()>().await;
+        }
+        desk.spending.spent().await;
+    }
+
     fn elapsed(&self) -> Duration {
         self.clock.map(|clock| clock.elapsed()).unwrap_or_default()
     }
@@ -178,8 +200,11 @@ async fn ask_all(
     if let Some((cache, key)) = cache
         && let Some(answers) = cache.get(key, &requests).await
     {
-        asked.cached = true;
-        answers.iter().for_each(|answer| asked.usage.add(answer));
+        // An answer that another backend gave to a part of the sample was paid for, and this one is free beside it.
+        if !asked.is_paid() {
+            asked.cached = true;
+            answers.iter().for_each(|answer| asked.usage.add(answer));
+        }
         return Ok(answers);
     }
     let mut answers = Vec::with_capacity(requests.len());
@@ -211,10 +236,11 @@ async fn ask(
     loop {
         attempt += 1;
         let wanted = Wanted { prefix, tokens, avoid };
+        let is_paid = asked.is_paid();
         let place = tokio::select! {
             biased;
+            () = Asked::cut_off(is_paid, desk) => return Err(Unanswered::Spent),
             place = place(backend, wanted, asked) => place?,
-            () = desk.spending.spent() => return Err(Unanswered::Spent),
         };
         let begun = Instant::now();
         asked.first.get_or_insert(begun);
@@ -233,7 +259,7 @@ async fn ask(
             requests: std::slice::from_ref(request),
         };
         let is_probe = place.is_probe();
-        let tried = try_once(backend, place, wanted, job).await;
+        let tried = try_once(backend, place, wanted, job, desk).await;
         let took = begun.elapsed();
         asked.timing.attempt = milliseconds(took);
         asked.timing.first_text = tried.first_delta.map(milliseconds);
@@ -253,7 +279,7 @@ async fn ask(
         let Some(wait) = backend.retry.next(&mut asked.failures, &failed, fastrand::f64()) else {
             return Err(error.into());
         };
-        if desk.spending.is_spent() {
+        if asked.is_cut_off(desk) {
             return Err(Unanswered::Spent);
         }
         let retry = Event::Retry {
@@ -268,7 +294,7 @@ async fn ask(
         let _resting = Resting::begin(desk);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = desk.spending.spent() => return Err(Unanswered::Spent),
+            () = Asked::cut_off(asked.is_paid(), desk) => return Err(Unanswered::Spent),
         }
     }
 }
@@ -348,7 +374,13 @@ struct Tried {
 }
 
 /// One attempt. If it takes long and the run wants that, another one is sent after it, and the first answer counts.
-async fn try_once(backend: &OpenBackend, place: Place, wanted: Wanted, job: Job<'_>) -> Tried {
+async fn try_once(
+    backend: &OpenBackend,
+    place: Place,
+    wanted: Wanted,
+    job: Job<'_>,
+    desk: &Desk<'_>,
+) -> Tried {
     let Some(hedge) = &backend.hedge else { return try_at(backend, place, job).await };
     let begun = Instant::now();
     let after = {
@@ -357,13 +389,23 @@ async fn try_once(backend: &OpenBackend, place: Place, wanted: Wanted, job: Job<
         hedge.after()
     };
     let tried = match after {
-        Some(after) => try_twice(backend, hedge, place, wanted, job, after).await,
+        Some(after) => {
+            let may_hedge = || !desk.spending.is_spent();
+            try_twice(backend, hedge, place, wanted, job, Second { after, may_hedge: &may_hedge })
+                .await
+        }
         None => try_at(backend, place, job).await,
     };
     if tried.result.is_ok() {
         lock(hedge).answered(begun.elapsed());
     }
     tried
+}
+
+/// When a second attempt is sent beside the first, and whether it may be then.
+struct Second<'a> {
+    after: Duration,
+    may_hedge: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// One attempt, and another one beside it if there is no answer `after` this time and the hedge allows it.
@@ -373,12 +415,15 @@ async fn try_twice(
     place: Place,
     wanted: Wanted,
     job: Job<'_>,
-    after: Duration,
+    Second { after, may_hedge }: Second<'_>,
 ) -> Tried {
     let replica = place.replica();
     let mut first = pin!(try_at(backend, place, job));
     if let Ok(tried) = timeout(after, &mut first).await {
         return tried;
+    }
+    if !may_hedge() {
+        return first.await;
     }
     let Some(claim) = Claim::get(hedge) else { return first.await };
     let elsewhere = Wanted { avoid: Some(replica), ..wanted };

@@ -100,15 +100,19 @@ impl Feed {
                     for repeat in done.missing(&prepared.sample) {
                         let prepared = Arc::clone(&prepared);
                         self.batch.push(Work { unit: Arc::clone(unit), prepared, repeat });
-                        // Who has nothing left to do is not kept waiting for a whole batch.
-                        let waited_for = self.work.capacity() == self.work.max_capacity();
-                        if (waited_for || self.batch.len() >= self.most) && !self.hand_over() {
+                        let is_full = self.batch.len() >= self.most;
+                        if (is_full || self.is_waited_for()) && !self.hand_over() {
                             return Ok(());
                         }
                         handed_out += 1;
                     }
                 }
-                Next::PassedOver => {}
+                Next::PassedOver => {
+                    // What was found before may be all that there is for long.
+                    if self.is_waited_for() {
+                        self.hand_over();
+                    }
+                }
                 Next::Skipped { error, .. } => {
                     let skipped =
                         Event::Skipped { unit: unit.name.clone(), reason: error.to_string() };
@@ -122,6 +126,11 @@ impl Feed {
         let read = Event::Read { unit: unit.name.clone(), samples: handed_out };
         let _ = self.notes.blocking_send(Note::Event(read));
         Ok(())
+    }
+
+    /// Whether who takes samples has none left: they are not kept waiting for a whole batch.
+    fn is_waited_for(&self) -> bool {
+        self.work.capacity() == self.work.max_capacity()
     }
 
     /// False if nobody takes samples any more.

@@ -82,12 +82,10 @@ async fn introduce_one(
         },
         error,
     };
-    let policy = RetryPolicy {
-        // A server that is loading is waited for here even if no sample is asked twice.
-        max_retries: backend.retry.max_retries.clamp(1, 2),
-        sample_timeout: Duration::MAX,
-        ..backend.retry
-    };
+    // A server that is loading is waited for here, even if no sample is asked twice.
+    let fewest = u32::from(!backend.retry.loading_timeout.is_zero());
+    let max_retries = backend.retry.max_retries.clamp(fewest, 2);
+    let policy = RetryPolicy { max_retries, sample_timeout: Duration::MAX, ..backend.retry };
     let told = Cell::new(false);
     let waits = |error: &Error, _: Duration| {
         if error.kind == ErrorKind::Loading && !told.replace(true) {

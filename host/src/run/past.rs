@@ -92,10 +92,10 @@ impl Past {
         let replayed = earlier.replay(file, &pairs)?;
         match replayed.torn {
             Cut { lines: 0, .. } => {}
-            Cut { lines: 1, bytes } => printer.note(&format!(
+            Cut { ended: false, bytes, .. } => printer.note(&format!(
                 "the last line of the journal was not whole; its {bytes} bytes are cut off, and its sample is asked again"
             )),
-            Cut { lines, bytes } => printer.note(&format!(
+            Cut { lines, bytes, .. } => printer.note(&format!(
                 "the last {lines} lines of the journal were not whole; their {bytes} bytes are moved to {}, and their samples are asked again",
                 journal_tail::KEPT
             )),

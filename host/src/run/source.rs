@@ -21,6 +21,8 @@ pub enum Last {
     Failed(FeedError),
     /// The thread that reads them is gone.
     Lost,
+    /// There are more, and nobody wanted them.
+    More,
 }
 
 /// Where workers get their samples.
@@ -30,6 +32,8 @@ pub struct Source {
     fed: tokio::sync::Mutex<mpsc::Receiver<Fed>>,
     last: Mutex<Option<Last>>,
     closed: AtomicBool,
+    /// Whether samples that were ready were given to nobody.
+    dropped: AtomicBool,
 }
 
 impl Source {
@@ -40,6 +44,7 @@ impl Source {
             fed: tokio::sync::Mutex::new(fed),
             last: Mutex::default(),
             closed: AtomicBool::new(false),
+            dropped: AtomicBool::new(false),
         }
     }
 
@@ -73,12 +78,29 @@ impl Source {
     /// Gives no more samples.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        lock(&self.ready).clear();
+        let mut ready = lock(&self.ready);
+        if !ready.is_empty() {
+            self.dropped.store(true, Ordering::Release);
+        }
+        ready.clear();
     }
 
-    /// Why the samples ended, once they have; none if they were closed before.
-    pub fn last(&self) -> Option<Last> {
-        lock(&self.last).take()
+    /// Whether samples that were ready were given to nobody, since it was closed.
+    pub fn has_dropped(&self) -> bool {
+        self.dropped.load(Ordering::Acquire)
+    }
+
+    /// Why no more samples came. Once it is closed, it looks if there would have been more.
+    pub async fn end(&self) -> Last {
+        if let Some(last) = lock(&self.last).take() {
+            return last;
+        }
+        match self.fed.lock().await.recv().await {
+            Some(Fed::Work(_)) => Last::More,
+            Some(Fed::End) => Last::End,
+            Some(Fed::Failed(error)) => Last::Failed(error),
+            None => Last::Lost,
+        }
     }
 
     fn take(&self) -> Option<Work> {

@@ -1,7 +1,7 @@
 //! The end of a journal that is to be gone on with: what is not whole there is cut off.
 //!
 //! A process that is killed leaves a part of a line at most. A power failure may leave anything behind what was synced
-//! last: lines with holes, pages of zeros. None of it was ever told to be stored. A damaged line that a whole one
+//! last: lines with holes, pages of zeros. None of that was ever told to be stored. A damaged line that a whole one
 //! follows is damage of another kind, and stays for the reader to find.
 
 use std::{
@@ -21,12 +21,14 @@ use super::{
 pub struct Cut {
     /// How many bytes.
     pub bytes: u64,
-    /// How many lines they were, or parts of lines. If more than one, they are kept in [`KEPT`].
+    /// How many lines they were, or parts of lines.
     pub lines: u64,
+    /// Whether one of them has a line end: then they are kept in [`KEPT`].
+    pub ended: bool,
 }
 
-/// Name of the file beside the journal that takes several lines that are cut off: who writes one at a time leaves no
-/// such end, so that it may be damage that somebody wants to look at.
+/// Name of the file beside the journal that takes lines that are cut off, unless all is a part of one: a process that is
+/// killed leaves no other end, so that it may be damage that somebody wants to look at.
 pub const KEPT: &str = "journal.cut";
 
 /// Cuts off what is not whole at the end. Gives the length that is left. In memory is never more than a `block` of it.
@@ -41,7 +43,7 @@ pub(super) fn cut(file: &File, path: &Path, block: usize) -> Result<(u64, Cut), 
     let mut tail = Tail { file, block, piece: Vec::new(), start: 0 };
     let measured = tail.measure().map_err(failed(path, "read this file"))?;
     let (whole, cut) = measured;
-    if cut.lines > 1 {
+    if cut.ended {
         let kept = path.with_file_name(KEPT);
         let copied = copy(file, whole, &kept, block);
         copied.map_err(failed(&kept, "keep in this file what is damaged at the journal's end"))?;
@@ -53,13 +55,16 @@ pub(super) fn cut(file: &File, path: &Path, block: usize) -> Result<(u64, Cut), 
 }
 
 /// Appends what a file has from here on to another one.
-fn copy(file: &File, mut from: u64, to: &Path, block: usize) -> io::Result<()> {
-    let mut to = File::options().create(true).append(true).open(to)?;
+fn copy(file: &File, mut from: u64, path: &Path, block: usize) -> io::Result<()> {
+    let mut to = File::options().create(true).append(true).open(path)?;
     let mut piece = vec![0; block];
     loop {
         let read = file.read_at(&mut piece, from)?;
         if read == 0 {
-            return to.sync_all();
+            to.sync_all()?;
+            // Its name must be as durable, before what it keeps is cut off.
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            return File::open(folder.unwrap_or(Path::new(".")))?.sync_all();
         }
         to.write_all(piece.get(..read).unwrap_or_default())?;
         from += read as u64;
@@ -78,15 +83,16 @@ impl Tail<'_> {
     /// Where the last whole line ends, and what follows it.
     fn measure(&mut self) -> io::Result<(u64, Cut)> {
         let length = self.file.metadata()?.len();
-        let (mut end, mut lines) = (length, 0);
+        let (mut end, mut lines, mut ended) = (length, 0, false);
         while end > 0 {
             let begin = self.begin_of_line(end)?;
             if self.is_whole(begin, end)? {
                 break;
             }
+            ended |= self.piece_before(end)?.last() == Some(&b'\n');
             (end, lines) = (begin, lines + 1);
         }
-        Ok((end, Cut { bytes: length - end, lines }))
+        Ok((end, Cut { bytes: length - end, lines, ended }))
     }
 
     /// Where the line begins that ends here, with or without a newline.
@@ -193,9 +199,11 @@ mod tests {
                 for block in [1, 7, 100, 4096, 1 << 20] {
                     let (cut, left, kept) = cut_of(&[whole.as_slice(), &end].concat(), block);
                     let name = format!("{name} after {count} lines, {block} at once");
-                    assert_eq!(cut, Cut { bytes: end.len() as u64, lines: *expected }, "{name}");
+                    assert_eq!((cut.bytes, cut.lines), (end.len() as u64, *expected), "{name}");
                     assert_eq!(left, whole, "{name}");
-                    assert_eq!(kept, (*expected > 1).then(|| end.clone()), "{name}");
+                    let ended = end.contains(&b'\n');
+                    assert_eq!(cut.ended, ended, "{name}");
+                    assert_eq!(kept, ended.then(|| end.clone()), "{name}");
                 }
             }
         }

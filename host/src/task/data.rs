@@ -76,9 +76,9 @@ pub enum DataError {
         /// The field.
         field: String,
     },
-    /// Ids that came before cannot be kept.
+    /// It cannot be told whether an id came before.
     #[error(
-        "cannot keep the ids of samples in a temporary file: {0}; TMPDIR names the folder for it"
+        "cannot read the ids of earlier samples in a temporary file (TMPDIR names its folder): {0}"
     )]
     Ids(std::io::Error),
     /// An id that another sample has too.

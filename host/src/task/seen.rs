@@ -16,6 +16,8 @@ const PROBES: u64 = 6;
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     recent: HashSet<u128>,
+    /// Whether no more are written to the file.
+    keeps_all: bool,
     /// Runs that lie one after the other, each sorted.
     file: Option<File>,
     filters: Vec<Filter>,
@@ -29,13 +31,14 @@ impl Seen {
     /// Notes an id. False if it was there before.
     ///
     /// # Errors
-    /// The file for older ids cannot be made, written or read.
+    /// The file for older ids cannot be read.
     pub(super) fn insert(&mut self, id: u128) -> io::Result<bool> {
         if !self.recent.insert(id) || self.is_older(id)? {
             return Ok(false);
         }
-        if self.recent.len() == RUN {
-            self.write_run()?;
+        // Where no file can be had they all stay in memory.
+        if self.recent.len() >= RUN && !self.keeps_all {
+            self.keeps_all = self.write_run().is_err();
         }
         Ok(true)
     }
@@ -51,7 +54,7 @@ impl Seen {
     }
 
     fn write_run(&mut self) -> io::Result<()> {
-        let mut ids: Vec<u128> = self.recent.drain().collect();
+        let mut ids: Vec<u128> = self.recent.iter().copied().collect();
         ids.sort_unstable();
         let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
         let file = match &self.file {
@@ -60,6 +63,7 @@ impl Seen {
         };
         file.write_all_at(&bytes, (self.filters.len() * RUN * WIDTH) as u64)?;
         self.filters.push(Filter::of(&ids));
+        self.recent.clear();
         Ok(())
     }
 }

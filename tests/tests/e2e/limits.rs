@@ -171,12 +171,12 @@ fn what_a_budget_stopped_is_gone_on_with_once_the_budget_is_raised() {
     let (done, asked) = (left.journal.len() as u64, mock.requests());
     assert!(0 < done && done <= asked, "{done} of {asked}");
 
-    // What was spent before counts: under the same budget no more is asked than what is in flight at once.
+    // What was spent before counts: under the same budget nothing more is asked.
     let mut resume = sandbox.host(["resume"]);
     resume.arg(&left.path);
     let same = sandbox.finish(resume).exits(4).says(&["max_tokens"]).left();
     let (done, before, asked) = (same.journal.len() as u64, asked, mock.requests());
-    assert!(asked <= before + 4, "{asked} after {before}");
+    assert_eq!(asked, before);
     assert_eq!((same.counts(), &same.summary["run"]["state"]), ([done, done, 0], &"spent".into()));
 
     let raised = ["--resume", "--set", "run.budget.max_tokens=1000000"];
@@ -189,6 +189,21 @@ fn what_a_budget_stopped_is_gone_on_with_once_the_budget_is_raised() {
     assert_eq!(left.manifest["config"]["run"]["budget"]["max_tokens"], 1_000_000);
     let whole = run(&text.replace("2000", "1000000"), &sums(SAMPLES as usize)).exits(0).left();
     assert_eq!(left.results(), whole.results());
+}
+
+#[test]
+fn a_budget_that_the_last_sample_spends_leaves_the_run_complete() {
+    let mock = Mock::start(&[]);
+    let text = |tokens: u64| {
+        let limits = format!("run.concurrency = 1\nrun.budget.max_tokens = {tokens}");
+        format!("{limits}\n{}{ECHO}", openai(&mock))
+    };
+    let whole = run(&text(1_000_000), &sums(20)).exits(0).left();
+    let tokens = &whole.summary["results"][0]["tokens"];
+    let used = tokens["prompt"].as_u64().unwrap() + tokens["completion"].as_u64().unwrap();
+    let left = run(&text(used), &sums(20)).exits(0).left();
+    assert_eq!(left.summary["run"]["state"], "complete");
+    assert_eq!((left.results(), events(&left, "spent").count()), (whole.results(), 0));
 }
 
 #[test]

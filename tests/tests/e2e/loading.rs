@@ -15,7 +15,7 @@ fn a_loading_server_is_waited_for_without_a_retry() {
 
 #[test]
 fn a_server_that_loads_for_longer_than_its_budget_leaves_samples_unscored() {
-    let engine = "run.max_retries = 0\nrun.concurrency = 1\nrun.loading_timeout = \"1s\"\n";
+    let engine = "run.max_retries = 1\nrun.concurrency = 1\nrun.loading_timeout = \"1s\"\n";
     let mode = "config.after = 1\nconfig.kind = \"loading\"\n";
     let backend = format!("{engine}{}{mode}", hostile("fail"));
     let left = run(&backend, ECHO, &echoes(2)).exits(3).left();
@@ -25,6 +25,16 @@ fn a_server_that_loads_for_longer_than_its_budget_leaves_samples_unscored() {
     assert!(waited["timing_ms"]["total"].as_f64() >= Some(1000.0), "{waited}");
     let is_wait = |event: &Value| event["event"] == "retry" && event["kind"] == "loading";
     assert!(left.events.iter().any(is_wait));
+}
+
+#[test]
+fn no_retry_means_that_a_loading_server_is_asked_once() {
+    let engine = "run.max_retries = 0\nrun.concurrency = 1\n";
+    let mode = "config.after = 1\nconfig.kind = \"loading\"\n";
+    let backend = format!("{engine}{}{mode}", hostile("fail"));
+    let left = run(&backend, ECHO, &echoes(2)).exits(3).left();
+    assert_eq!(left.counts(), [2, 1, 1]);
+    assert!(left.journal.iter().all(|line| line["attempts"] == 1), "{:?}", left.journal);
 }
 
 #[test]
