@@ -19,8 +19,11 @@ pub(super) struct Target {
     pub(super) lean: Option<Lean>,
     /// The headers that were asked for last, and what they came to with their secrets: mostly all requests have the
     /// same.
-    headers: Mutex<Option<(Vec<(String, Value)>, HeaderMap)>>,
+    headers: Mutex<Option<(List, HeaderMap)>>,
 }
+
+/// Headers as a plugin names them.
+type List = Vec<(String, Value)>;
 
 /// A server of this machine.
 #[derive(Clone, Debug)]
@@ -45,7 +48,7 @@ impl Target {
     /// The headers of this list; `make` makes them where it is not the last one.
     pub(super) fn headers<E>(
         &self,
-        list: Vec<(String, Value)>,
+        list: List,
         make: impl FnOnce(&[(String, Value)]) -> Result<HeaderMap, E>,
     ) -> Result<HeaderMap, E> {
         let last = || self.headers.lock().unwrap_or_else(PoisonError::into_inner);
