@@ -95,6 +95,10 @@ impl Past {
             Cut { ended: false, bytes, .. } => printer.note(&format!(
                 "the last line of the journal was not whole; its {bytes} bytes are cut off, and its sample is asked again"
             )),
+            Cut { lines: 1, bytes, .. } => printer.note(&format!(
+                "the last line of the journal is damaged; its {bytes} bytes are moved to {}, and its sample is asked again",
+                journal_tail::KEPT
+            )),
             Cut { lines, bytes, .. } => printer.note(&format!(
                 "the last {lines} lines of the journal were not whole; their {bytes} bytes are moved to {}, and their samples are asked again",
                 journal_tail::KEPT
