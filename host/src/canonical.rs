@@ -1,7 +1,5 @@
 //! One spelling for equal JSON values, so that a digest names a meaning and not a layout.
 
-use std::fmt;
-
 use serde_json::{Map, Value};
 
 /// `value` with sorted keys and no white space; numbers and strings as `serde_json` writes them.
@@ -37,10 +35,7 @@ fn write(value: &Value, out: &mut String) {
         }
         Value::Object(object) => write_object(object, out),
         Value::String(text) => quote(text, out),
-        scalar => {
-            // A `String` takes whatever is written.
-            let _ = fmt::Write::write_fmt(out, format_args!("{scalar}"));
-        }
+        scalar => out.push_str(&scalar.to_string()),
     }
 }
 

@@ -126,7 +126,7 @@ pub async fn dispatch(
     if let Some(why) = lock(&crew.doomed).take() {
         return Ended::Fatal(why);
     }
-    if crew.unasked.load(Ordering::Relaxed) || crew.source.has_dropped() {
+    if crew.unasked.load(Ordering::Relaxed) {
         return Ended::Spent;
     }
     match crew.source.end().await {

@@ -93,13 +93,13 @@ pub async fn execute(work: Work, desk: &Desk<'_>) -> Option<Finished> {
     let mut failed_at_own = None;
     let mut result = ask_all(&work, backend, &mut asked, desk).await;
     for other in &unit.fallbacks {
-        if asked.is_cut_off(desk) {
-            return None;
-        }
         let Err(Unanswered::Failed(error)) = &result else { break };
         // A refusal is an answer.
         if refused(task, rendered, error).is_some() {
             break;
+        }
+        if asked.is_cut_off(desk) {
+            return None;
         }
         failed_at_own.get_or_insert_with(|| error.clone());
         backend = other;
@@ -158,6 +158,8 @@ struct Asked {
     /// The replica of the last attempt.
     replica: Option<usize>,
     cached: bool,
+    /// Whether a backend has answered a request of the sample.
+    paid: bool,
     usage: Tokens,
 }
 
@@ -165,17 +167,12 @@ impl Asked {
     /// Whether nothing more of the sample is asked, because the budget is spent. What is paid for in part is finished:
     /// else it would be paid for again.
     fn is_cut_off(&self, desk: &Desk<'_>) -> bool {
-        !self.is_paid() && desk.spending.is_spent()
+        !self.paid && desk.spending.is_spent()
     }
 
-    /// Whether an answer to a request of the sample has come, from a backend.
-    fn is_paid(&self) -> bool {
-        self.usage != Tokens::default()
-    }
-
-    /// Until the sample is cut off; for ever, if it is not.
-    async fn cut_off(is_paid: bool, desk: &Desk<'_>) {
-        if is_paid {
+    /// Until a sample is cut off; for ever, if it is not.
+    async fn cut_off(paid: bool, desk: &Desk<'_>) {
+        if paid {
             std::future::pending::<()>().await;
         }
         desk.spending.spent().await;
@@ -201,7 +198,7 @@ async fn ask_all(
         && let Some(answers) = cache.get(key, &requests).await
     {
         // An answer that another backend gave to a part of the sample was paid for, and this one is free beside it.
-        if !asked.is_paid() {
+        if !asked.paid {
             asked.cached = true;
             answers.iter().for_each(|answer| asked.usage.add(answer));
         }
@@ -210,6 +207,7 @@ async fn ask_all(
     let mut answers = Vec::with_capacity(requests.len());
     for request in &requests {
         let answer = ask(work, backend, request, asked, desk).await?;
+        asked.paid = true;
         asked.usage.add(&answer);
         answers.push(answer);
     }
@@ -236,12 +234,15 @@ async fn ask(
     loop {
         attempt += 1;
         let wanted = Wanted { prefix, tokens, avoid };
-        let is_paid = asked.is_paid();
+        let paid = asked.paid;
         let place = tokio::select! {
             biased;
-            () = Asked::cut_off(is_paid, desk) => return Err(Unanswered::Spent),
             place = place(backend, wanted, asked) => place?,
+            () = Asked::cut_off(paid, desk) => return Err(Unanswered::Spent),
         };
+        if asked.is_cut_off(desk) {
+            return Err(Unanswered::Spent);
+        }
         let begun = Instant::now();
         asked.first.get_or_insert(begun);
         asked.clock.get_or_insert(begun);
@@ -294,7 +295,7 @@ async fn ask(
         let _resting = Resting::begin(desk);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = Asked::cut_off(asked.is_paid(), desk) => return Err(Unanswered::Spent),
+            () = Asked::cut_off(asked.paid, desk) => return Err(Unanswered::Spent),
         }
     }
 }

@@ -33,9 +33,9 @@ pub struct FeedError {
 
 /// What a feed gives.
 #[derive(Debug)]
-pub enum Fed {
+pub enum Fed<W = Work> {
     /// Samples to be asked.
-    Work(Vec<Work>),
+    Work(Vec<W>),
     /// The last item: everything was handed out. A feed that ends without it has failed.
     End,
     /// The last item: the samples ended too early.

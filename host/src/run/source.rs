@@ -27,29 +27,26 @@ pub enum Last {
 
 /// Where workers get their samples.
 #[derive(Debug)]
-pub struct Source {
-    ready: Mutex<VecDeque<Work>>,
-    fed: tokio::sync::Mutex<mpsc::Receiver<Fed>>,
+pub struct Source<W = Work> {
+    ready: Mutex<VecDeque<W>>,
+    fed: tokio::sync::Mutex<mpsc::Receiver<Fed<W>>>,
     last: Mutex<Option<Last>>,
     closed: AtomicBool,
-    /// Whether samples that were ready were given to nobody.
-    dropped: AtomicBool,
 }
 
-impl Source {
+impl<W> Source<W> {
     /// Takes what a feed gives.
-    pub fn new(fed: mpsc::Receiver<Fed>) -> Self {
+    pub fn new(fed: mpsc::Receiver<Fed<W>>) -> Self {
         Self {
             ready: Mutex::default(),
             fed: tokio::sync::Mutex::new(fed),
             last: Mutex::default(),
             closed: AtomicBool::new(false),
-            dropped: AtomicBool::new(false),
         }
     }
 
     /// The next sample; none if there is no other.
-    pub async fn next(&self) -> Option<Work> {
+    pub async fn next(&self) -> Option<W> {
         if let Some(work) = self.take() {
             return Some(work);
         }
@@ -78,20 +75,14 @@ impl Source {
     /// Gives no more samples.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        let mut ready = lock(&self.ready);
-        if !ready.is_empty() {
-            self.dropped.store(true, Ordering::Release);
-        }
-        ready.clear();
     }
 
-    /// Whether samples that were ready were given to nobody, since it was closed.
-    pub fn has_dropped(&self) -> bool {
-        self.dropped.load(Ordering::Acquire)
-    }
-
-    /// Why no more samples came. Once it is closed, it looks if there would have been more.
+    /// Why no more samples came. Once it is closed, it looks if there would have been more: what had come already, also
+    /// just after it was closed, or what comes next.
     pub async fn end(&self) -> Last {
+        if !lock(&self.ready).is_empty() {
+            return Last::More;
+        }
         if let Some(last) = lock(&self.last).take() {
             return last;
         }
@@ -103,7 +94,7 @@ impl Source {
         }
     }
 
-    fn take(&self) -> Option<Work> {
+    fn take(&self) -> Option<W> {
         if self.is_closed() { None } else { lock(&self.ready).pop_front() }
     }
 
@@ -114,4 +105,49 @@ impl Source {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn closed_while_one_waits(sent: Vec<Fed<u32>>) -> Last {
+        let (feed, fed) = mpsc::channel(4);
+        let source = Source::new(fed);
+        let waits = source.next();
+        tokio::pin!(waits);
+        tokio::select! {
+            biased;
+            _ = waits.as_mut() => panic!("there is nothing yet"),
+            () = std::future::ready(()) => {}
+        }
+        source.close();
+        for one in sent {
+            feed.send(one).await.unwrap();
+        }
+        assert_eq!(waits.await, None);
+        source.end().await
+    }
+
+    #[tokio::test]
+    async fn what_came_to_a_closed_source_and_went_to_nobody_is_more() {
+        let end = closed_while_one_waits(vec![Fed::Work(vec![1]), Fed::End]).await;
+        assert!(matches!(end, Last::More), "{end:?}");
+        let end = closed_while_one_waits(vec![Fed::End]).await;
+        assert!(matches!(end, Last::End), "{end:?}");
+    }
+
+    #[tokio::test]
+    async fn a_closed_source_looks_at_what_comes_next() {
+        for (next, is_more) in [(Fed::Work(vec![2]), true), (Fed::End, false)] {
+            let (feed, fed) = mpsc::channel(4);
+            let source = Source::new(fed);
+            feed.send(Fed::Work(vec![1])).await.unwrap();
+            assert_eq!(source.next().await, Some(1));
+            source.close();
+            assert_eq!(source.next().await, None);
+            feed.send(next).await.unwrap();
+            assert_eq!(matches!(source.end().await, Last::More), is_more);
+        }
+    }
 }
