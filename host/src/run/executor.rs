@@ -1,10 +1,6 @@
 //! Asks one sample: its attempts, its deadlines, its grade. Owns no state of the run.
 
-use std::{
-    pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use plugin_api::{Answer, Error, ErrorKind, Request};
 use tokio::{
@@ -13,23 +9,23 @@ use tokio::{
 };
 
 use super::{
+    attempt::try_once,
     backend::OpenBackend,
     event::Event,
     feed::Work,
     grade::{Graded, grade, refused},
-    hedge::Hedge,
     in_flight::Slot,
     recorder::Note,
-    request::{prefix, requests, tokens_of, tokens_wanted},
+    request::{prefix, requests, tokens_wanted},
     retry::{Failed, Failures, RetryPolicy},
     spending::Spending,
 };
 use crate::{
     config::BaseUrl,
-    plugin::session::{Job, Outcome, drive},
+    plugin::session::{Job, drive},
     route::{
         change::{Patience, Rest},
-        router::{Attempt, Place, Wanted},
+        router::{Place, Wanted},
     },
     store::record::{Timing, Tokens},
 };
@@ -260,7 +256,7 @@ async fn ask(
             requests: std::slice::from_ref(request),
         };
         let is_probe = place.is_probe();
-        let tried = try_once(backend, place, wanted, job, desk).await;
+        let tried = try_once(backend, place, wanted, job, desk.spending).await;
         let took = begun.elapsed();
         asked.timing.attempt = milliseconds(took);
         asked.timing.first_text = tried.first_delta.map(milliseconds);
@@ -362,145 +358,6 @@ fn left_alone(rest: &Rest) -> Error {
 fn out_of_time(backend: &OpenBackend) -> Error {
     let time = humantime::format_duration(backend.retry.sample_timeout);
     Error::new(ErrorKind::Timeout, format!("the sample's time ({time}) is spent"))
-}
-
-/// One attempt.
-struct Tried {
-    result: Result<Answer, Error>,
-    /// How long the server asked to wait.
-    retry_after: Option<Duration>,
-    first_delta: Option<Duration>,
-    /// The replica that gave the result.
-    replica: usize,
-}
-
-/// One attempt. If it takes long and the run wants that, another one is sent after it, and the first answer counts.
-async fn try_once(
-    backend: &OpenBackend,
-    place: Place,
-    wanted: Wanted,
-    job: Job<'_>,
-    desk: &Desk<'_>,
-) -> Tried {
-    let Some(hedge) = &backend.hedge else { return try_at(backend, place, job).await };
-    let begun = Instant::now();
-    let after = {
-        let mut hedge = lock(hedge);
-        hedge.sent();
-        hedge.after()
-    };
-    let tried = match after {
-        Some(after) => {
-            let may_hedge = || !desk.spending.is_spent();
-            try_twice(backend, hedge, place, wanted, job, Second { after, may_hedge: &may_hedge })
-                .await
-        }
-        None => try_at(backend, place, job).await,
-    };
-    if tried.result.is_ok() {
-        lock(hedge).answered(begun.elapsed());
-    }
-    tried
-}
-
-/// When a second attempt is sent beside the first, and whether it may be then.
-struct Second<'a> {
-    after: Duration,
-    may_hedge: &'a (dyn Fn() -> bool + Sync),
-}
-
-/// One attempt, and another one beside it if there is no answer `after` this time and the hedge allows it.
-async fn try_twice(
-    backend: &OpenBackend,
-    hedge: &Mutex<Hedge>,
-    place: Place,
-    wanted: Wanted,
-    job: Job<'_>,
-    Second { after, may_hedge }: Second<'_>,
-) -> Tried {
-    let replica = place.replica();
-    let mut first = pin!(try_at(backend, place, job));
-    if let Ok(tried) = timeout(after, &mut first).await {
-        return tried;
-    }
-    if !may_hedge() {
-        return first.await;
-    }
-    let Some(claim) = Claim::get(hedge) else { return first.await };
-    let elsewhere = Wanted { avoid: Some(replica), ..wanted };
-    let begun = Instant::now();
-    // A backend that is kept busy has no place free at once, but soon; the first answer may be sooner.
-    let other = tokio::select! {
-        biased;
-        tried = &mut first => return tried,
-        other = backend.router.place(elsewhere) => other,
-    };
-    claim.used();
-    let deadline = job.deadline.saturating_sub(after).saturating_sub(begun.elapsed());
-    let mut second = Box::pin(try_at(backend, other, Job { deadline, ..job }));
-    tokio::select! {
-        tried = &mut first => match tried.result {
-            Ok(_) => tried,
-            Err(_) => second.await,
-        },
-        tried = &mut second => match tried.result {
-            Ok(_) => tried,
-            Err(_) => first.await,
-        },
-    }
-}
-
-/// Leave to hedge one request, which is given back unless it is used.
-struct Claim<'a>(Option<&'a Mutex<Hedge>>);
-
-impl<'a> Claim<'a> {
-    fn get(hedge: &'a Mutex<Hedge>) -> Option<Self> {
-        lock(hedge).claim().then_some(Self(Some(hedge)))
-    }
-
-    fn used(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        if let Some(hedge) = self.0 {
-            lock(hedge).give_back();
-        }
-    }
-}
-
-/// One attempt at one replica.
-async fn try_at(backend: &OpenBackend, place: Place, job: Job<'_>) -> Tried {
-    let replica = place.replica();
-    let begun = Instant::now();
-    let lost = || Err(Error::new(ErrorKind::Protocol, "the session ended without an answer"));
-    let (result, outcome) = match backend.replicas.get(replica) {
-        Some(at) => match timeout(job.deadline, drive(&at.instance, job)).await {
-            Ok(mut outcome) => (outcome.items.pop().unwrap_or_else(lost), Some(outcome)),
-            Err(_) => {
-                let time = humantime::format_duration(job.deadline);
-                let message = format!("no answer within {time}");
-                (Err(Error::new(ErrorKind::Timeout, message)), None)
-            }
-        },
-        None => (lost(), None),
-    };
-    let Outcome { retry_after, first_delta, limits, .. } = outcome.unwrap_or_default();
-    let by_plugin = result.as_ref().err().and_then(|error| error.retry_after_ms);
-    let retry_after = by_plugin.map(Duration::from_millis).or(retry_after);
-    place.done(&Attempt {
-        result: result.as_ref().map(tokens_of).map_err(|error| error.kind),
-        took: begun.elapsed(),
-        retry_after,
-        limits: limits.as_ref(),
-    });
-    Tried { result, retry_after, first_delta, replica }
-}
-
-fn lock(hedge: &Mutex<Hedge>) -> MutexGuard<'_, Hedge> {
-    hedge.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Asks a backend something that is not about a sample, as patiently as `policy` says. `waits` is told of each

@@ -1,5 +1,6 @@
 //! A run from plan to results: who asks what, how often, and what is kept of it.
 
+mod attempt;
 pub mod backend;
 pub mod backend_error;
 pub mod backlog;
