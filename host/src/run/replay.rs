@@ -3,21 +3,21 @@
 
 use std::{path::Path, sync::Arc};
 
-use serde::Deserialize;
-
 use super::{
     budget::Used,
-    done::{Bits, Done},
+    done::Done,
     plan::Pair,
     resume::{ResumeError, Retry},
     tally::{Subject, Tally},
 };
 use crate::{
     store::{
+        bits::Bits,
         journal_reader::Backwards,
         journal_tail::Cut,
+        line::{self, Unread},
         outcome::SampleOutcome,
-        record::{self, Status},
+        record::Status,
         storage::LockedFile,
     },
     task::{
@@ -162,7 +162,7 @@ pub(super) fn replay(
     let (mut stale, mut again, mut last) = (0, 0, 0);
     let mut used = Used::default();
     while let Some((at, line)) = lines.previous()? {
-        let outcome = match read_line(line) {
+        let outcome = match line::parse::<SampleOutcome<'_>>(line) {
             Ok(outcome) => outcome,
             Err(Unread::Format(format)) => return Err(lines.of_format(at, format).into()),
             Err(Unread::Damaged(reason)) => return Err(lines.damaged(at, &reason).into()),
@@ -209,27 +209,6 @@ pub(super) fn replay(
     }
     let units = tallies.into_iter().zip(done.into_iter().map(Arc::new)).collect();
     Ok(Replayed { units, torn, stale, again, used })
-}
-
-/// Why a whole line is not understood.
-enum Unread {
-    Format(u32),
-    Damaged(String),
-}
-
-fn read_line(line: &[u8]) -> Result<SampleOutcome<'_>, Unread> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        format: u32,
-    }
-    match serde_json::from_slice::<SampleOutcome<'_>>(line) {
-        Ok(outcome) if outcome.format == record::FORMAT => Ok(outcome),
-        Ok(outcome) => Err(Unread::Format(outcome.format)),
-        Err(error) => match serde_json::from_slice::<Versioned>(line) {
-            Ok(Versioned { format }) if format != record::FORMAT => Err(Unread::Format(format)),
-            _ => Err(Unread::Damaged(error.to_string())),
-        },
-    }
 }
 
 #[cfg(test)]

@@ -6,9 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use plugin_api::capability::Capability;
-use serde::Deserialize;
-
 use super::{
     change::{self, PluginNow},
     event::UnitName,
@@ -23,15 +20,15 @@ use crate::{
     store::{
         StoreError,
         journal_reader::JournalError,
-        manifest::{
-            self, BackendIdentity, DataIdentity, RecordingIdentity, Resumption, RunManifest,
-        },
+        manifest::{BackendIdentity, DataIdentity, RecordingIdentity, Resumption, RunManifest},
         run_dir,
         storage::{LockError, LockedFile},
+        stored_run::{self, ReadError},
         summary::Summary,
     },
     task::stream::SampleError,
 };
+use plugin_api::capability::Capability;
 
 /// How a run is to be taken up.
 #[derive(Clone, Debug)]
@@ -73,13 +70,8 @@ pub enum ResumeError {
     )]
     NoRun(PathBuf),
     /// The manifest cannot be used.
-    #[error("{}: {reason}", path.display())]
-    Manifest {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    #[error(transparent)]
+    Manifest(ReadError),
     /// The manifest does not hold the run file.
     #[error(
         "{}: it was written by a host that did not keep the run file; resume by `host run FILE --resume={}`",
@@ -137,33 +129,15 @@ pub enum ResumeError {
     },
 }
 
-/// Reads the manifest of a run directory.
+/// Reads the manifest of a run that is to be taken up.
 ///
 /// # Errors
 /// There is none, or it is of another format.
 pub fn read_manifest(directory: &Path) -> Result<RunManifest, ResumeError> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        format: u32,
-    }
-    let path = directory.join(run_dir::MANIFEST);
-    let wrong = |reason: String| ResumeError::Manifest { path: path.clone(), reason };
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(ResumeError::NoRun(directory.to_owned()));
-        }
-        Err(error) => return Err(wrong(format!("cannot read it: {error}"))),
-    };
-    let broken = |error: serde_json::Error| wrong(format!("it is no manifest: {error}"));
-    let Versioned { format } = serde_json::from_str(&text).map_err(broken)?;
-    if format != manifest::FORMAT {
-        let reads = manifest::FORMAT;
-        return Err(wrong(format!(
-            "it is of format {format}, and this host reads format {reads}; use the host that wrote it"
-        )));
-    }
-    serde_json::from_str(&text).map_err(broken)
+    stored_run::read_manifest(directory).map_err(|error| match error {
+        ReadError::Absent { directory, .. } => ResumeError::NoRun(directory),
+        error => ResumeError::Manifest(error),
+    })
 }
 
 /// A run that an earlier process began, and that is this one's now.

@@ -78,6 +78,22 @@ impl<'a> Backwards<'a> {
         Self::open_with(file, path, BLOCK)
     }
 
+    /// Looks at a file from the end of its last whole line, and leaves what follows it where it is: its writer may
+    /// still be at work. Gives how many bytes that is.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn peek(file: &'a File, path: &'a Path) -> Result<(Self, u64), JournalError> {
+        let (length, after) = journal_tail::measure(file, BLOCK).map_err(|source| {
+            let path = path.to_owned();
+            JournalError::Store(StoreError { path, action: "read this file", source })
+        })?;
+        Ok((
+            Self { file, path, start: length, buffer: Vec::new(), left: 0, block: BLOCK },
+            after.bytes,
+        ))
+    }
+
     fn open_with(
         file: &'a File,
         path: &'a Path,

@@ -40,9 +40,7 @@ pub(super) fn cut(file: &File, path: &Path, block: usize) -> Result<(u64, Cut), 
         let path = path.to_owned();
         move |source| StoreError { path, action, source }
     };
-    let mut tail = Tail { file, block, piece: Vec::new(), start: 0 };
-    let measured = tail.measure().map_err(failed(path, "read this file"))?;
-    let (whole, cut) = measured;
+    let (whole, cut) = measure(file, block).map_err(failed(path, "read this file"))?;
     if cut.ended {
         let kept = path.with_file_name(KEPT);
         let copied = copy(file, whole, &kept, block);
@@ -52,6 +50,14 @@ pub(super) fn cut(file: &File, path: &Path, block: usize) -> Result<(u64, Cut), 
         file.set_len(whole).map_err(failed(path, "cut this file"))?;
     }
     Ok((whole, cut))
+}
+
+/// Where the last whole line ends, and what follows it; nothing is changed.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn measure(file: &File, block: usize) -> io::Result<(u64, Cut)> {
+    Tail { file, block, piece: Vec::new(), start: 0 }.measure()
 }
 
 /// Appends what a file has from here on to another one.

@@ -51,6 +51,9 @@ pub struct SampleOutcome<'a> {
 /// Which sample of a task at a backend.
 #[derive(Clone, Debug, Deserialize)]
 pub struct KeyOutcome<'a> {
+    /// The data set's id, or the record's index.
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
     /// Position of the record in the data set.
     pub index: u64,
     /// Which repeat.
