@@ -1,6 +1,7 @@
 //! What may be typed.
 
 mod cache;
+mod generate;
 mod mock;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::launch::link::{BECOME, SUPERVISE};
 
 pub(super) use cache::{CacheCommand, PruneArgs};
+pub(super) use generate::{CompletionsArgs, ManArgs, SchemaArgs};
 pub(super) use mock::MockArgs;
 
 /// Evaluates language models through vendor backends that are plugins.
@@ -64,6 +66,14 @@ pub enum Command {
     /// served below `vllm` for any model, and below `openai` for those whose names begin with `vllm-`. With
     /// `--flavor azure`, paths such as `/openai/deployments/...` and `/openai/v1/...` are Azure's own.
     Mock(MockArgs),
+    /// Tell what a run would find on this machine: plugins, keys (where they are, not what), caches, kernel features.
+    Doctor(DoctorArgs),
+    /// Print the JSON Schema of run files, with the configuration of every plugin that is found: for editors and checks.
+    Schema(SchemaArgs),
+    /// Print a script that makes a shell complete what is typed after `host`.
+    Completions(CompletionsArgs),
+    /// Print the manual page of a command, or write those of all.
+    Man(ManArgs),
     /// Start a server for a run and end it after that; a run starts this itself.
     #[command(name = SUPERVISE, hide = true)]
     Supervise {
@@ -98,6 +108,17 @@ pub struct ConfigDirs {
     /// May be repeated.
     #[arg(long = "config-dir", value_name = "DIR")]
     pub config_dirs: Vec<PathBuf>,
+}
+
+/// `host doctor`.
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// Where plugins are looked for.
+    #[command(flatten)]
+    pub plugins: PluginDirs,
+    /// Where task definitions are looked for.
+    #[command(flatten)]
+    pub config: ConfigDirs,
 }
 
 /// `host run`.

@@ -95,7 +95,7 @@ fn prune(args: &PruneArgs, printer: &Printer) -> anyhow::Result<()> {
 }
 
 /// A size for people.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     #[allow(clippy::cast_precision_loss, reason = "a size for people needs no more digits")]
     let of = |unit: u32| bytes as f64 / f64::from(unit);
     match bytes {

@@ -3,6 +3,8 @@
 mod args;
 mod cache;
 mod cassette;
+mod doctor;
+mod generate;
 mod launch;
 mod mock;
 mod plugin;
@@ -51,6 +53,10 @@ pub fn main() -> u8 {
         args::Command::Task(command) => task::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),
         args::Command::Mock(command) => mock::main(&command, &printer),
+        args::Command::Doctor(command) => doctor::main(&command, &printer),
+        args::Command::Schema(command) => generate::schema(&command, &printer),
+        args::Command::Completions(command) => generate::completions(&command, &printer),
+        args::Command::Man(command) => generate::man(&command, &printer),
         args::Command::Supervise { command } => launch::supervise(&command, &printer),
         args::Command::Become { supervisor, command } => {
             launch::become_server(supervisor, &command, &printer)

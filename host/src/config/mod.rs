@@ -11,6 +11,7 @@ mod named;
 mod node;
 mod overrides;
 mod profile;
+mod publish;
 mod raw;
 mod reopen;
 mod resolve;
@@ -26,6 +27,7 @@ pub use env::Variables;
 pub use error::{ConfigError, Place, Problem};
 pub use load::{Overrides, RunFile, load, load_named};
 pub use named::Named;
+pub use publish::{published_schema, task_schema};
 pub use raw::{Isolation, Route, Store};
 pub use reopen::{Kept, reopen, reopen_run};
 pub use resolved::{

@@ -10,5 +10,5 @@ mod value;
 pub use grants::{Grants, GrantsError, Refusal};
 pub use origin::{Origin, OriginError, OriginPattern};
 pub use redact::Redactor;
-pub use slot::{Lookup, SecretError, Secrets};
+pub use slot::{Lookup, SecretError, Secrets, place_of};
 pub use value::Secret;

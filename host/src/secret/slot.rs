@@ -73,7 +73,7 @@ impl Secrets {
         let mut found = BTreeMap::new();
         for slot in slots {
             match find(slot, lookup)? {
-                Some(secret) => drop(found.insert(slot.slot.clone(), secret)),
+                Some((secret, _)) => drop(found.insert(slot.slot.clone(), secret)),
                 None if slot.optional => {}
                 None => {
                     return Err(SecretError::Missing {
@@ -112,12 +112,21 @@ impl Secrets {
     }
 }
 
-fn find(slot: &SecretSlot, lookup: &Lookup<'_>) -> Result<Option<Secret>, SecretError> {
+/// Where the secret of a slot would be taken from, `$NAME` or a file; none if it is nowhere.
+///
+/// # Errors
+/// As for [`Secrets::resolve`], but for a secret that is missing.
+pub fn place_of(slot: &SecretSlot, lookup: &Lookup<'_>) -> Result<Option<String>, SecretError> {
+    Ok(find(slot, lookup)?.map(|(_, place)| place))
+}
+
+/// The secret of a slot, and where it is from.
+fn find(slot: &SecretSlot, lookup: &Lookup<'_>) -> Result<Option<(Secret, String)>, SecretError> {
     for name in &slot.env {
         if let Some(value) = (lookup.variable)(name) {
-            let value = Secret::new(value);
-            if let Some(secret) = usable(slot, value.expose(), || format!("${name}"))? {
-                return Ok(Some(secret));
+            let (value, place) = (Secret::new(value), format!("${name}"));
+            if let Some(secret) = usable(slot, value.expose(), &place)? {
+                return Ok(Some((secret, place)));
             }
         }
     }
@@ -129,25 +138,22 @@ fn find(slot: &SecretSlot, lookup: &Lookup<'_>) -> Result<Option<Secret>, Secret
             Err(source) => return Err(SecretError::File { slot: slot.slot.clone(), path, source }),
         };
         let line = text.expose().lines().next().unwrap_or_default();
-        if let Some(secret) = usable(slot, line, || path.display().to_string())? {
-            return Ok(Some(secret));
+        let place = path.display().to_string();
+        if let Some(secret) = usable(slot, line, &place)? {
+            return Ok(Some((secret, place)));
         }
     }
     Ok(None)
 }
 
 /// White space around a value is a slip of copying, never part of a token.
-fn usable(
-    slot: &SecretSlot,
-    value: &str,
-    place: impl Fn() -> String,
-) -> Result<Option<Secret>, SecretError> {
+fn usable(slot: &SecretSlot, value: &str, place: &str) -> Result<Option<Secret>, SecretError> {
     let value = value.trim();
     if value.is_empty() {
         return Ok(None);
     }
     if value.chars().any(char::is_control) {
-        return Err(SecretError::Unprintable { slot: slot.slot.clone(), place: place() });
+        return Err(SecretError::Unprintable { slot: slot.slot.clone(), place: place.to_owned() });
     }
     Ok(Some(Secret::new(value.to_owned())))
 }

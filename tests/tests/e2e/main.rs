@@ -14,6 +14,7 @@ mod canaries;
 mod discovery;
 mod faults;
 mod garbled;
+mod generated;
 mod generating;
 mod launching;
 mod likelihood;
