@@ -3,6 +3,7 @@
 mod cache;
 mod generate;
 mod mock;
+mod show;
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -13,6 +14,7 @@ use crate::launch::link::{BECOME, SUPERVISE};
 pub(super) use cache::{CacheCommand, PruneArgs};
 pub(super) use generate::{CompletionsArgs, ManArgs, SchemaArgs};
 pub(super) use mock::MockArgs;
+pub(super) use show::ShowArgs;
 
 /// Evaluates language models through vendor backends that are plugins.
 ///
@@ -66,6 +68,10 @@ pub enum Command {
     /// served below `vllm` for any model, and below `openai` for those whose names begin with `vllm-`. With
     /// `--flavor azure`, paths such as `/openai/deployments/...` and `/openai/v1/...` are Azure's own.
     Mock(MockArgs),
+    /// Print a run file as it is meant, with where each value comes from; or what would be asked about one sample.
+    ///
+    /// Nothing is sent to any server, and no key is needed.
+    Show(ShowArgs),
     /// Tell what a run would find on this machine: plugins, keys (where they are, not what), caches, kernel features.
     Doctor(DoctorArgs),
     /// Print the JSON Schema of run files, with the configuration of every plugin that is found: for editors and checks.

@@ -35,6 +35,7 @@ pub(super) fn played(cassette: &Cassette, code: u8, printer: &Printer) -> u8 {
                 otherwise(exit::INTERNAL)
             }
         },
+        Cassette::Look(_) => code,
         Cassette::Replay(player) => match player.unknown() {
             unknown if unknown.requests == 0 => code,
             unknown => {

@@ -4,6 +4,7 @@
 mod kernel;
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
 };
@@ -101,15 +102,45 @@ pub(super) fn main(args: &DoctorArgs, printer: &Printer) -> u8 {
     facts.extend(kernel::facts());
     let mut shown = table::plain(printer.width());
     shown.set_header(["", "what", "", "how it stands"]);
+    facts.iter().for_each(|fact| printer.record(fact));
     let mut last = "";
-    for fact in &facts {
-        printer.record(fact);
+    for fact in &brief(facts) {
         let topic = if fact.topic == last { "" } else { fact.topic };
         last = fact.topic;
         shown.add_row([topic, &fact.name, fact.state.in_words(), &fact.detail]);
     }
     printer.data(&format!("{shown}\n"));
     exit::DONE
+}
+
+/// Absent keys of one plugin that are listed each by itself.
+const FEW_KEYS: usize = 3;
+
+/// What a person reads: of a plugin that knows a hundred keys nobody has them all, so those that are absent are counted.
+fn brief(facts: Vec<Fact>) -> Vec<Fact> {
+    let is_absent_key = |fact: &Fact| fact.topic == "keys" && fact.state == State::Absent;
+    let plugin = |fact: &Fact| fact.name.split_once(": ").map(|(plugin, _)| plugin.to_owned());
+    let mut absent: BTreeMap<String, usize> = BTreeMap::new();
+    for name in facts.iter().filter(|fact| is_absent_key(fact)).filter_map(plugin) {
+        *absent.entry(name).or_default() += 1;
+    }
+    let mut shown = Vec::with_capacity(facts.len());
+    for fact in facts {
+        let many = plugin(&fact).filter(|_| is_absent_key(&fact)).and_then(|name| {
+            let count = absent.get(&name).copied().filter(|count| *count > FEW_KEYS)?;
+            Some((name, count))
+        });
+        match many {
+            None => shown.push(fact),
+            Some((name, count)) => {
+                if absent.insert(name.clone(), usize::MAX) != Some(usize::MAX) {
+                    let detail = format!("{count} are not set; `host plugin inspect` lists them");
+                    shown.push(Fact::new("keys", format!("{name}: others"), State::Absent, detail));
+                }
+            }
+        }
+    }
+    shown
 }
 
 fn program() -> Vec<Fact> {
@@ -252,7 +283,7 @@ fn proxy(name: &str, value: String) -> Option<Fact> {
         return None;
     }
     let shown = match Url::parse(&value) {
-        Ok(mut url) => {
+        Ok(mut url) if url.has_host() => {
             let hidden = url.password().is_some() || !url.username().is_empty();
             if hidden && (url.set_username("").is_err() || url.set_password(None).is_err()) {
                 "set, and not shown".to_owned()
@@ -263,8 +294,8 @@ fn proxy(name: &str, value: String) -> Option<Fact> {
             }
         }
         // A list of hosts, or a host and a port.
-        Err(_) if value.contains('@') => "set, and not shown".to_owned(),
-        Err(_) => value,
+        _ if value.contains('@') => "set, and not shown".to_owned(),
+        _ => value,
     };
     Some(Fact::new("proxy", name, State::Good, shown))
 }
@@ -272,6 +303,16 @@ fn proxy(name: &str, value: String) -> Option<Fact> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_absent_keys_are_counted() {
+        let key = |name: &str, state| Fact::new("keys", name, state, "");
+        let mut facts: Vec<Fact> = (0..5).map(|n| key(&format!("l: {n}"), State::Absent)).collect();
+        facts.insert(2, key("l: here", State::Good));
+        facts.push(key("t: one", State::Absent));
+        let names: Vec<String> = brief(facts).into_iter().map(|fact| fact.name).collect();
+        assert_eq!(names, ["l: others", "l: here", "t: one"]);
+    }
 
     #[test]
     fn a_proxy_is_shown_without_who_one_is_to_it() {

@@ -122,10 +122,12 @@ fn write_pages(folder: &Path, printer: &Printer) -> anyhow::Result<()> {
 fn shown() -> Command {
     let all = Args::command();
     let commands = visible(&all).cloned().collect::<Vec<_>>();
-    let about = all.get_long_about().or_else(|| all.get_about()).cloned().unwrap_or_default();
+    let about = all.get_about().cloned().unwrap_or_default();
+    let long_about = all.get_long_about().cloned().unwrap_or_default();
     Command::new("host")
         .version(env!("CARGO_PKG_VERSION"))
-        .long_about(about)
+        .about(about)
+        .long_about(long_about)
         .args(all.get_arguments().cloned())
         .subcommands(commands)
 }

@@ -17,6 +17,7 @@ mod reopen;
 mod resolve;
 mod resolved;
 mod schema;
+mod shown;
 mod suggest;
 mod task;
 mod typed;
@@ -30,8 +31,10 @@ pub use named::Named;
 pub use publish::{published_schema, task_schema};
 pub use raw::{Isolation, Route, Store};
 pub use reopen::{Kept, reopen, reopen_run};
+pub(crate) use resolved::MOCK;
 pub use resolved::{
     BackendConfig, BaseUrl, Budget, Concurrency, Engine, GroupConfig, MaxUnscored, ReplicaConfig,
     RunConfig, SyncPolicy, TaskConfig, decisive_of,
 };
+pub use shown::{Setting, as_toml, toml_value};
 pub use suggest::nearest;

@@ -205,7 +205,7 @@ async fn carry_out(
 }
 
 /// The tasks as meant, and the backends that each is for.
-fn tasks(config: &RunConfig) -> Result<Vec<(Task, Vec<String>)>, RunError> {
+pub(super) fn tasks(config: &RunConfig) -> Result<Vec<(Task, Vec<String>)>, RunError> {
     config
         .tasks
         .iter()

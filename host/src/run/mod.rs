@@ -25,6 +25,7 @@ pub mod mock;
 pub mod open;
 pub mod past;
 pub mod plan;
+pub mod preview;
 pub mod pulse;
 pub mod ready;
 pub mod recorder;

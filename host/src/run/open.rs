@@ -11,7 +11,7 @@ use std::{
 use futures_util::future::join_all;
 use plugin_api::{
     capability::Capability,
-    manifest::{Declared, Manifest},
+    manifest::{Declared, Manifest, SecretSlot},
     message::Description,
 };
 use serde_json::Value;
@@ -42,7 +42,7 @@ use crate::{
     },
     printer::Printer,
     route::router::{ReplicaSettings, Router, RouterSettings},
-    secret::{Lookup, Redactor, Secrets},
+    secret::{Lookup, Redactor, Secrets, place_of},
     store::{
         cache::ResponseCache,
         ledger::{Holder, Ledger},
@@ -136,6 +136,17 @@ impl Found<'_> {
             version: candidate.inspection.manifest.version.clone(),
             sha256: bytes.sha256.to_string(),
         })
+    }
+
+    /// Whether its plugin computes by itself, and has no server to send anything to.
+    pub fn computes(&self) -> bool {
+        self.candidate.inspection.manifest.plugin.limits.blocking
+            && self.servers.iter().all(|server| server.base_url.is_none())
+    }
+
+    /// Its id in the run file.
+    pub fn id(&self) -> &str {
+        &self.config.id
     }
 
     /// What the backend can be asked for.
@@ -271,21 +282,38 @@ pub async fn alone(
         around.printer.hide(server.secrets.iter());
     }
     let redactor = redactor(&found);
+    let opened = unasked(&file.config, found, ledger, &redactor, around).await?;
+    let replica = opened.into_iter().flat_map(|backend| backend.replicas).last();
+    let instance = replica.map(|replica| replica.instance);
+    instance.ok_or_else(|| RunError::Internal("no backend to release".to_owned()))
+}
+
+/// Opens backends, and asks their servers nothing: they are neither waited for nor introduced, and hold nothing.
+///
+/// # Errors
+/// As for [`open`].
+pub async fn unasked(
+    run: &RunConfig,
+    found: Vec<Found<'_>>,
+    ledger: &Arc<Ledger>,
+    redactor: &Arc<Redactor>,
+    around: &Surroundings<'_>,
+) -> Result<Vec<OpenBackend>, BackendError> {
     let mut bringing = Bringing {
-        run: &file.config,
-        transport: transport(&file.config),
-        redactor: &redactor,
+        run,
+        transport: transport(run),
+        redactor,
         ledger,
         around,
         libraries: Libraries::default(),
         instances: Vec::new(),
         cache: None,
     };
+    let mut opened = Vec::with_capacity(found.len());
     for backend in found {
-        bringing.open(backend).await?;
+        opened.push(bringing.open(backend).await?);
     }
-    let instance = bringing.instances.pop().map(|(_, instance)| instance);
-    instance.ok_or_else(|| RunError::Internal("no backend to release".to_owned()))
+    Ok(opened)
 }
 
 fn transport(run: &RunConfig) -> Transport {
@@ -569,6 +597,15 @@ fn find_one<'a>(
             placeholders
         } else if mock.is_some() {
             Secrets::placeholders(&checked.slots)
+        } else if cassette.is_some_and(Cassette::is_look) {
+            // Nothing is sent: what a plugin asks may depend on which secrets there are, and not on what they are.
+            let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
+            let is_there = |slot: &&SecretSlot| {
+                !slot.optional || matches!(place_of(slot, &lookup), Ok(Some(_)))
+            };
+            Secrets::placeholders(
+                &checked.slots.iter().filter(is_there).cloned().collect::<Vec<_>>(),
+            )
         } else {
             let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
             Secrets::resolve(&checked.slots, &lookup)

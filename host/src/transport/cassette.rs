@@ -1,10 +1,11 @@
 //! Record and replay: every exchange of a run in a file, and a run that is answered from such a file, without a
-//! network and without a key.
+//! network and without a key. And a look at requests that are not sent at all.
 //!
 //! It lies above the client: what it records is what a plugin asked and was told, with secrets taken out, and what it
 //! replays comes in the same pieces. Times are not replayed. It knows no vendor.
 
 mod format;
+mod look;
 mod pieces;
 mod record;
 mod replay;
@@ -13,6 +14,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use plugin_api::manifest::SecretSlot;
 
+pub use look::{Looker, Seen};
 pub use record::Recorder;
 pub(super) use record::Tap;
 pub use replay::Player;
@@ -23,6 +25,7 @@ use super::{
     exchange::Response,
 };
 use crate::{
+    config::MOCK,
     plugin::action::{HttpCall, Part, Value},
     secret::{Redactor, Secrets},
 };
@@ -68,15 +71,22 @@ pub enum Cassette {
     Record(Arc<Recorder>),
     /// No server is asked.
     Replay(Arc<Player>),
+    /// Requests are looked at; none but a mock of this host is asked.
+    Look(Arc<Looker>),
 }
 
 impl Cassette {
     /// The recording that answers, if one does.
     pub fn replay(&self) -> Option<&Arc<Player>> {
         match self {
-            Self::Record(_) => None,
+            Self::Record(_) | Self::Look(_) => None,
             Self::Replay(player) => Some(player),
         }
+    }
+
+    /// Whether requests are looked at in place of being sent.
+    pub fn is_look(&self) -> bool {
+        matches!(self, Self::Look(_))
     }
 
     /// Placeholders for the secrets that the backend had when it was recorded: what a plugin asks may depend on which
@@ -131,6 +141,15 @@ impl Tape {
         let recorder = match &self.cassette {
             Cassette::Record(recorder) => recorder,
             Cassette::Replay(player) => return player.answer(&self.backend, &asked),
+            Cassette::Look(looker) => {
+                let is_mock = asked.base_url.as_deref().is_some_and(|url| url.starts_with(MOCK));
+                looker.saw(&asked, is_mock);
+                return if is_mock {
+                    transport.send(call, access).await
+                } else {
+                    Err(Looker::not_sent())
+                };
+            }
         };
         let (redactor, secrets) = (&access.redactor, &access.secrets);
         let mut tap = recorder.begin(&self.backend, asked, call.stream, redactor, secrets);

@@ -6,7 +6,7 @@ mod exchange;
 mod lean;
 mod target;
 
-pub use cassette::{Cassette, CassetteError, Player, Recorder, Tape};
+pub use cassette::{Cassette, CassetteError, Looker, Player, Recorder, Seen, Tape};
 pub use client::{Access, Settings, Transport, TransportError};
 pub use exchange::{Body, Response};
 pub use target::Targets;

@@ -33,6 +33,7 @@ mod routing;
 mod run_files;
 mod secrets;
 mod servers;
+mod showing;
 mod stopping;
 mod together;
 mod vendors;
