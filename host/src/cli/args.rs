@@ -3,6 +3,7 @@
 mod cache;
 mod generate;
 mod mock;
+mod score;
 mod show;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -14,6 +15,7 @@ use crate::launch::link::{BECOME, SUPERVISE};
 pub(super) use cache::{CacheCommand, PruneArgs};
 pub(super) use generate::{CompletionsArgs, ManArgs, SchemaArgs};
 pub(super) use mock::MockArgs;
+pub(super) use score::ScoreArgs;
 pub(super) use show::ShowArgs;
 
 /// Evaluates language models through vendor backends that are plugins.
@@ -68,6 +70,11 @@ pub enum Command {
     /// served below `vllm` for any model, and below `openai` for those whose names begin with `vllm-`. With
     /// `--flavor azure`, paths such as `/openai/deployments/...` and `/openai/v1/...` are Azure's own.
     Mock(MockArgs),
+    /// Extract and score anew what a run stored, without a request.
+    ///
+    /// The new summary is written beside the run's own, and names what differs. Of tasks that ask each sample several
+    /// times it also has mean@k, pass@k (unbiased) and the majority's answer.
+    Score(ScoreArgs),
     /// Print a run file as it is meant, with where each value comes from; or what would be asked about one sample.
     ///
     /// Nothing is sent to any server, and no key is needed.

@@ -12,6 +12,7 @@ mod release;
 mod resume;
 mod run;
 mod run_mock;
+mod score;
 mod show;
 mod task;
 
@@ -54,6 +55,7 @@ pub fn main() -> u8 {
         args::Command::Task(command) => task::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),
         args::Command::Mock(command) => mock::main(&command, &printer),
+        args::Command::Score(command) => score::main(&command, &printer),
         args::Command::Show(command) => show::main(&command, &printer),
         args::Command::Doctor(command) => doctor::main(&command, &printer),
         args::Command::Schema(command) => generate::schema(&command, &printer),

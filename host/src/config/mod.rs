@@ -30,7 +30,7 @@ pub use load::{Overrides, RunFile, load, load_named};
 pub use named::Named;
 pub use publish::{published_schema, task_schema};
 pub use raw::{Isolation, Route, Store};
-pub use reopen::{Kept, reopen, reopen_run};
+pub use reopen::{Kept, reopen, reopen_changed, reopen_run};
 pub(crate) use resolved::MOCK;
 pub use resolved::{
     BackendConfig, BaseUrl, Budget, Concurrency, Engine, GroupConfig, MaxUnscored, ReplicaConfig,

@@ -10,6 +10,7 @@ use super::check;
 use super::error::{ConfigError, Place, Problem};
 use super::load::RunFile;
 use super::node::{Content, Node};
+use super::overrides::Set;
 use super::resolve;
 use super::schema;
 use super::typed;
@@ -77,7 +78,8 @@ impl RunFile {
 /// # Errors
 /// The table does not fit a run file of this version.
 pub fn reopen(table: &Value, source: &Path, folder: &Path) -> Result<RunFile, ConfigError> {
-    from_tree(&json!({ "name": "release", "backend": [table] }), source, folder, Vec::new())
+    let tree = json!({ "name": "release", "backend": [table] });
+    from_tree(&tree, source, folder, Vec::new(), &[])
 }
 
 /// The run file that was kept. `source` names the file that keeps it.
@@ -85,7 +87,15 @@ pub fn reopen(table: &Value, source: &Path, folder: &Path) -> Result<RunFile, Co
 /// # Errors
 /// It does not fit a run file of this version.
 pub fn reopen_run(kept: &Kept, source: &Path) -> Result<RunFile, ConfigError> {
-    from_tree(&kept.tree, source, &kept.folder, kept.task_folders.clone())
+    reopen_changed(kept, source, &[])
+}
+
+/// The same with values changed, as `--set` does.
+///
+/// # Errors
+/// As for [`reopen_run`], or what is wrong with a change.
+pub fn reopen_changed(kept: &Kept, source: &Path, sets: &[String]) -> Result<RunFile, ConfigError> {
+    from_tree(&kept.tree, source, &kept.folder, kept.task_folders.clone(), sets)
 }
 
 fn from_tree(
@@ -93,9 +103,13 @@ fn from_tree(
     source: &Path,
     folder: &Path,
     task_folders: Vec<PathBuf>,
+    sets: &[String],
 ) -> Result<RunFile, ConfigError> {
     let place = Place::line(&source.into(), 1);
-    let root = Node::from_value(tree, &place);
+    let mut root = Node::from_value(tree, &place);
+    let apply = |argument: &String| Set::parse(argument)?.apply(&mut root);
+    let problems: Vec<Problem> = sets.iter().map(apply).filter_map(Result::err).collect();
+    ConfigError::unless_empty(problems)?;
     let broken = |reason: String| vec![Problem::new(&place, "", reason)];
     let problems = check::check(&root, &schema::checked_schema(), "").unwrap_or_else(broken);
     ConfigError::unless_empty(problems)?;

@@ -118,7 +118,10 @@ fn how_it_ended(
     }
 }
 
-fn groups(config: &RunConfig, tallies: &[Tally]) -> Result<Vec<GroupResult>, ExactError> {
+pub(super) fn groups(
+    config: &RunConfig,
+    tallies: &[Tally],
+) -> Result<Vec<GroupResult>, ExactError> {
     let mut results = Vec::new();
     for wanted in &config.groups {
         for backend in &config.backends {

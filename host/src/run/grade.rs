@@ -4,7 +4,8 @@ use plugin_api::{Answer, Changed, Choice, Completion, Error, ErrorKind, FinishRe
 
 use crate::{
     score::{
-        generated::{Ending, Grade, Incident, Reply, combine},
+        exact_match::PatternError,
+        generated::{Ending, Grade, Incident, Reply, Rules, combine},
         multiple_choice::{self, OptionLikelihood},
         parts::Parts,
         perplexity,
@@ -166,15 +167,7 @@ fn generated(task: &Task, form: &Generate, completion: Completion) -> Result<Gra
     let mut grades = Vec::with_capacity(found);
     let mut choices = Vec::with_capacity(found);
     for choice in completion.choices {
-        let reply = Reply {
-            text: &choice.text,
-            ending: ending(&choice.finish_reason),
-            has_reasoning: choice
-                .reasoning
-                .as_deref()
-                .is_some_and(|reasoning| !reasoning.is_empty()),
-        };
-        let grade = rules.grade(&reply, &form.references, &form.choices).unwrap_or_else(|error| {
+        let grade = grade_choice(rules, form, &choice).unwrap_or_else(|error| {
             wrong.get_or_insert_with(|| Error::new(ErrorKind::Other, error.to_string()));
             Grade { parts: None, answer: Found::None, incident: None }
         });
@@ -187,6 +180,24 @@ fn generated(task: &Task, form: &Generate, completion: Completion) -> Result<Gra
     };
     let response = Response::Completion { model: completion.model, choices };
     Ok(Graded { outcome, response, changed: completion.changed })
+}
+
+/// Grades one choice by itself.
+///
+/// # Errors
+/// [`PatternError`] when a pattern of the task backtracks without end.
+pub fn grade_choice(
+    rules: &Rules,
+    form: &Generate,
+    choice: &Choice,
+) -> Result<Grade, PatternError> {
+    let reasoning = choice.reasoning.as_deref();
+    let reply = Reply {
+        text: &choice.text,
+        ending: ending(&choice.finish_reason),
+        has_reasoning: reasoning.is_some_and(|reasoning| !reasoning.is_empty()),
+    };
+    rules.grade(&reply, &form.references, &form.choices)
 }
 
 fn record(choice: Choice, grade: &Grade) -> ChoiceRecord {

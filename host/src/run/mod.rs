@@ -36,6 +36,7 @@ pub mod resume;
 pub mod retry;
 #[cfg(test)]
 mod retry_properties;
+pub mod score_again;
 pub mod source;
 pub mod spending;
 pub mod tally;

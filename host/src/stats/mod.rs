@@ -5,3 +5,4 @@ pub mod exact;
 pub mod group;
 pub mod moments;
 pub mod python_random;
+pub mod repeats;

@@ -18,8 +18,8 @@ use super::generation::Generation;
 use super::grading::{extract, metrics, rules};
 use super::keys::check_keys;
 use super::plan::plan;
-use super::raw::{Fallback, Kind, OnBadSample, PromptFormat, RawTask};
-use super::render::{FormPlan, Plan};
+use super::raw::{Fallback, Kind, OnBadSample, PromptFormat, RawTask, Record};
+use super::render::{Form, FormPlan, Plan, RenderError};
 use super::sources::{data_set, examples};
 use crate::score::generated::Rules;
 use crate::score::metric::Metric;
@@ -82,6 +82,16 @@ pub struct Task {
 struct Typed {
     raw: RawTask,
     base_dir: PathBuf,
+    files: Files,
+}
+
+/// Whether the files of a task must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Files {
+    /// Its samples are to be read.
+    Needed,
+    /// Its samples were read at another time.
+    Past,
 }
 
 impl Task {
@@ -90,7 +100,20 @@ impl Task {
     /// # Errors
     /// [`TaskError`] names the task, the key and what was expected.
     pub fn resolve(raw: RawTask, base_dir: &Path) -> Result<Self, TaskError> {
-        let typed = Arc::new(Typed { raw, base_dir: base_dir.to_owned() });
+        Self::resolve_with(raw, base_dir, Files::Needed)
+    }
+
+    /// Checks a task that was asked before, and whose files may be gone: its samples cannot be read, but stored records
+    /// made into what is right again ([`Task::form_of`]).
+    ///
+    /// # Errors
+    /// As for [`Task::resolve`], but for files.
+    pub fn resolve_past(raw: RawTask, base_dir: &Path) -> Result<Self, TaskError> {
+        Self::resolve_with(raw, base_dir, Files::Past)
+    }
+
+    fn resolve_with(raw: RawTask, base_dir: &Path, files: Files) -> Result<Self, TaskError> {
+        let typed = Arc::new(Typed { raw, base_dir: base_dir.to_owned(), files });
         let task = Self::from_typed(&typed, false)?;
         // Whether the fallback is needed is not known yet; whether it works should be.
         if typed.raw.fallback.is_some() {
@@ -112,6 +135,14 @@ impl Task {
         })
     }
 
+    /// What is asked of a record after its prompt, and what is right.
+    ///
+    /// # Errors
+    /// [`RenderError`] when the record cannot be made into a question.
+    pub fn form_of(&self, record: &Record) -> Result<Form, RenderError> {
+        Ok(self.plan.render(record, &[])?.form)
+    }
+
     /// The files that samples and examples are read from.
     #[must_use]
     pub fn files(&self) -> Vec<&Path> {
@@ -129,7 +160,7 @@ impl Task {
 }
 
 fn build(typed: &Arc<Typed>, is_fallback: bool) -> Result<Task, TaskProblem> {
-    let Typed { raw, base_dir } = &**typed;
+    let Typed { raw, base_dir, files } = &**typed;
     if raw.id.is_empty() || raw.id.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err(TaskProblem::value("id", "a name without spaces"));
     }
@@ -139,10 +170,11 @@ fn build(typed: &Arc<Typed>, is_fallback: bool) -> Result<Task, TaskProblem> {
     if raw.data.limit == Some(0) {
         return Err(TaskProblem::value("data.limit", "at least 1; leave it out for all records"));
     }
-    let data = data_set(raw, base_dir)?;
+    let data = data_set(raw, base_dir, *files)?;
     let few_shot = raw
         .few_shot
         .as_ref()
+        .filter(|_| *files == Files::Needed)
         .map(|few_shot| examples(few_shot, raw, base_dir, &data))
         .transpose()?;
     let extract = extract(raw, is_fallback)?;

@@ -7,10 +7,19 @@ use super::error::TaskProblem;
 use super::few_shot::{FewShot, Pool};
 use super::raw::{DataFormat, OnBadSample, RawFewShot, RawTask};
 use super::records::format_of;
+use super::resolve::Files;
 
 /// The data set of a task.
-pub(super) fn data_set(raw: &RawTask, base_dir: &Path) -> Result<DataSet, TaskProblem> {
+pub(super) fn data_set(
+    raw: &RawTask,
+    base_dir: &Path,
+    files: Files,
+) -> Result<DataSet, TaskProblem> {
     let labels = raw.data.labels.as_ref();
+    let existing = |key, base_dir: &Path, typed: &Path| match files {
+        Files::Needed => existing(key, base_dir, typed),
+        Files::Past => Ok(base_dir.join(typed)),
+    };
     Ok(DataSet {
         path: existing("data.path", base_dir, &raw.data.path)?,
         format: data_format("data.path", &raw.data.path, raw.data.format)?,

@@ -31,6 +31,7 @@ mod resources;
 mod resuming;
 mod routing;
 mod run_files;
+mod scoring_again;
 mod secrets;
 mod servers;
 mod showing;

@@ -1,0 +1,140 @@
+//! Of tasks that ask each sample several times: mean@k, pass@k and the majority's answer.
+
+use std::collections::BTreeMap;
+
+use plugin_api::Choice;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::choice;
+use crate::{
+    run::{event::UnitName, grade::grade_choice},
+    score::{exact_match::PatternError, metric::Metric},
+    stats::{
+        exact::{ExactError, ExactMoments},
+        moments::estimate,
+        repeats::{majority, pass_at},
+    },
+    store::record::Response,
+    task::{answer::Answer, render::Generate, resolve::Task},
+};
+
+/// What the repeats of a task at a backend come to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OverRepeats {
+    /// Id of the task.
+    pub task: String,
+    /// Id of the backend.
+    pub backend: String,
+    /// Attempts at each sample.
+    pub attempts: u32,
+    /// `mean@k`, `pass@1`, `pass@2` … `pass@k`, `majority@k`, by name.
+    pub values: BTreeMap<String, OverRepeatsValue>,
+}
+
+/// A mean over samples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OverRepeatsValue {
+    /// The mean.
+    pub value: f64,
+    /// Its standard error, over samples; none for fewer than two.
+    pub stderr: Option<f64>,
+    /// Samples that have enough graded attempts for it.
+    pub samples: u64,
+}
+
+/// The graded attempts of a task's samples.
+#[derive(Debug)]
+pub(super) struct Repeats {
+    attempts: u32,
+    /// By record; in each the attempts by repeat and choice.
+    samples: BTreeMap<u64, BTreeMap<(u32, usize), Attempt>>,
+}
+
+/// An attempt: its answer, as the first 64 bits of its digest, and whether it is right.
+#[derive(Clone, Copy, Debug)]
+struct Attempt {
+    answer: Option<u64>,
+    is_right: bool,
+}
+
+impl Repeats {
+    /// Nothing yet; none for a task that asks each sample once.
+    pub(super) fn of(task: &Task) -> Option<Self> {
+        let choices = task.generation.as_ref()?.n.get();
+        let attempts = task.repeats.get().saturating_mul(choices);
+        (attempts > 1).then(|| Self { attempts, samples: BTreeMap::new() })
+    }
+
+    /// Adds what came of one repeat. Choices that are not graded are no attempts.
+    pub(super) fn add(
+        &mut self,
+        task: &Task,
+        form: &Generate,
+        index: u64,
+        repeat: u32,
+        response: &Response,
+    ) -> Result<(), PatternError> {
+        let (Some(rules), Response::Completion { choices, .. }) = (&task.rules, response) else {
+            return Ok(());
+        };
+        let attempts = self.samples.entry(index).or_default();
+        for (number, record) in choices.iter().enumerate() {
+            let choice: Choice = choice(record.clone());
+            let grade = grade_choice(rules, form, &choice)?;
+            let Some(worth) = grade.parts.and_then(|parts| parts.get(Metric::ExactMatch)) else {
+                continue;
+            };
+            let answer = match &grade.answer {
+                Answer::Found(answer) => Some(short(answer)),
+                Answer::None => None,
+            };
+            attempts.insert((repeat, number), Attempt { answer, is_right: worth > 0.5 });
+        }
+        Ok(())
+    }
+
+    pub(super) fn sum_up(self, unit: &UnitName) -> Result<OverRepeats, ExactError> {
+        let all = self.attempts;
+        let mut sums: BTreeMap<String, ExactMoments> = BTreeMap::new();
+        let doubling = std::iter::successors(Some(1_u32), |drawn| drawn.checked_mul(2));
+        let mut drawn: Vec<u32> = doubling.take_while(|drawn| *drawn < all).collect();
+        drawn.push(all);
+        for attempts in self.samples.values().filter(|attempts| !attempts.is_empty()) {
+            let count = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
+            let right = attempts.values().filter(|attempt| attempt.is_right).count();
+            let right = u32::try_from(right).unwrap_or(u32::MAX);
+            let mean = f64::from(right) / f64::from(count);
+            sums.entry(format!("mean@{all}")).or_default().add(mean)?;
+            for drawn in &drawn {
+                if let Some(chance) = pass_at(*drawn, count, right) {
+                    sums.entry(format!("pass@{drawn}")).or_default().add(chance)?;
+                }
+            }
+            let votes = attempts.values().filter_map(|attempt| {
+                attempt.answer.as_ref().map(|answer| (answer, attempt.is_right))
+            });
+            // A sample of which no attempt has an answer is as wrong as each of them.
+            let is_right = majority(votes).is_some_and(|(_, is_right)| is_right);
+            let worth = if is_right { 1.0 } else { 0.0 };
+            sums.entry(format!("majority@{all}")).or_default().add(worth)?;
+        }
+        let values = sums.into_iter().filter_map(|(name, moments)| {
+            let found = estimate(&moments)?;
+            let (value, stderr, samples) = (found.mean, found.stderr, found.count);
+            Some((name, OverRepeatsValue { value, stderr, samples }))
+        });
+        Ok(OverRepeats {
+            task: unit.task.clone(),
+            backend: unit.backend.clone(),
+            attempts: all,
+            values: values.collect(),
+        })
+    }
+}
+
+fn short(answer: &str) -> u64 {
+    let hash = blake3::hash(answer.as_bytes());
+    let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
