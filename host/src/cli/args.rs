@@ -1,6 +1,7 @@
 //! What may be typed.
 
 mod cache;
+mod check;
 mod generate;
 mod mock;
 mod score;
@@ -13,6 +14,7 @@ use clap::{Parser, Subcommand};
 use crate::launch::link::{BECOME, SUPERVISE};
 
 pub(super) use cache::{CacheCommand, PruneArgs};
+pub(super) use check::CheckArgs;
 pub(super) use generate::{CompletionsArgs, ManArgs, SchemaArgs};
 pub(super) use mock::MockArgs;
 pub(super) use score::ScoreArgs;
@@ -70,6 +72,12 @@ pub enum Command {
     /// served below `vllm` for any model, and below `openai` for those whose names begin with `vllm-`. With
     /// `--flavor azure`, paths such as `/openai/deployments/...` and `/openai/v1/...` are Azure's own.
     Mock(MockArgs),
+    /// Look run files over before anything is spent on them: keys, plugins, secrets, a probe of each server, and how much
+    /// would be asked.
+    ///
+    /// Each server is asked who it is and about one sample of each task, with a reply of a few tokens. Nothing is
+    /// started and nothing is rented.
+    Check(CheckArgs),
     /// Extract and score anew what a run stored, without a request.
     ///
     /// The new summary is written beside the run's own, and names what differs. Of tasks that ask each sample several

@@ -3,6 +3,7 @@
 mod args;
 mod cache;
 mod cassette;
+mod check;
 mod doctor;
 mod generate;
 mod launch;
@@ -55,6 +56,7 @@ pub fn main() -> u8 {
         args::Command::Task(command) => task::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),
         args::Command::Mock(command) => mock::main(&command, &printer),
+        args::Command::Check(command) => check::main(&command, &printer),
         args::Command::Score(command) => score::main(&command, &printer),
         args::Command::Show(command) => show::main(&command, &printer),
         args::Command::Doctor(command) => doctor::main(&command, &printer),

@@ -1,12 +1,6 @@
 //! `host score`: what a run stored, extracted and scored anew, without a request.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    io::Write as _,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-};
+use std::{fmt::Write as _, fs, io::Write as _, os::unix::fs::PermissionsExt, path::Path};
 
 use anyhow::Context;
 use schemars::JsonSchema;

@@ -28,7 +28,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    config::{Kept, RunConfig, RunFile},
+    config::{Kept, RunConfig, RunFile, TaskConfig},
     plugin::discover::Discovery,
     report::events_file::EventsFile,
     secret::Redactor,
@@ -206,18 +206,17 @@ async fn carry_out(
 
 /// The tasks as meant, and the backends that each is for.
 pub(super) fn tasks(config: &RunConfig) -> Result<Vec<(Task, Vec<String>)>, RunError> {
-    config
-        .tasks
-        .iter()
-        .map(|task| {
-            let mut resolved = Task::resolve(task.task.clone(), &task.base_dir)?;
-            resolved.limit = match (resolved.limit, task.max_samples) {
-                (Some(own), Some(cap)) => Some(own.min(cap)),
-                (own, cap) => own.or(cap),
-            };
-            Ok((resolved, task.backends.clone()))
-        })
-        .collect()
+    config.tasks.iter().map(|typed| Ok((task(typed)?, typed.backends.clone()))).collect()
+}
+
+/// A task as meant.
+pub(super) fn task(typed: &TaskConfig) -> Result<Task, RunError> {
+    let mut resolved = Task::resolve(typed.task.clone(), &typed.base_dir)?;
+    resolved.limit = match (resolved.limit, typed.max_samples) {
+        (Some(own), Some(cap)) => Some(own.min(cap)),
+        (own, cap) => own.or(cap),
+    };
+    Ok(resolved)
 }
 
 /// The data files with their digests.

@@ -31,6 +31,13 @@ pub struct FeedError {
     error: Box<SampleError>,
 }
 
+impl FeedError {
+    /// Why the samples of this task cannot be had.
+    pub(super) fn new(task: &str, error: SampleError) -> Self {
+        Self { task: task.to_owned(), error: Box::new(error) }
+    }
+}
+
 /// What a feed gives.
 #[derive(Debug)]
 pub enum Fed<W = Work> {
@@ -59,10 +66,7 @@ pub fn start(
         let mut feed = Feed { work, notes, batch: Vec::with_capacity(most), most };
         let last = units.iter().find_map(|(unit, done)| match feed.unit(unit, done) {
             Ok(()) => None,
-            Err(error) => {
-                let task = unit.name.task.clone();
-                Some(Fed::Failed(FeedError { task, error: Box::new(error) }))
-            }
+            Err(error) => Some(Fed::Failed(FeedError::new(&unit.name.task, error))),
         });
         feed.hand_over();
         let _ = feed.work.blocking_send(last.unwrap_or(Fed::End));

@@ -144,6 +144,13 @@ impl Found<'_> {
             && self.servers.iter().all(|server| server.base_url.is_none())
     }
 
+    /// The names of its secrets that were found; a mock needs none.
+    pub fn secrets(&self) -> Vec<&str> {
+        let first = self.servers.first().map(|server| &server.secrets);
+        let found = first.map(|secrets| secrets.iter().map(|(slot, _)| slot).collect());
+        found.unwrap_or_default()
+    }
+
     /// Its id in the run file.
     pub fn id(&self) -> &str {
         &self.config.id
@@ -169,6 +176,15 @@ pub fn find<'a>(
     discovery: &'a Discovery,
     around: &Surroundings<'_>,
 ) -> Result<Vec<Found<'a>>, BackendError> {
+    find_each(file, discovery, around).into_iter().map(|(_, found)| found).collect()
+}
+
+/// The same for each by itself, with its id.
+pub fn find_each<'a>(
+    file: &'a RunFile,
+    discovery: &'a Discovery,
+    around: &Surroundings<'_>,
+) -> Vec<(&'a str, Result<Found<'a>, BackendError>)> {
     let run = &file.config;
     let asked =
         |config: &BackendConfig| run.tasks.iter().any(|task| task.backends.contains(&config.id));
@@ -177,13 +193,15 @@ pub fn find<'a>(
         asked(config) || run.backends.iter().any(stands_in)
     };
     let backends = run.backends.iter().enumerate().filter(|(_, config)| used(config));
-    let found = backends
-        .map(|(index, config)| find_one(file, index, config, discovery, around))
-        .collect::<Result<Vec<_>, _>>()?;
-    for server in found.iter().flat_map(|backend| &backend.servers) {
-        around.printer.hide(server.secrets.iter());
+    let mut all = Vec::new();
+    for (index, config) in backends {
+        let found = find_one(file, index, config, discovery, around);
+        for server in found.iter().flat_map(|backend| &backend.servers) {
+            around.printer.hide(server.secrets.iter());
+        }
+        all.push((config.id.as_str(), found));
     }
-    Ok(found)
+    all
 }
 
 /// What hides the secrets of these backends.

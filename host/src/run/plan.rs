@@ -180,17 +180,25 @@ fn suited(task: &Task, offer: &Offer<'_>, all: &[Offer<'_>]) -> Result<Task, Pla
     })
 }
 
+/// Whether a backend that lacks these capabilities cannot do what a task needs.
+pub fn lacks(task: &Task, lacking: &[Capability]) -> bool {
+    needed(task).iter().any(|capability| lacking.contains(capability))
+}
+
 /// What the backend would need and does not offer.
 fn missing(task: &Task, offer: &Offer<'_>) -> Vec<Capability> {
+    needed(task).into_iter().filter(|capability| !offer.has(capability)).collect()
+}
+
+fn needed(task: &Task) -> Vec<Capability> {
     let chat = task.format == PromptFormat::Chat;
-    let needed = match task.ability {
+    match task.ability {
         Ability::Loglikelihood if chat => vec![Capability::Loglikelihood, Capability::Render],
         Ability::Loglikelihood => vec![Capability::Loglikelihood],
         Ability::LoglikelihoodRolling => vec![Capability::LoglikelihoodRolling],
         Ability::Generate if chat => vec![Capability::Chat],
         Ability::Generate => vec![Capability::Generate],
-    };
-    needed.into_iter().filter(|capability| !offer.has(capability)).collect()
+    }
 }
 
 fn in_words(capability: &Capability, format: PromptFormat) -> String {

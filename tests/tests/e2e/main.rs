@@ -11,6 +11,7 @@ mod authors;
 mod bad_input;
 mod caching;
 mod canaries;
+mod checking;
 mod discovery;
 mod faults;
 mod garbled;

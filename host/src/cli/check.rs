@@ -1,0 +1,173 @@
+//! `host check`: looks run files over before anything is spent on them.
+
+use std::{env, path::Path};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{
+    args::CheckArgs,
+    in_words,
+    run::{discover, fail, surroundings},
+    run_mock::RunMock,
+};
+use crate::{
+    config::{self, ConfigError, Overrides},
+    plugin::discover::Discovery,
+    printer::Printer,
+    report::table,
+    run::{
+        check::{Checked, Finding, Level, UnitForecast, check},
+        error::exit,
+    },
+};
+
+/// What is told of a run file, as programs are told.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum CheckRecord<'a> {
+    /// Something that was found.
+    Finding {
+        /// The run file.
+        file: &'a str,
+        /// What.
+        finding: &'a Finding,
+    },
+    /// What would be asked.
+    Forecast {
+        /// The run file.
+        file: &'a str,
+        /// How much.
+        forecast: &'a UnitForecast,
+    },
+}
+
+/// Looks every file over; the first file's exit code that is not 0 is the command's.
+pub(super) fn main(args: &CheckArgs, printer: &Printer) -> u8 {
+    let discovery = match discover(&args.plugins, args.strict, printer) {
+        Ok(discovery) => discovery,
+        Err(code) => return code,
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(printer, &error.into(), exit::INTERNAL),
+    };
+    let mut code = exit::DONE;
+    for path in &args.files {
+        let checked = runtime.block_on(look_over(path, args, &discovery, printer));
+        show(path, &checked, printer);
+        if code == exit::DONE {
+            code = checked.exit_code.unwrap_or(exit::DONE);
+        }
+    }
+    // What a plugin does still is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+async fn look_over(
+    path: &Path,
+    args: &CheckArgs,
+    discovery: &Discovery,
+    printer: &Printer,
+) -> Checked {
+    let variable = |name: &str| env::var(name).ok();
+    let changes = Overrides {
+        sets: args.sets.clone(),
+        profile: args.profile.clone(),
+        max_samples: args.max_samples,
+        ..Overrides::default()
+    };
+    let file = match config::load(path, &changes, &variable) {
+        Ok(file) => file,
+        Err(error) => return broken(error),
+    };
+    let mock = RunMock::default();
+    let around = surroundings(&variable, &mock, printer);
+    check(&file, discovery, &around, !args.offline).await
+}
+
+/// What is wrong in a run file that cannot be read, each problem by itself.
+fn broken(error: ConfigError) -> Checked {
+    let problems = match &error {
+        ConfigError::Invalid(problems) => problems.iter().map(ToString::to_string).collect(),
+        ConfigError::Read { .. } => vec![in_words(&error.into())],
+    };
+    let finding = |message| Finding { level: Level::Error, about: "run file".to_owned(), message };
+    Checked {
+        findings: problems.into_iter().map(finding).collect(),
+        exit_code: Some(exit::USAGE),
+        ..Checked::default()
+    }
+}
+
+fn show(path: &Path, checked: &Checked, printer: &Printer) {
+    let file = &path.display().to_string();
+    let mut text = format!("{file}\n");
+    for finding in &checked.findings {
+        printer.record(&CheckRecord::Finding { file, finding });
+        let word = match finding.level {
+            Level::Good => "ok     ",
+            Level::Warning => "warning",
+            Level::Error => "error  ",
+        };
+        // An error names by itself what it is about.
+        let about = match finding.level {
+            Level::Error => String::new(),
+            _ => format!("{}: ", finding.about),
+        };
+        let message = finding.message.replace('\n', "\n           ");
+        text.push_str(&format!("  {word}  {about}{message}\n"));
+    }
+    for forecast in &checked.units {
+        printer.record(&CheckRecord::Forecast { file, forecast });
+    }
+    if !checked.units.is_empty() {
+        text.push_str(&forecasts(&checked.units, printer.width()));
+    }
+    let (errors, warnings) = (checked.count(Level::Error), checked.count(Level::Warning));
+    text.push_str(&match (errors, warnings) {
+        (0, 0) => "  it can run\n".to_owned(),
+        (0, warnings) => format!("  it can run; {warnings} warnings\n"),
+        (errors, warnings) => format!("  it cannot run: {errors} errors, {warnings} warnings\n"),
+    });
+    printer.data(&text);
+}
+
+fn forecasts(units: &[UnitForecast], width: Option<u16>) -> String {
+    let mut shown = table::plain(width);
+    shown.set_header([
+        "task",
+        "backend",
+        "samples",
+        "requests ≥",
+        "tokens in ≈",
+        "tokens out ≤",
+        "US$ ≈",
+        "time ≈",
+    ]);
+    for unit in units {
+        let amount = &unit.amount;
+        shown.add_row([
+            unit.task.clone(),
+            unit.backend.clone(),
+            amount.samples.to_string(),
+            amount.requests.to_string(),
+            amount.prompt_tokens().to_string(),
+            amount.max_output_tokens.to_string(),
+            unit.usd.map_or_else(|| "–".to_owned(), |usd| format!("{usd:.4}")),
+            unit.seconds.map_or_else(|| "–".to_owned(), time),
+        ]);
+    }
+    format!("{shown}\n")
+}
+
+/// A time for people.
+fn time(seconds: f64) -> String {
+    match seconds {
+        ..1.0 => "under 1 s".to_owned(),
+        1.0..120.0 => format!("{seconds:.0} s"),
+        120.0..7200.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3600.0),
+    }
+}

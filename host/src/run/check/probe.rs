@@ -1,0 +1,297 @@
+//! One question to each server: who it is, a sample of each task, and where likelihoods are wanted, whether those of a
+//! text add up.
+
+use std::time::{Duration, Instant};
+
+use plugin_api::{
+    Answer, Error, ErrorKind, Likelihood, Loglikelihood, Prompt, Request, message::Description,
+};
+use tokio::time::timeout;
+
+use super::{Checked, Counted, Level, wording};
+use crate::{
+    plugin::{
+        instance::Instance,
+        session::{Job, drive},
+    },
+    run::{
+        backend::OpenBackend, backend_error::BackendError, estimate::estimate, event::UnitName,
+        grade::grade, plan::lacks, request::requests,
+    },
+    task::{raw::PromptFormat, resolve::Ability},
+};
+
+/// Tokens that a probe lets a model write: enough to see that it does.
+const FEW_TOKENS: u32 = 16;
+/// Nats by which the likelihood of a text may differ from the sum of its parts': servers compute with 16 bits.
+const CLOSE: f64 = 0.25;
+
+/// A sample that was asked and answered.
+pub(super) struct Probed {
+    pub(super) unit: UnitName,
+    pub(super) seconds: f64,
+    /// US dollars a token of prompt and reply; none if the answer was not priced.
+    pub(super) usd_a_token: Option<f64>,
+}
+
+/// Asks the servers of a backend.
+pub(super) struct Prober<'a> {
+    pub(super) backend: &'a OpenBackend,
+    pub(super) limit: Duration,
+}
+
+impl Prober<'_> {
+    /// Asks each server, and tells what is found. Gives what the first one took for each task.
+    pub(super) async fn ask(&self, units: &mut [Counted], checked: &mut Checked) -> Vec<Probed> {
+        let mut probed: Vec<Probed> = Vec::new();
+        for replica in &self.backend.replicas {
+            let about = match replica.name() {
+                Some(server) => format!("backend {} at {server}", self.backend.id),
+                None => format!("backend {}", self.backend.id),
+            };
+            let description = match self.one(&replica.instance, Request::Describe).await {
+                Ok((Answer::Description(description), _)) => description,
+                Ok(_) => Description::default(),
+                Err(error) if error.kind == ErrorKind::Unsupported => Description::default(),
+                Err(error) => {
+                    self.not_ready(&about, error, checked);
+                    continue;
+                }
+            };
+            checked.say(Level::Good, about.clone(), in_words(&description));
+            let own = units.iter_mut().filter(|unit| unit.name.backend == self.backend.id);
+            let mut is_added_up = false;
+            for unit in own {
+                self.suit(unit, &description, checked);
+                let Some(taken) = self.sample(unit, &replica.instance, &about, checked).await
+                else {
+                    continue;
+                };
+                if unit.task.ability == Ability::Loglikelihood
+                    && unit.task.format == PromptFormat::Text
+                    && !std::mem::replace(&mut is_added_up, true)
+                {
+                    self.adds_up(&replica.instance, &about, checked).await;
+                }
+                if probed.iter().all(|other| other.unit != taken.unit) {
+                    probed.push(taken);
+                }
+            }
+        }
+        probed
+    }
+
+    fn not_ready(&self, about: &str, error: Error, checked: &mut Checked) {
+        let (backend, at) = (self.backend.id.clone(), String::new());
+        let error = BackendError::NotReady { backend, at, error, hint: "" };
+        checked.fail(about, &error.into());
+    }
+
+    /// A request by itself, and how long it took.
+    async fn one(
+        &self,
+        instance: &std::sync::Arc<Instance>,
+        request: Request<'_>,
+    ) -> Result<(Answer, Duration), Error> {
+        let begun = Instant::now();
+        let answers = self.all(instance, std::slice::from_ref(&request)).await?;
+        let answer = answers.into_iter().next();
+        let answer = answer.ok_or_else(|| Error::new(ErrorKind::Protocol, "no answer"))?;
+        Ok((answer, begun.elapsed()))
+    }
+
+    async fn all(
+        &self,
+        instance: &std::sync::Arc<Instance>,
+        requests: &[Request<'_>],
+    ) -> Result<Vec<Answer>, Error> {
+        let job = Job { request_id: "host", attempt: 1, deadline: self.limit, requests };
+        match timeout(self.limit, drive(instance, job)).await {
+            Ok(outcome) => outcome.items.into_iter().collect(),
+            Err(_) => {
+                let limit = humantime::format_duration(self.limit);
+                Err(Error::new(ErrorKind::Timeout, format!("no answer within {limit}")))
+            }
+        }
+    }
+
+    /// The task in its other form, if the backend turns out to lack what its own takes.
+    fn suit(&self, unit: &mut Counted, description: &Description, checked: &mut Checked) {
+        if !lacks(&unit.task, &description.lacks) {
+            return;
+        }
+        let about = format!("task {}", unit.name.task);
+        match unit.task.fallback() {
+            Some(Ok(other)) => {
+                // What is asked has changed with the form.
+                if let Ok(amount) = estimate(&other) {
+                    unit.amount = amount;
+                }
+                unit.task = other;
+                let message = format!(
+                    "backend {} has no log-likelihood: the task is asked as its `fallback` says, which measures something else",
+                    self.backend.id
+                );
+                checked.say(Level::Warning, about, message);
+            }
+            _ => {
+                let message = format!("backend {} cannot do what the task needs", self.backend.id);
+                checked.exit_code.get_or_insert(crate::run::error::exit::USAGE);
+                checked.say(Level::Error, about, message);
+            }
+        }
+    }
+
+    /// Asks about the first sample of a task.
+    async fn sample(
+        &self,
+        unit: &Counted,
+        instance: &std::sync::Arc<Instance>,
+        about: &str,
+        checked: &mut Checked,
+    ) -> Option<Probed> {
+        let first = wording::first(&unit.task)?;
+        let mut generation = unit.task.generation.clone();
+        if let Some(generation) = &mut generation {
+            generation.max_tokens = generation.max_tokens.min(FEW_TOKENS);
+        }
+        let asked = requests(&first.rendered, generation.as_ref(), 0, self.backend.stream);
+        let begun = Instant::now();
+        let answers = match self.all(instance, &asked).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                let error = Error {
+                    message: format!("probe for task {}: {}", unit.name.task, error.message),
+                    ..error
+                };
+                self.not_ready(about, error, checked);
+                return None;
+            }
+        };
+        let took = begun.elapsed();
+        let usd_a_token = answers.first().and_then(price);
+        let graded = grade(&unit.task, &first.rendered, answers);
+        let what = match graded {
+            Err(error) => {
+                self.not_ready(about, error, checked);
+                return None;
+            }
+            Ok(graded) => match graded.outcome {
+                Ok(_) => "answered and scored".to_owned(),
+                Err(unscored) => match unscored.error {
+                    Some(error) => {
+                        self.not_ready(about, error, checked);
+                        return None;
+                    }
+                    // So few tokens were allowed that this says nothing.
+                    None => format!("answered ({})", unscored.reason),
+                },
+            },
+        };
+        let message = format!(
+            "task {}, sample {}: {what} in {:.0} ms",
+            unit.name.task,
+            first.sample.id,
+            took.as_secs_f64() * 1e3
+        );
+        checked.say(Level::Good, about, message);
+        Some(Probed { unit: unit.name.clone(), seconds: took.as_secs_f64(), usd_a_token })
+    }
+
+    /// Whether the likelihood of a text is that of its parts: it is not where a server puts something between context and
+    /// continuation, or counts their tokens in another way than it scores them. And whether the server finds what everyone
+    /// knows likelier than what nobody says.
+    async fn adds_up(
+        &self,
+        instance: &std::sync::Arc<Instance>,
+        about: &str,
+        checked: &mut Checked,
+    ) {
+        const START: &str = "The capital of France";
+        const MIDDLE: &str = " is";
+        const RIGHT: &str = " Paris";
+        const ODD: &str = " zebra";
+        let whole = format!("{MIDDLE}{RIGHT}");
+        let longer = format!("{START}{MIDDLE}");
+        let of = |prompt, continuations: Vec<&'static str>| {
+            Request::Loglikelihood(Loglikelihood {
+                prompt: Prompt::Text(prompt),
+                continuations,
+                token_logprobs: false,
+            })
+        };
+        let first = Request::Loglikelihood(Loglikelihood {
+            prompt: Prompt::Text(START),
+            continuations: vec![&whole, MIDDLE],
+            token_logprobs: false,
+        });
+        let second = of(&longer, vec![RIGHT, ODD]);
+        let (Ok((Answer::Likelihoods(first), _)), Ok((Answer::Likelihoods(second), _))) =
+            (self.one(instance, first).await, self.one(instance, second).await)
+        else {
+            checked.say(
+                Level::Warning,
+                about,
+                "its log-likelihoods of a short text could not be had",
+            );
+            return;
+        };
+        let logprob = |list: &[Likelihood], at: usize| list.get(at).and_then(|one| one.logprob);
+        let parts =
+            (logprob(&first, 0), logprob(&first, 1), logprob(&second, 0), logprob(&second, 1));
+        let (Some(whole), Some(middle), Some(right), Some(odd)) = parts else {
+            checked.say(
+                Level::Warning,
+                about,
+                "its log-likelihoods of a short text are no numbers",
+            );
+            return;
+        };
+        let apart = (whole - (middle + right)).abs();
+        if apart > CLOSE {
+            let message = format!(
+                "the log-likelihood of a text differs by {apart:.2} nats from the sum of its parts': the server puts \
+                 something between context and continuation, or its tokenizer is not the model's"
+            );
+            checked.say(Level::Warning, about, message);
+        } else {
+            let message = format!("log-likelihoods add up (to {apart:.4} nats)");
+            checked.say(Level::Good, about, message);
+        }
+        if right <= odd && !self.backend.is_mock() {
+            let message = format!(
+                "it finds {ODD:?} ({odd:.2}) likelier than {RIGHT:?} ({right:.2}) after {longer:?}: is this the model \
+                 that you mean, with its own tokenizer?"
+            );
+            checked.say(Level::Warning, about, message);
+        }
+    }
+}
+
+/// US dollars a token.
+fn price(answer: &Answer) -> Option<f64> {
+    let Answer::Completion(completion) = answer else { return None };
+    let usage = &completion.usage;
+    let tokens = usage.prompt_tokens?.saturating_add(usage.completion_tokens?);
+    #[allow(clippy::cast_precision_loss, reason = "a forecast needs no more digits")]
+    let usd = usage.cost_usd_nanos? as f64 / 1e9 / tokens.max(1) as f64;
+    Some(usd)
+}
+
+fn in_words(description: &Description) -> String {
+    let mut known = Vec::new();
+    if let Some(model) = &description.model {
+        known.push(format!("model `{model}`"));
+    }
+    if let Some(engine) = &description.engine {
+        let version = description.version.as_deref().unwrap_or_default();
+        known.push(format!("{engine} {version}").trim_end().to_owned());
+    }
+    if let Some(tokens) = description.context_tokens {
+        known.push(format!("{tokens} tokens of context"));
+    }
+    if let Some(bos) = &description.bos {
+        known.push(format!("before a context: {bos}"));
+    }
+    if known.is_empty() { "it answers".to_owned() } else { known.join(", ") }
+}
