@@ -99,11 +99,12 @@ fn read_tree(
     apply(&settings, &mut root, &mut problems);
     env::expand(&mut root, variables, &mut problems);
 
-    let (before, after): (Vec<_>, Vec<_>) = sets.into_iter().partition(Set::names_task_file);
+    let (before, after): (Vec<_>, Vec<_>) = sets.into_iter().partition(Set::is_of_task_files);
     apply(&before, &mut root, &mut problems);
     overrides::anchor_paths(&mut root);
     // A path that could not be expanded would be told once more, as a file that is not there.
     ConfigError::unless_empty(std::mem::take(&mut problems))?;
+    let run_dir = &folder(&root, run_dir);
     let mut unset = Vec::new();
     let base_dirs = task::merge_files(&mut root, run_dir, variables, &mut problems, &mut unset)?;
     apply(&of_tasks, &mut root, &mut problems);
@@ -123,6 +124,11 @@ fn read_tree(
     let config = resolve::resolve(&root, stem, run_dir, base_dirs)?;
     let config_blake3 = canonical::digest(&config.decisive());
     Ok(RunFile { config, config_blake3, folder: run_dir.to_owned(), root })
+}
+
+/// What the paths of a run file are relative to, which lies in `run_dir`.
+fn folder(root: &Node, run_dir: &Path) -> PathBuf {
+    root.get_str("folder").map_or_else(|| run_dir.to_owned(), |folder| run_dir.join(folder))
 }
 
 fn apply(sets: &[Set], root: &mut Node, problems: &mut Vec<Problem>) {

@@ -519,3 +519,31 @@ fn a_local_asset_needs_nothing_but_its_path() {
     let asset = &config.backends[1].assets["prices"];
     assert_eq!((asset.name.as_str(), asset.sha256), ("prices.json", None));
 }
+
+#[test]
+fn paths_are_relative_to_the_folder_that_a_file_names() {
+    let (first, loaded) = load_text(GOOD, &[]);
+    let here = loaded.unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let file = other.path().join("demo.toml");
+    let of = |folder: &str, sets: &[&str]| {
+        std::fs::write(&file, format!("folder = {folder:?}\n{GOOD}")).unwrap();
+        let sets = sets.iter().map(|&set| set.into()).collect();
+        load(&file, &Overrides { sets, ..Overrides::default() }, &|_| None).unwrap()
+    };
+    let first = first.path().to_str().unwrap();
+    let far = of(first, &[]);
+    assert_eq!(far.folder, here.folder);
+    assert_eq!(far.config.tasks[0].base_dir, here.config.tasks[0].base_dir);
+    assert_eq!(far.config.backends[1].assets, here.config.backends[1].assets);
+    assert_eq!(far.config_blake3, here.config_blake3, "where a file lies decides no result");
+    let name = Path::new(first).file_name().unwrap().to_str().unwrap();
+    // A temporary folder lies beside the other.
+    assert!(
+        of(&format!("../{name}"), &[]).config.tasks[0]
+            .base_dir
+            .ends_with(format!("../{name}/tasks"))
+    );
+    let set = of("/nowhere", &[&format!("folder={first}")]);
+    assert_eq!(set.folder, here.folder);
+}

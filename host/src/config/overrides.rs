@@ -85,6 +85,11 @@ impl Set {
         matches!(self.path.as_slice(), [first, .., last] if first == "task" && last == "file")
     }
 
+    /// Whether it says which task files are read, and from where, and so must be applied before they are.
+    pub(crate) fn is_of_task_files(&self) -> bool {
+        self.names_task_file() || self.path.iter().eq(["folder"])
+    }
+
     /// Writes the value into `root`, creating tables on the way. In an array of tables a number selects
     /// by position, a name the element of that id; anything else is a key of every element.
     pub(crate) fn apply(&self, root: &mut Node) -> Result<(), Problem> {
@@ -155,6 +160,7 @@ impl Set {
 /// folder of a file that may be someone else's.
 pub(crate) fn anchor_paths(root: &mut Node) {
     let Some(table) = root.as_table_mut() else { return };
+    table.get_mut("folder").into_iter().for_each(anchor);
     for task in table.get_mut("task").into_iter().flat_map(Node::items_mut) {
         for path in PATH_KEYS {
             task.at_mut(path).into_iter().for_each(anchor);

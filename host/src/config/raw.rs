@@ -17,6 +17,13 @@ pub(crate) struct RawRun {
     pub name: Option<String>,
     /// Parent folder of run directories, relative to the current directory; `runs` by default.
     pub out: Option<PathBuf>,
+    /// Folder that the paths in this file are relative to, itself relative to the file; the file's own folder by default.
+    /// The run files of a sweep name that of their template.
+    #[allow(
+        dead_code,
+        reason = "it is taken from the tree before anything else is read; the schema must know it"
+    )]
+    pub folder: Option<PathBuf>,
     /// The profile that is taken, one of `[profiles.NAME]`; `--profile NAME` overrides it. None by default, and
     /// none if it is empty.
     pub profile: Option<String>,
