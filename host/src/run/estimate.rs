@@ -37,7 +37,7 @@ pub struct Estimate {
     pub requests: u64,
     /// Unicode characters of all that is sent to be read: of each continuation with its context.
     pub prompt_characters: u64,
-    /// Tokens that may be generated.
+    /// Tokens that may be generated, in whatever form the backend can be asked.
     pub max_output_tokens: u64,
 }
 
@@ -116,6 +116,13 @@ pub fn of_file(
             Some((_, _, amount)) => *amount,
             None => estimate(&pair.task).map_err(|error| FeedError::new(&unit.task, error))?,
         };
+        // Whether a backend lacks what its plugin declares is known once it is open: until then the bound is that of
+        // both forms.
+        let other = pair.task.fallback().transpose()?.map_or(0, |other| output(&other));
+        let amount = Estimate {
+            max_output_tokens: amount.max_output_tokens.max(other * amount.samples),
+            ..amount
+        };
         counted.push((unit.clone(), pair.task.is_fallback, amount));
         let config = file.config.backends.iter().find(|backend| backend.id == unit.backend);
         let mock = config.is_some_and(|backend| {
@@ -124,6 +131,13 @@ pub fn of_file(
         units.push(UnitEstimate { task: unit.task, backend: unit.backend, mock, amount });
     }
     Ok(units)
+}
+
+/// Tokens that may be generated for a sample, each time that it is asked.
+fn output(task: &Task) -> u64 {
+    let most =
+        task.generation.as_ref().map(|generation| (generation.max_tokens, generation.n.get()));
+    most.map_or(0, |(tokens, replies)| u64::from(tokens) * u64::from(replies))
 }
 
 /// Requests of a sample, and characters of what they send.
