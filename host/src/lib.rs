@@ -15,5 +15,6 @@ pub mod score;
 pub mod secret;
 pub mod stats;
 pub mod store;
+pub mod sweep;
 pub mod task;
 pub mod transport;

@@ -2,10 +2,12 @@
 
 mod cache;
 mod check;
+mod collect;
 mod generate;
 mod mock;
 mod score;
 mod show;
+mod sweep;
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -15,10 +17,12 @@ use crate::launch::link::{BECOME, SUPERVISE};
 
 pub(super) use cache::{CacheCommand, PruneArgs};
 pub(super) use check::CheckArgs;
+pub(super) use collect::CollectArgs;
 pub(super) use generate::{CompletionsArgs, ManArgs, SchemaArgs};
 pub(super) use mock::MockArgs;
 pub(super) use score::ScoreArgs;
 pub(super) use show::ShowArgs;
+pub(super) use sweep::SweepArgs;
 
 /// Evaluates language models through vendor backends that are plugins.
 ///
@@ -45,6 +49,14 @@ pub enum Command {
     Run(RunArgs),
     /// Go on with a run that was stopped, interrupted or killed: what it finished is not asked again.
     Resume(ResumeArgs),
+    /// Run a template of a run file for every cell of a matrix of models and tasks.
+    ///
+    /// A cell that has a run is gone on with, and one that is complete is not asked again. Cells run by themselves: one
+    /// that fails, or crashes, stops no other. The exit code is 0 if all are done, 4 if the user stopped the sweep,
+    /// else the gravest of the cells' exit codes, by 1, 5, 2, 4, 3.
+    Sweep(SweepArgs),
+    /// Write the index of all runs below a folder, summary.index.json, and show a leaderboard for each task.
+    Collect(CollectArgs),
     /// Free what the backends of a run still hold outside, after it was killed: a rented machine, say.
     Release(ReleaseArgs),
     /// Look at the response cache, which runs with `run.cache = true` share, or make it smaller.
@@ -192,6 +204,9 @@ pub struct RunArgs {
     /// How a run is resumed.
     #[command(flatten)]
     pub how: ResumeFlags,
+    /// Stop as after Ctrl-C once standard input ends: whoever started this run, and holds the other end, is gone.
+    #[arg(long, hide = true)]
+    pub leash: bool,
 }
 
 /// How a run is resumed.

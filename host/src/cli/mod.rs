@@ -4,6 +4,7 @@ mod args;
 mod cache;
 mod cassette;
 mod check;
+mod collect;
 mod doctor;
 mod generate;
 mod launch;
@@ -15,6 +16,7 @@ mod run;
 mod run_mock;
 mod score;
 mod show;
+mod sweep;
 mod task;
 
 pub use args::Args;
@@ -51,6 +53,8 @@ pub fn main() -> u8 {
     match args.command {
         args::Command::Run(command) => run::main(&command, &printer),
         args::Command::Resume(command) => resume::main(&command, &printer),
+        args::Command::Sweep(command) => sweep::main(&command, &printer),
+        args::Command::Collect(command) => collect::main(&command, &printer),
         args::Command::Release(command) => release::main(&command, &printer),
         args::Command::Cache(command) => cache::main(&command, &printer),
         args::Command::Task(command) => task::main(&command, &printer),

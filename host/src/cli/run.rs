@@ -1,11 +1,13 @@
 //! `host run`.
 
 use std::{
-    env,
+    env, io,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -36,6 +38,12 @@ use crate::{
 
 /// Runs every file; the first exit code that is not 0 is the command's.
 pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
+    if args.leash
+        && let Err(error) = leash()
+    {
+        let error = anyhow::Error::new(error).context("no thread that listens to standard input");
+        return fail(printer, &error, exit::INTERNAL);
+    }
     let discovery = match discover(&args.plugins, args.strict, printer) {
         Ok(discovery) => discovery,
         Err(code) => return code,
@@ -86,6 +94,16 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
         Some(cassette) => cassette::played(&cassette, code, printer),
         None => code,
     }
+}
+
+/// From now on the end of standard input is a signal to stop. The system closes it whatever ends the process at its
+/// other side, so that nothing goes on that nobody waits for.
+fn leash() -> io::Result<()> {
+    thread::Builder::new().name("leash".to_owned()).spawn(|| {
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        let _ = kill_process(getpid(), Signal::TERM);
+    })?;
+    Ok(())
 }
 
 /// The plugins that are there; the exit code if that is no good.

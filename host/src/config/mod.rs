@@ -8,7 +8,7 @@ mod env;
 mod error;
 mod load;
 mod named;
-mod node;
+pub(crate) mod node;
 mod overrides;
 mod profile;
 mod publish;
@@ -36,5 +36,6 @@ pub use resolved::{
     BackendConfig, BaseUrl, Budget, Concurrency, Engine, GroupConfig, MaxUnscored, ReplicaConfig,
     RunConfig, SyncPolicy, TaskConfig, decisive_of,
 };
+pub(crate) use shown::toml_text;
 pub use shown::{Setting, as_toml, toml_value};
 pub use suggest::nearest;

@@ -276,7 +276,7 @@ fn inline_table(map: &Map<String, Value>) -> String {
 }
 
 /// A basic string: JSON's escapes are TOML's, but for one more character that must be escaped.
-fn toml_text(text: &str) -> String {
+pub(crate) fn toml_text(text: &str) -> String {
     Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 

@@ -1,6 +1,8 @@
 //! The result table: one row a task and backend.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, presets};
+use comfy_table::{
+    Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, presets,
+};
 
 use crate::{
     score::metric::Metric,
@@ -8,7 +10,7 @@ use crate::{
 };
 
 /// Stands where there is no value.
-const NONE: &str = "–";
+pub(super) const NONE: &str = "–";
 
 /// The table of a summary, with a line for each thing that a number alone would hide.
 pub fn render(summary: &Summary, width: Option<u16>) -> String {
@@ -68,7 +70,16 @@ pub fn plain(width: Option<u16>) -> Table {
     table
 }
 
-fn right(text: String) -> Cell {
+/// Lets these columns be as wide as what is in them, so that none of it is broken.
+pub(super) fn whole_columns(table: &mut Table, columns: std::ops::Range<usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+}
+
+pub(super) fn right(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
@@ -83,7 +94,7 @@ fn latency(result: &TaskResult) -> String {
 }
 
 /// What the samples cost. Of some of them the price may be unknown: then it is at least that much.
-fn cost(result: &TaskResult) -> String {
+pub(super) fn cost(result: &TaskResult) -> String {
     let Some(cost) = &result.cost else { return NONE.to_owned() };
     let least = if cost.priced_samples < result.samples.total { "≥ " } else { "" };
     match cost.usd {
@@ -93,7 +104,7 @@ fn cost(result: &TaskResult) -> String {
     }
 }
 
-fn entry(entry: &MetricEntry) -> String {
+pub(super) fn entry(entry: &MetricEntry) -> String {
     match entry.stderr {
         Some(stderr) => format!("{:.4} ± {stderr:.4}", entry.value),
         None => format!("{:.4}", entry.value),

@@ -3,6 +3,7 @@
 
 pub mod bits;
 pub mod cache;
+pub mod index;
 pub mod journal;
 pub mod journal_reader;
 pub mod journal_tail;

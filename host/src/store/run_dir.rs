@@ -183,29 +183,38 @@ impl RunDir {
         value: &T,
         redactor: &Redactor,
     ) -> Result<(), StoreError> {
-        let path = self.path.join(name);
-        let write = || {
-            let mut value = serde_json::to_value(value)?;
-            redactor.redact_value(&mut value);
-            // As any other file of the directory: for whomever the user's mask lets read it.
-            let mode = fs::Permissions::from_mode(0o666);
-            let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(&self.path)?;
-            serde_json::to_writer_pretty(&mut file, &value)?;
-            file.write_all(b"\n")?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok::<_, io::Error>(())
-        };
-        write().map_err(|source| StoreError {
-            path: path.clone(),
-            action: "write this file",
-            source,
-        })
+        write_json(&self.path, name, value, redactor)
     }
 }
 
+/// The same in any folder.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_json<T: Serialize>(
+    folder: &Path,
+    name: &str,
+    value: &T,
+    redactor: &Redactor,
+) -> Result<(), StoreError> {
+    let path = folder.join(name);
+    let write = || {
+        let mut value = serde_json::to_value(value)?;
+        redactor.redact_value(&mut value);
+        // As any other file of the directory: for whomever the user's mask lets read it.
+        let mode = fs::Permissions::from_mode(0o666);
+        let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(folder)?;
+        serde_json::to_writer_pretty(&mut file, &value)?;
+        file.write_all(b"\n")?;
+        file.as_file().sync_all()?;
+        file.persist(&path)?;
+        Ok::<_, io::Error>(())
+    };
+    write().map_err(|source| StoreError { path: path.clone(), action: "write this file", source })
+}
+
 /// A run's name as its folders begin.
-fn safe(name: &str) -> String {
+pub(crate) fn safe(name: &str) -> String {
     let safe: String = name
         .chars()
         .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Format of this file.
 pub const FORMAT: u32 = 1;
 
 /// The whole file.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// Format of this file.
     pub format: u32,
@@ -22,7 +23,7 @@ pub struct Summary {
 }
 
 /// Which run, and how it ended.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RunIdentity {
     /// Id, the name of the run directory.
     pub id: String,
@@ -41,7 +42,7 @@ pub struct RunIdentity {
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Every sample was asked.
@@ -55,7 +56,7 @@ pub enum State {
 }
 
 /// One task at one backend.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TaskResult {
     /// Id of the task.
     pub task: String,
@@ -104,7 +105,7 @@ pub struct TaskResult {
 }
 
 /// How many samples. Each repeat counts, as it does in a sample's identity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
     /// Finished, scored or not.
     pub total: u64,
@@ -118,7 +119,7 @@ pub struct Counts {
 }
 
 /// A metric.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricEntry {
     /// Over the scored samples.
     pub value: f64,
@@ -133,7 +134,7 @@ pub struct MetricEntry {
 }
 
 /// Tokens used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenCounts {
     /// Of prompts.
     pub prompt: u64,
@@ -148,7 +149,7 @@ pub struct TokenCounts {
 }
 
 /// What the answers cost.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
     /// US dollars.
     pub usd: f64,
@@ -162,7 +163,7 @@ pub struct Cost {
 }
 
 /// Percentiles in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Latency {
     /// Median.
     pub p50: f64,
@@ -173,7 +174,7 @@ pub struct Latency {
 }
 
 /// An average over tasks.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct GroupResult {
     /// Id of the group.
     pub group: String,

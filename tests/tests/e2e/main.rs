@@ -37,6 +37,7 @@ mod secrets;
 mod servers;
 mod showing;
 mod stopping;
+mod sweeping;
 mod together;
 mod vendors;
 
