@@ -71,6 +71,21 @@ impl ExactSum {
     pub fn count(&self) -> u64 {
         self.count
     }
+
+    /// How far this part of a sum is from what as many average numbers of `total` would be: Σ_{i∈part}(x_i − x̄).
+    /// Exact before it is rounded once, so that there is no cancellation, unless the sums are huge.
+    #[must_use]
+    pub fn deviation(&self, total: &Self) -> f64 {
+        let (part, all) = (i128::from(self.count), i128::from(total.count));
+        let exact = self
+            .units
+            .checked_mul(all)
+            .and_then(|own| own.checked_sub(total.units.checked_mul(part)?));
+        match exact {
+            Some(units) => float(units) / total.count as f64,
+            None => self.value() - total.value() / total.count as f64 * self.count as f64,
+        }
+    }
 }
 
 /// An exact sum of numbers and of their squares, from which mean and variance follow.
@@ -100,8 +115,8 @@ impl ExactMoments {
 
     /// The sum of the numbers.
     #[must_use]
-    pub fn sum(&self) -> f64 {
-        self.sum.value()
+    pub fn sum(&self) -> &ExactSum {
+        &self.sum
     }
 
     /// The mean; none of no numbers.
@@ -215,6 +230,22 @@ mod tests {
         let square = Wide::product(1 << 100, 1 << 100);
         assert_eq!(square, Wide { high: 1 << 72, low: 0 });
         assert_eq!(square.times(3).minus(square).minus(square), square);
+    }
+
+    #[test]
+    fn deviations_are_exact_also_where_sums_are_huge() {
+        let sum = |numbers: &[f64]| {
+            let mut sum = ExactSum::default();
+            numbers.iter().for_each(|x| sum.add(*x).unwrap());
+            sum
+        };
+        let all = sum(&[0.1, 0.1, 0.1, 0.7]);
+        assert!((sum(&[0.1, 0.1]).deviation(&all) + 0.3).abs() < 1e-15);
+        assert_eq!(sum(&[0.1, 0.1]).deviation(&sum(&[0.1; 3])), 0.0);
+        let mut huge = ExactSum { units: 1 << 120, count: 1 << 30 };
+        assert_eq!(huge.deviation(&huge), 0.0);
+        huge.count *= 2;
+        assert_eq!(ExactSum { units: 0, count: 1 << 30 }.deviation(&huge), -float(1 << 119));
     }
 
     #[test]

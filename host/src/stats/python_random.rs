@@ -1,8 +1,8 @@
 //! Python's `random.Random(seed)`, bit for bit.
 //!
 //! Few-shot examples drawn by other harnesses come from this generator, so a score can only be
-//! compared with theirs when the same examples are drawn. It is here for that alone: nothing that
-//! needs good or secret randomness may use it.
+//! compared with theirs when the same examples are drawn. Resampling uses it too, since its numbers will
+//! be the same in every version. Nothing that needs secret randomness may use it.
 //!
 //! Sources: Matsumoto and Nishimura's MT19937 (2002) with `init_by_array`; CPython 3.11
 //! `Modules/_randommodule.c` (seeding, `getrandbits`) and `Lib/random.py` (`sample`, `shuffle`).
@@ -157,7 +157,7 @@ impl PythonRandom {
     }
 
     /// `random()`: a number in [0, 1) with 53 random bits.
-    fn unit(&mut self) -> f64 {
+    pub(super) fn unit(&mut self) -> f64 {
         let high = f64::from(self.next_u32() >> 5);
         let low = f64::from(self.next_u32() >> 6);
         (high * 67_108_864.0 + low) / 9_007_199_254_740_992.0
