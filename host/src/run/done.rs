@@ -111,6 +111,7 @@ mod tests {
             index,
             record: serde_json::Map::new(),
             digest: Digest([byte; 32]),
+            cluster: None,
         };
         let mut done = Done::nothing(NonZeroU32::new(3).unwrap());
         let digest = Digest([1; 32]).short();

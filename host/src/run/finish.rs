@@ -148,6 +148,7 @@ pub(super) fn groups(
                 let entry = |value, stderr| MetricEntry {
                     value,
                     stderr,
+                    stderr_clusters: None,
                     if_unscored_wrong: None,
                     if_unscored_right: None,
                 };

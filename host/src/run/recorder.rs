@@ -4,6 +4,7 @@
 //! run file wants it; only then do tallies and reporters hear of it, from the [`Teller`].
 
 use std::{
+    borrow::Cow,
     io,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
@@ -35,6 +36,7 @@ use crate::{
         run_dir,
         storage::Storage,
     },
+    task::sample::ClusterKey,
 };
 
 /// Most notes that are written down at once.
@@ -261,6 +263,10 @@ fn append(finished: &Finished, journal: &mut Journal, store: Store) -> io::Resul
             index: sample.index,
             repeat: work.repeat,
             digest: sample.digest,
+            cluster: sample.cluster.as_deref().map(|cluster| match store {
+                Store::Full => Cow::Borrowed(cluster),
+                Store::Hash => Cow::Owned(digest_of(cluster)),
+            }),
         },
         status: &status(result),
         scores: result.as_ref().ok().and_then(|graded| graded.outcome.as_ref().ok()),
@@ -297,6 +303,7 @@ fn sample(finished: Finished, now: Instant) -> Sample {
         repeat: work.repeat,
         counted: Counted {
             index: work.prepared.sample.index,
+            cluster: work.prepared.sample.cluster.as_deref().map(ClusterKey::of),
             status,
             scores,
             usage,
@@ -350,15 +357,18 @@ fn question(work: &Work, store: Store) -> QuestionLine<'_> {
     }
 }
 
+fn digest_of(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
+
 /// Puts digests in the place of what was generated.
 fn hide_texts(result: &mut Result<Graded, plugin_api::Error>) {
     if let Ok(Graded { response: Response::Completion { choices, .. }, .. }) = result {
-        let digest = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
         for choice in choices {
-            choice.text = digest(&choice.text);
-            choice.reasoning = choice.reasoning.take().map(|text| digest(&text));
+            choice.text = digest_of(&choice.text);
+            choice.reasoning = choice.reasoning.take().map(|text| digest_of(&text));
             // Where nothing is extracted, the answer is the whole text.
-            choice.answer = choice.answer.take().map(|text| digest(&text));
+            choice.answer = choice.answer.take().map(|text| digest_of(&text));
             choice.logprobs = None;
         }
     }

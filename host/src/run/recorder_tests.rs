@@ -116,6 +116,7 @@ impl Noted for TestNote {
     fn told(self, now: Instant) -> Told {
         let counted = Counted {
             index: self.0,
+            cluster: None,
             status: Status::Scored,
             scores: Some(crate::score::parts::Parts([("acc".to_owned(), 1.0)].into())),
             usage: Tokens::default(),

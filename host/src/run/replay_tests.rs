@@ -47,6 +47,7 @@ fn append(journal: &mut Journal, line: Line) {
             index: line.index,
             repeat: line.repeat,
             digest: digest(line.index),
+            cluster: Some(digest(line.index % 3).to_string().into()),
         },
         status: &status,
         scores: line.scored.then_some(&parts),
@@ -109,7 +110,13 @@ fn a_journal_cut_at_every_byte_of_its_last_4_kib_is_gone_on_with() {
         let missing = |line: &&Line| {
             let record = serde_json::Map::new();
             let (index, id) = (line.index, SampleId(line.index.to_string()));
-            let sample = crate::task::sample::Sample { id, index, record, digest: digest(index) };
+            let sample = crate::task::sample::Sample {
+                id,
+                index,
+                record,
+                digest: digest(index),
+                cluster: None,
+            };
             done.missing(&sample).any(|repeat| repeat == line.repeat)
         };
         let mut rest: Vec<Line> = all.iter().filter(missing).copied().collect();

@@ -20,6 +20,7 @@ use crate::{
         record::{Response, Status, Tokens, add_known},
         summary::{Cost, Counts, Latency, MetricEntry, TaskResult, TokenCounts},
     },
+    task::sample::ClusterKey,
 };
 
 /// What a tally is of.
@@ -60,6 +61,8 @@ impl From<&Unit> for Subject {
 pub struct Counted {
     /// Position of its record.
     pub index: u64,
+    /// Which samples it belongs together with, if the task says so.
+    pub cluster: Option<ClusterKey>,
     /// `scored`, or why not.
     pub status: Status,
     /// What it contributes to the metrics.
@@ -108,6 +111,7 @@ impl From<SampleOutcome<'_>> for Counted {
         };
         Self {
             index: outcome.sample.index,
+            cluster: outcome.cluster(),
             status: outcome.status,
             scores: outcome.scores,
             usage: outcome.usage,
@@ -216,7 +220,7 @@ impl Tally {
     /// # Errors
     /// A score that is out of any range; the sample is not counted then.
     pub fn add(&mut self, counted: &Counted) -> Result<(), ExactError> {
-        self.aggregate.add(counted.index, counted.scores.as_ref())?;
+        self.aggregate.add(counted.index, counted.cluster, counted.scores.as_ref())?;
         self.finished += 1;
         self.result.cached += u64::from(counted.cached);
         if let Status::Unscored(reason) = &counted.status {
@@ -325,6 +329,7 @@ impl Tally {
             let entry = MetricEntry {
                 value: value.value,
                 stderr: value.stderr,
+                stderr_clusters: value.clusters,
                 if_unscored_wrong: value.if_unscored_wrong,
                 if_unscored_right: value.if_unscored_right,
             };

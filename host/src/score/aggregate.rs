@@ -2,7 +2,8 @@
 //!
 //! Attempts may come in any order, from a run that goes on or from a journal: the summary is the
 //! same bit for bit. Memory does not grow with the number of samples, but for those of which some
-//! repeats are still to come. Whether an attempt was counted before is for the caller to know.
+//! repeats are still to come, and with the number of clusters where samples are in any. Whether an attempt
+//! was counted before is for the caller to know.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::metric::{Aggregation, Metric};
 use super::parts::Parts;
+use crate::stats::clustered;
 use crate::stats::exact::{ExactError, ExactMoments, ExactSum};
 use crate::stats::moments::estimate;
+use crate::task::sample::ClusterKey;
 
 /// A metric over all samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,9 +23,11 @@ pub struct MetricValue {
     pub metric: Metric,
     /// Its value.
     pub value: f64,
-    /// Standard error: s/√n over the samples, where a sample with repeats counts once with its mean.
-    /// None for perplexities and for fewer than two samples.
+    /// Standard error: s/√n over the samples, where a sample with repeats counts once with its mean; where samples are
+    /// in clusters, [`clustered::stderr`]. None for perplexities and for fewer than two samples or clusters.
     pub stderr: Option<f64>,
+    /// How many clusters the standard error is by, if it is by clusters.
+    pub clusters: Option<u64>,
     /// How many samples it is over.
     pub samples: u64,
     /// The value if everything unscored were wrong; none for perplexities.
@@ -36,7 +41,7 @@ pub struct MetricValue {
 pub struct Aggregate {
     repeats: u32,
     totals: Totals,
-    incomplete: HashMap<u64, Cluster>,
+    incomplete: HashMap<u64, Attempts>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -52,11 +57,14 @@ struct Mean {
     values: ExactMoments,
     wrong: ExactSum,
     right: ExactSum,
+    /// The values of `values` by their cluster.
+    clusters: BTreeMap<ClusterKey, ExactSum>,
 }
 
 /// The attempts at one sample.
 #[derive(Debug, Clone, Default)]
-struct Cluster {
+struct Attempts {
+    cluster: Option<ClusterKey>,
     attempts: u32,
     unscored: u32,
     sums: BTreeMap<String, ExactSum>,
@@ -69,40 +77,46 @@ impl Aggregate {
         Self { repeats: repeats.get(), totals: Totals::default(), incomplete: HashMap::new() }
     }
 
-    /// Adds one attempt at the sample of an index: its parts, or none when it is unscored.
+    /// Adds one attempt at the sample of an index, which is in this cluster: its parts, or none when it is unscored.
     ///
     /// # Errors
     /// [`ExactError`] when a part is not finite or out of range. The attempt is not counted then.
-    pub fn add(&mut self, sample_index: u64, parts: Option<&Parts>) -> Result<(), ExactError> {
-        let mut cluster = self.incomplete.get(&sample_index).cloned().unwrap_or_default();
-        cluster.attempts += 1;
+    pub fn add(
+        &mut self,
+        sample_index: u64,
+        cluster: Option<ClusterKey>,
+        parts: Option<&Parts>,
+    ) -> Result<(), ExactError> {
+        let mut attempts = self.incomplete.get(&sample_index).cloned().unwrap_or_default();
+        attempts.cluster = attempts.cluster.max(cluster);
+        attempts.attempts += 1;
         match parts {
-            None => cluster.unscored += 1,
+            None => attempts.unscored += 1,
             Some(parts) => {
                 for (name, value) in &parts.0 {
-                    cluster.sums.entry(name.clone()).or_default().add(*value)?;
+                    attempts.sums.entry(name.clone()).or_default().add(*value)?;
                 }
             }
         }
-        if cluster.attempts < self.repeats {
-            self.incomplete.insert(sample_index, cluster);
+        if attempts.attempts < self.repeats {
+            self.incomplete.insert(sample_index, attempts);
             return Ok(());
         }
         self.incomplete.remove(&sample_index);
-        self.totals.add(&cluster)
+        self.totals.add(&attempts)
     }
 
     /// How many samples have a score, at least in one repeat.
     #[must_use]
     pub fn samples_scored(&self) -> u64 {
-        let scored = self.incomplete.values().filter(|cluster| cluster.is_scored()).count();
+        let scored = self.incomplete.values().filter(|attempts| attempts.is_scored()).count();
         self.totals.samples_scored + scored as u64
     }
 
     /// How many samples have no score in any repeat so far.
     #[must_use]
     pub fn samples_unscored(&self) -> u64 {
-        let unscored = self.incomplete.values().filter(|cluster| !cluster.is_scored()).count();
+        let unscored = self.incomplete.values().filter(|attempts| !attempts.is_scored()).count();
         self.totals.samples_unscored + unscored as u64
     }
 
@@ -113,34 +127,37 @@ impl Aggregate {
     /// [`ExactError`] when there are more samples than can be counted.
     pub fn summary(&self, metrics: &[Metric]) -> Result<Vec<MetricValue>, ExactError> {
         let mut totals = self.totals.clone();
-        for cluster in self.incomplete.values() {
-            totals.add(cluster)?;
+        for attempts in self.incomplete.values() {
+            totals.add(attempts)?;
         }
         Ok(metrics.iter().filter_map(|metric| totals.value(*metric)).collect())
     }
 }
 
-impl Cluster {
+impl Attempts {
     fn is_scored(&self) -> bool {
         self.unscored < self.attempts
     }
 }
 
 impl Totals {
-    fn add(&mut self, cluster: &Cluster) -> Result<(), ExactError> {
-        if !cluster.is_scored() {
+    fn add(&mut self, attempts: &Attempts) -> Result<(), ExactError> {
+        if !attempts.is_scored() {
             self.samples_unscored += 1;
             return Ok(());
         }
         self.samples_scored += 1;
-        for (name, sum) in &cluster.sums {
+        for (name, sum) in &attempts.sums {
             match Metric::from_name(name).map(|metric| (metric, metric.aggregation())) {
                 Some((metric, Aggregation::Mean { wrong, right })) => {
                     let mean = self.means.entry(metric).or_default();
                     let scored = sum.count() as f64;
-                    let unscored = f64::from(cluster.unscored);
+                    let unscored = f64::from(attempts.unscored);
                     let all = scored + unscored;
                     mean.values.add(sum.value() / scored)?;
+                    if let Some(cluster) = attempts.cluster {
+                        mean.clusters.entry(cluster).or_default().add(sum.value() / scored)?;
+                    }
                     mean.wrong.add((sum.value() + wrong * unscored) / all)?;
                     mean.right.add((sum.value() + right * unscored) / all)?;
                 }
@@ -157,10 +174,19 @@ impl Totals {
                 let estimate = estimate(&mean.values)?;
                 let unscored = self.samples_unscored as f64;
                 let all = estimate.count as f64 + unscored;
+                // A run that began before its task named clusters has samples in none: then no error is by clusters.
+                let in_clusters: u64 = mean.clusters.values().map(ExactSum::count).sum();
+                let (stderr, clusters) = if in_clusters == estimate.count {
+                    let stderr = clustered::stderr(mean.clusters.values(), mean.values.sum());
+                    (stderr, Some(mean.clusters.len() as u64))
+                } else {
+                    (estimate.stderr, None)
+                };
                 Some(MetricValue {
                     metric,
                     value: estimate.mean,
-                    stderr: estimate.stderr,
+                    stderr,
+                    clusters,
                     samples: estimate.count,
                     if_unscored_wrong: Some((mean.wrong.value() + wrong * unscored) / all),
                     if_unscored_right: Some((mean.right.value() + right * unscored) / all),
@@ -173,6 +199,7 @@ impl Totals {
                     metric,
                     value: value(-loglikelihood.value() / units.value()),
                     stderr: None,
+                    clusters: None,
                     samples: loglikelihood.count(),
                     if_unscored_wrong: None,
                     if_unscored_right: None,
@@ -196,7 +223,7 @@ mod tests {
     fn of(repeats: u32, attempts: &[(u64, Option<Parts>)]) -> Aggregate {
         let mut aggregate = Aggregate::new(NonZeroU32::new(repeats).unwrap());
         for (sample, parts) in attempts {
-            aggregate.add(*sample, parts.as_ref()).unwrap();
+            aggregate.add(*sample, None, parts.as_ref()).unwrap();
         }
         aggregate
     }
@@ -277,6 +304,31 @@ mod tests {
             PythonRandom::new(seed).shuffle(&mut attempts);
             assert_eq!(of(3, &attempts).summary(&metrics).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn samples_of_one_cluster_count_as_one_in_the_error() {
+        let in_clusters = |order: &[usize]| {
+            let mut aggregate = Aggregate::new(NonZeroU32::new(2).unwrap());
+            for attempt in order {
+                let sample = *attempt as u64 / 2;
+                let cluster = ClusterKey::of(&(sample / 2).to_string());
+                // Sample means 1, 1, 0, ½.
+                let right = f64::from([1, 1, 1, 1, 0, 0, 0, 1][*attempt]);
+                aggregate.add(sample, Some(cluster), Some(&acc(right))).unwrap();
+            }
+            value(&aggregate, Metric::Acc)
+        };
+        let found = in_clusters(&[0, 1, 2, 3, 4, 5, 6, 7]);
+        // The mean is 5/8, the clusters are off by 3/4 and -3/4: sqrt(9/8)/4.
+        assert_eq!((found.value, found.clusters), (0.625, Some(2)));
+        assert!((found.stderr.unwrap() - (9.0_f64 / 8.0).sqrt() / 4.0).abs() < 1e-15);
+        assert_eq!(in_clusters(&[7, 0, 2, 5, 1, 4, 6, 3]), found);
+        // Half of it without a cluster: then by none.
+        let mut mixed = Aggregate::new(NonZeroU32::new(1).unwrap());
+        mixed.add(0, Some(ClusterKey::of("a")), Some(&acc(1.0))).unwrap();
+        mixed.add(1, None, Some(&acc(0.0))).unwrap();
+        assert_eq!((value(&mixed, Metric::Acc).clusters, mixed.samples_scored()), (None, 2));
     }
 
     #[test]

@@ -64,6 +64,7 @@ mod tests {
             metric,
             value,
             stderr: Some(stderr),
+            clusters: None,
             samples,
             if_unscored_wrong,
             if_unscored_right,

@@ -4,10 +4,13 @@
 use std::borrow::Cow;
 
 use plugin_api::Changed;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::record::{Status, Timing, Tokens};
-use crate::score::{generated::Incident, parts::Parts};
+use crate::{
+    score::{generated::Incident, parts::Parts},
+    task::sample::ClusterKey,
+};
 
 /// A [`super::record::SampleRecord`], without what was said.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,6 +31,8 @@ pub struct SampleOutcome<'a> {
     /// What it contributes to the metrics.
     #[serde(default)]
     pub scores: Option<Parts>,
+    /// In what form the question is stored.
+    pub question: QuestionOutcome,
     /// What came back.
     #[serde(default)]
     pub response: Option<ResponseOutcome>,
@@ -61,6 +66,19 @@ pub struct KeyOutcome<'a> {
     /// BLAKE3 of the canonical record, in hex.
     #[serde(borrow)]
     pub digest: Cow<'a, str>,
+    /// Which samples it belongs together with.
+    #[serde(borrow, default)]
+    pub cluster: Option<Cow<'a, str>>,
+}
+
+/// In what form the question is stored, and with it whatever else may quote the data.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuestionOutcome {
+    /// As it is.
+    Full(IgnoredAny),
+    /// As digests.
+    Hash(IgnoredAny),
 }
 
 /// What came back, as far as it is counted.
@@ -106,6 +124,16 @@ impl SampleOutcome<'_> {
             Some(ResponseOutcome::Likelihoods { unconditional, .. }) if !unconditional.is_empty()
         );
         self.attempts.saturating_sub(if twice { 2 } else { 1 })
+    }
+}
+
+impl SampleOutcome<'_> {
+    /// Which samples it belongs together with, if the task says so.
+    pub fn cluster(&self) -> Option<ClusterKey> {
+        self.sample.cluster.as_deref().and_then(|cluster| match self.question {
+            QuestionOutcome::Full(_) => Some(ClusterKey::of(cluster)),
+            QuestionOutcome::Hash(_) => ClusterKey::of_hex(cluster),
+        })
     }
 }
 

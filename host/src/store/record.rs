@@ -1,5 +1,7 @@
 //! What a finished sample stores: enough to extract and score again without a request.
 
+use std::borrow::Cow;
+
 use plugin_api::{Answer, Changed, Error, Likelihood, TokenLogprob, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -117,6 +119,9 @@ pub struct SampleKeyLine<'a> {
     pub repeat: u32,
     /// BLAKE3 of the canonical record.
     pub digest: Digest,
+    /// Which samples it belongs together with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Cow<'a, str>>,
 }
 
 /// A [`Question`] as it is written.
@@ -150,6 +155,10 @@ pub struct SampleKey {
     pub repeat: u32,
     /// BLAKE3 of the canonical record.
     pub digest: String,
+    /// Which samples it belongs together with, or the BLAKE3 of that (`store = "hash"`); absent if the task does not
+    /// say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
 }
 
 /// How a sample ended: exactly one of the two.
@@ -353,7 +362,13 @@ mod tests {
             format: FORMAT,
             task: "t",
             backend: "b",
-            sample: SampleKeyLine { id: &id, index: 7, repeat: 1, digest: Digest([171; 32]) },
+            sample: SampleKeyLine {
+                id: &id,
+                index: 7,
+                repeat: 1,
+                digest: Digest([171; 32]),
+                cluster: Some("c".into()),
+            },
             status: &status,
             scores: Some(&parts),
             question: QuestionLine::Full { document, prompt: &prompt, form: &form },

@@ -125,6 +125,9 @@ pub struct MetricEntry {
     pub value: f64,
     /// Standard error; none where there is no estimate.
     pub stderr: Option<f64>,
+    /// Clusters of samples that the standard error is by, where the task says which belong together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr_clusters: Option<u64>,
     /// If everything unscored were wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_unscored_wrong: Option<f64>,

@@ -24,6 +24,8 @@ pub struct DataSet {
     pub labels: Option<PathBuf>,
     /// The field that identifies a sample.
     pub id_field: Option<String>,
+    /// The field that says which samples belong together.
+    pub cluster_field: Option<String>,
 }
 
 /// Why a sample cannot be had.
@@ -76,6 +78,14 @@ pub enum DataError {
         /// The field.
         field: String,
     },
+    /// The cluster's field is missing, or neither text nor a number.
+    #[error("{place}: `cluster` is `{field}`, and the record has no text or number of this name")]
+    NoCluster {
+        /// Where.
+        place: Place,
+        /// The field.
+        field: String,
+    },
     /// It cannot be told whether an id came before.
     #[error(
         "cannot read the ids of earlier samples in a temporary file (TMPDIR names its folder): {0}"
@@ -98,7 +108,12 @@ impl DataError {
     /// belong together, or ids that repeat, spoil the whole set.
     #[must_use]
     pub fn spoils_one_record(&self) -> bool {
-        matches!(self, Self::Record(RecordError::BadRecord { .. }) | Self::NoId { .. })
+        matches!(
+            self,
+            Self::Record(RecordError::BadRecord { .. })
+                | Self::NoId { .. }
+                | Self::NoCluster { .. }
+        )
     }
 }
 
@@ -116,8 +131,9 @@ impl DataSet {
     pub fn open(&self) -> Result<Samples, DataError> {
         let records = Records::open(&self.path, self.format)?;
         let labels = self.labels.as_deref().map(Labels::open).transpose()?;
-        let id_field = self.id_field.clone();
-        Ok(Samples { records, labels, id_field, seen: Seen::default(), count: 0, ended: false })
+        let (id_field, cluster_field) = (self.id_field.clone(), self.cluster_field.clone());
+        let seen = Seen::default();
+        Ok(Samples { records, labels, id_field, cluster_field, seen, count: 0, ended: false })
     }
 }
 
@@ -126,6 +142,7 @@ pub struct Samples {
     records: Records,
     labels: Option<Labels>,
     id_field: Option<String>,
+    cluster_field: Option<String>,
     seen: Seen,
     count: u64,
     ended: bool,
@@ -173,15 +190,18 @@ impl Samples {
             }
             record.insert("label".to_owned(), label);
         }
+        let cluster = match &self.cluster_field {
+            None => None,
+            Some(field) => match name_in(&record, field) {
+                Some(cluster) => Some(cluster),
+                None => return Err(DataError::NoCluster { place, field: field.clone() }),
+            },
+        };
         let id = match &self.id_field {
             None => SampleId(index.to_string()),
             Some(field) => {
-                let id = match record.get(field) {
-                    Some(Value::String(text)) if !text.is_empty() => text.clone(),
-                    Some(Value::Number(number)) => number.to_string(),
-                    _ => {
-                        return Err(DataError::NoId { place, field: field.clone() });
-                    }
+                let Some(id) = name_in(&record, field) else {
+                    return Err(DataError::NoId { place, field: field.clone() });
                 };
                 let hash = blake3::hash(id.as_bytes());
                 let mut key = [0u8; 16];
@@ -195,7 +215,16 @@ impl Samples {
             }
         };
         let digest = Digest::of(&record);
-        Ok((place, Sample { id, index, record, digest }))
+        Ok((place, Sample { id, index, record, digest, cluster }))
+    }
+}
+
+/// A field that names something: a text that is not empty, or a number.
+fn name_in(record: &Record, field: &str) -> Option<String> {
+    match record.get(field) {
+        Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+        Some(Value::Number(number)) => Some(number.to_string()),
+        _ => None,
     }
 }
 
@@ -274,6 +303,7 @@ mod tests {
             format: DataFormat::Jsonl,
             labels,
             id_field: id_field.map(str::to_owned),
+            cluster_field: None,
         };
         set.open().unwrap().map(|item| item.map(|(_, sample)| sample)).collect()
     }
@@ -310,6 +340,36 @@ mod tests {
         assert!(matches!(samples[0], Err(DataError::BadLabel { line: 1, .. })), "{samples:?}");
         let samples = read("{\"label\":1}\n", Some("1\n"), None);
         assert!(matches!(samples[0], Err(DataError::LabelTwice { .. })));
+    }
+
+    #[test]
+    fn a_record_without_its_cluster_is_a_bad_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("d.jsonl");
+        std::fs::write(&path, "{\"c\":\"x\"}\n{\"c\":7}\n{\"c\":\"\"}\n{}\n{\"c\":7}\n").unwrap();
+        let cluster_field = Some("c".to_owned());
+        let set = DataSet {
+            path,
+            format: DataFormat::Jsonl,
+            labels: None,
+            id_field: None,
+            cluster_field,
+        };
+        let clusters: Vec<Option<String>> = set
+            .open()
+            .unwrap()
+            .map(|item| match item {
+                Ok((_, sample)) => sample.cluster,
+                Err(error) => {
+                    assert!(error.spoils_one_record());
+                    let said = "`cluster` is `c`, and the record has no text or number";
+                    assert!(error.to_string().contains(said), "{error}");
+                    None
+                }
+            })
+            .collect();
+        let name = |name: &str| Some(name.to_owned());
+        assert_eq!(clusters, [name("x"), name("7"), None, None, name("7")]);
     }
 
     #[test]

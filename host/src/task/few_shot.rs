@@ -279,7 +279,7 @@ mod tests {
     fn sample(i: usize) -> Sample {
         let record = record(i);
         let digest = Digest::of(&record);
-        Sample { id: SampleId(format!("s{i}")), index: 0, record, digest }
+        Sample { id: SampleId(format!("s{i}")), index: 0, record, digest, cluster: None }
     }
 
     fn own(count: usize) -> (tempfile::TempDir, Pool) {
@@ -291,7 +291,13 @@ mod tests {
         let path = folder.path().join("d.jsonl");
         let lines: String = records.iter().map(|i| format!("{{\"i\":{i}}}\n")).collect();
         std::fs::write(&path, lines).unwrap();
-        let data = DataSet { path, format: DataFormat::Jsonl, labels: None, id_field: None };
+        let data = DataSet {
+            path,
+            format: DataFormat::Jsonl,
+            labels: None,
+            id_field: None,
+            cluster_field: None,
+        };
         (folder, Pool::OwnData(data, false))
     }
 

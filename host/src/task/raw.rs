@@ -62,6 +62,10 @@ pub struct RawTask {
     /// How often each sample is asked. Metrics are means over the repeats of a sample, then over samples.
     #[serde(default = "one")]
     pub repeats: u32,
+    /// The field, a text or a number, that says which samples belong together, such as the text that several
+    /// questions are about. Standard errors and comparisons then count clusters of samples and not single ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// What a refusal counts as.
     #[serde(default)]
     pub on_refusal: CountsAs,

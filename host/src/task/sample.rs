@@ -66,6 +66,27 @@ impl Digest {
     }
 }
 
+/// Which samples belong together: the first 128 bits of the BLAKE3 of what their field says, so that a journal that
+/// holds digests only tells the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterKey(pub u128);
+
+impl ClusterKey {
+    /// The key of what a record says.
+    #[must_use]
+    pub fn of(cluster: &str) -> Self {
+        let [key @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+            *blake3::hash(cluster.as_bytes()).as_bytes();
+        Self(u128::from_be_bytes(key))
+    }
+
+    /// The same of its BLAKE3 in hex; none if it is none.
+    #[must_use]
+    pub fn of_hex(digest: &str) -> Option<Self> {
+        u128::from_str_radix(digest.get(..32)?, 16).ok().map(Self)
+    }
+}
+
 /// A record as it was read, with its identity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
@@ -77,6 +98,8 @@ pub struct Sample {
     pub record: Record,
     /// Digest of `record`.
     pub digest: Digest,
+    /// Which samples it belongs together with, where the task names a field that says so.
+    pub cluster: Option<String>,
 }
 
 #[cfg(test)]
@@ -94,6 +117,13 @@ mod tests {
             Digest::of(&record(r#"{ "b":2, "a":1 }"#))
         );
         assert_ne!(Digest::of(&record(r#"{"a":1}"#)), Digest::of(&record(r#"{"a":"1"}"#)));
+    }
+
+    #[test]
+    fn a_cluster_has_one_key_however_it_is_stored() {
+        let hex = blake3::hash(b"text 7").to_hex();
+        assert_eq!(ClusterKey::of_hex(&hex), Some(ClusterKey::of("text 7")));
+        assert_eq!(ClusterKey::of_hex("text 7"), None);
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(super) fn data_set(
         format: data_format("data.path", &raw.data.path, raw.data.format)?,
         labels: labels.map(|path| existing("data.labels", base_dir, path)).transpose()?,
         id_field: raw.data.id_field.clone(),
+        cluster_field: raw.cluster.clone(),
     })
 }
 
@@ -86,7 +87,7 @@ pub(super) fn examples(
                 Pool::OwnData(data.clone(), skip_bad)
             } else {
                 let format = data_format("few_shot.source", source, None)?;
-                Pool::File(DataSet { path, format, labels, id_field: None })
+                Pool::File(DataSet { path, format, labels, id_field: None, cluster_field: None })
             }
         }
         (None, None) => Pool::OwnData(data.clone(), skip_bad),
