@@ -3,6 +3,7 @@
 mod cache;
 mod check;
 mod collect;
+mod compare;
 mod generate;
 mod mock;
 mod score;
@@ -18,6 +19,7 @@ use crate::launch::link::{BECOME, SUPERVISE};
 pub(super) use cache::{CacheCommand, PruneArgs};
 pub(super) use check::CheckArgs;
 pub(super) use collect::CollectArgs;
+pub(super) use compare::CompareArgs;
 pub(super) use generate::{CompletionsArgs, ManArgs, SchemaArgs};
 pub(super) use mock::MockArgs;
 pub(super) use score::ScoreArgs;
@@ -59,6 +61,11 @@ pub enum Command {
     Collect(CollectArgs),
     /// Free what the backends of a run still hold outside, after it was killed: a rented machine, say.
     Release(ReleaseArgs),
+    /// Compare runs on the samples that they share: differences with intervals and tests, and what flipped.
+    ///
+    /// A difference counts as shown if its p-value, adjusted for the number of rows by Holm's method, is below 0.05. What
+    /// else differs between the runs (prompts, data, few-shot examples, engine, plugin) is named on stderr.
+    Compare(CompareArgs),
     /// Look at the response cache, which runs with `run.cache = true` share, or make it smaller.
     #[command(subcommand)]
     Cache(CacheCommand),

@@ -5,6 +5,7 @@ mod cache;
 mod cassette;
 mod check;
 mod collect;
+mod compare;
 mod doctor;
 mod generate;
 mod launch;
@@ -57,6 +58,7 @@ pub fn main() -> u8 {
         args::Command::Collect(command) => collect::main(&command, &printer),
         args::Command::Release(command) => release::main(&command, &printer),
         args::Command::Cache(command) => cache::main(&command, &printer),
+        args::Command::Compare(command) => compare::main(&command, &printer),
         args::Command::Task(command) => task::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),
         args::Command::Mock(command) => mock::main(&command, &printer),

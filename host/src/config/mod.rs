@@ -4,6 +4,7 @@
 mod backend;
 mod catalog;
 mod check;
+mod difference;
 mod env;
 mod error;
 mod load;
@@ -24,6 +25,7 @@ mod typed;
 
 pub use backend::CheckedBackend;
 pub use catalog::{Catalog, CatalogError, DataState, Definition};
+pub use difference::{KeyDifference, differences};
 pub use env::Variables;
 pub use error::{ConfigError, Place, Problem};
 pub use load::{Overrides, RunFile, load, load_named};

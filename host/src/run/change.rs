@@ -2,17 +2,19 @@
 
 use serde_json::Value;
 
-use crate::store::manifest::{BackendIdentity, DataIdentity, PluginIdentity, RecordingIdentity};
-
-/// Longest that a value is quoted.
-const QUOTED: usize = 100;
+use crate::{
+    config::{KeyDifference, differences},
+    store::manifest::{BackendIdentity, DataIdentity, PluginIdentity, RecordingIdentity},
+};
 
 /// What differs between two configurations, as `RunConfig::decisive` gives them: a line for each key, with the
 /// values before and now.
 pub fn of_config(before: &Value, now: &Value) -> Vec<String> {
-    let mut changes = Vec::new();
-    compare(&mut Vec::new(), before, now, &mut changes);
-    changes
+    let in_words = |difference: KeyDifference| match difference.values {
+        Some((before, now)) => format!("{}: {before} before, {now} now", difference.key),
+        None => format!("{}: in another order", difference.key),
+    };
+    differences(before, now).into_iter().map(in_words).collect()
 }
 
 /// What differs between data files: a line for each.
@@ -135,81 +137,6 @@ pub fn of_backends(before: &[BackendIdentity], now: &[BackendIdentity]) -> Vec<S
         }
     }
     changes
-}
-
-fn compare(path: &mut Vec<String>, before: &Value, now: &Value, changes: &mut Vec<String>) {
-    match (before, now) {
-        (Value::Object(old), Value::Object(new)) => {
-            let added = new.keys().filter(|key| !old.contains_key(*key));
-            for key in old.keys().chain(added) {
-                let of = |map: &serde_json::Map<String, Value>| map.get(key).cloned();
-                let (old, new) = (of(old).unwrap_or_default(), of(new).unwrap_or_default());
-                below(path, key, &old, &new, changes);
-            }
-        }
-        (Value::Array(old), Value::Array(new)) if named(old) && named(new) => {
-            let find = |items: &[Value], id: &str| {
-                items.iter().find(|item| item["id"] == id).cloned().unwrap_or_default()
-            };
-            let ids = |items: &[Value]| -> Vec<String> {
-                items.iter().filter_map(|item| item["id"].as_str()).map(str::to_owned).collect()
-            };
-            let known = ids(old);
-            let added = ids(new).into_iter().filter(|id| !known.contains(id));
-            let before = changes.len();
-            for id in known.iter().cloned().chain(added) {
-                below(path, &id, &find(old, &id), &find(new, &id), changes);
-            }
-            if changes.len() == before && known != ids(new) {
-                changes.push(format!("{}: in another order", key(path)));
-            }
-        }
-        (before, now) if before == now => {}
-        (before, now) => {
-            changes.push(format!("{}: {} before, {} now", key(path), quoted(before), quoted(now)));
-        }
-    }
-}
-
-fn below(path: &mut Vec<String>, key: &str, old: &Value, new: &Value, changes: &mut Vec<String>) {
-    path.push(key.to_owned());
-    compare(path, old, new, changes);
-    path.pop();
-}
-
-fn named(items: &[Value]) -> bool {
-    !items.is_empty() && items.iter().all(|item| item["id"].is_string())
-}
-
-/// A path as `--set` would name it: in the file the tables have names in the singular, and a task is not wrapped.
-fn key(path: &[String]) -> String {
-    let mut segments: Vec<&str> = path.iter().map(String::as_str).collect();
-    if let Some(first) = segments.first_mut() {
-        *first = match *first {
-            "backends" => "backend",
-            "tasks" => "task",
-            "groups" => "group",
-            other => other,
-        };
-    }
-    if segments.first() == Some(&"task") && segments.get(2) == Some(&"task") {
-        segments.remove(2);
-    }
-    segments.join(".")
-}
-
-fn quoted(value: &Value) -> String {
-    match value {
-        Value::Null => "none".to_owned(),
-        Value::Object(map) if map.get("id").is_some_and(Value::is_string) => "there".to_owned(),
-        value => {
-            let text = value.to_string();
-            match text.char_indices().nth(QUOTED) {
-                Some((end, _)) => format!("{}…", text.get(..end).unwrap_or(&text)),
-                None => text,
-            }
-        }
-    }
 }
 
 fn short(digest: &str) -> &str {

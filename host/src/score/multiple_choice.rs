@@ -79,27 +79,39 @@ pub fn score(
     }
 
     let ll: Vec<f64> = likelihoods.iter().map(|likelihood| likelihood.loglikelihood).collect();
-    let per = |length: fn(&String) -> usize| -> Vec<f64> {
-        ll.iter().zip(choices).map(|(ll, choice)| ll / length(choice) as f64).collect()
-    };
-    let right = |values: &[f64]| mark(gold.contains(&first_maximum(values)));
     let mut parts = Parts::default();
-    parts.set(Metric::Acc, right(&ll));
-    parts.set(Metric::AccNorm, right(&per(|choice| choice.chars().count())));
-    parts.set(Metric::AccBytes, right(&per(String::len)));
-    parts.set(Metric::BrierScore, brier(&ll, gold));
-    let unconditional: Option<Vec<f64>> =
-        likelihoods.iter().map(|likelihood| likelihood.unconditional).collect();
-    if let Some(unconditional) = unconditional {
-        let information: Vec<f64> =
-            ll.iter().zip(unconditional).map(|(ll, without)| ll - without).collect();
-        parts.set(Metric::AccMutualInfo, right(&information));
+    for metric in [Metric::Acc, Metric::AccNorm, Metric::AccBytes, Metric::AccMutualInfo] {
+        if let Some(chosen) = chosen(metric, choices, likelihoods) {
+            parts.set(metric, mark(gold.contains(&chosen)));
+        }
     }
+    parts.set(Metric::BrierScore, brier(&ll, gold));
     let greedy: Option<Vec<bool>> = gold.iter().map(|index| likelihoods[*index].greedy).collect();
     if let Some(greedy) = greedy {
         parts.set(Metric::ExactMatch, mark(greedy.contains(&true)));
     }
     Ok(parts)
+}
+
+/// The option that a metric takes for the model's answer; none if it needs what is not known, or takes none.
+#[must_use]
+pub fn chosen(
+    metric: Metric,
+    choices: &[String],
+    likelihoods: &[OptionLikelihood],
+) -> Option<usize> {
+    let value = |(likelihood, choice): (&OptionLikelihood, &String)| {
+        let ll = likelihood.loglikelihood;
+        match metric {
+            Metric::Acc => Some(ll),
+            Metric::AccNorm => Some(ll / choice.chars().count() as f64),
+            Metric::AccBytes => Some(ll / choice.len() as f64),
+            Metric::AccMutualInfo => likelihood.unconditional.map(|without| ll - without),
+            _ => None,
+        }
+    };
+    let values: Vec<f64> = likelihoods.iter().zip(choices).map(value).collect::<Option<_>>()?;
+    (!values.is_empty()).then(|| first_maximum(&values))
 }
 
 fn first_maximum(values: &[f64]) -> usize {

@@ -70,7 +70,7 @@ pub fn of_samples(differences: &[f64]) -> Result<Option<Paired>, ExactError> {
 ///
 /// # Errors
 /// One of them is not finite or out of range.
-pub fn of_clusters(differences: &mut [(u128, f64)]) -> Result<Option<Paired>, ExactError> {
+pub fn of_clusters(differences: &mut [(u64, f64)]) -> Result<Option<Paired>, ExactError> {
     differences.sort_unstable_by_key(|(cluster, _)| *cluster);
     let (mut total, mut clusters) = (ExactSum::default(), Vec::new());
     for cluster in differences.chunk_by(|(a, _), (b, _)| a == b) {
@@ -178,8 +178,8 @@ mod tests {
     }
 
     /// 90 clusters of one to four differences.
-    fn clusters() -> Vec<(u128, f64)> {
-        let value = |c: u128, k: u128| match (c * 7 + k * c, c * 7 + k) {
+    fn clusters() -> Vec<(u64, f64)> {
+        let value = |c: u64, k: u64| match (c * 7 + k * c, c * 7 + k) {
             (a, _) if a % 3 == 0 => 1.0,
             (_, b) if b % 5 == 0 => -1.0,
             _ => 0.0,

@@ -12,6 +12,7 @@ mod bad_input;
 mod caching;
 mod canaries;
 mod checking;
+mod comparing;
 mod discovery;
 mod faults;
 mod garbled;
