@@ -298,6 +298,9 @@ pub(super) mod tests {
         assert!(size_of::<Attempt>() <= 64);
     }
 
+    /// A sample's place and mean, on a side that has it.
+    type Met = Option<(u32, Option<f64>)>;
+
     #[test]
     fn samples_meet_by_id_whatever_their_order_and_values_stay_with_theirs() {
         let own = unit(
@@ -307,7 +310,7 @@ pub(super) mod tests {
         let other =
             unit(Metric::Acc, &[("1", 0, 1, Some(1.0), None), ("2", 0, 1, Some(1.0), None)]);
         assert_eq!(own.metrics(), [Metric::Acc], "words are no metric that is a mean");
-        let mut met: Vec<[Option<(u32, Option<f64>)>; 2]> = pairs(&own, &other)
+        let mut met: Vec<[Met; 2]> = pairs(&own, &other)
             .map(|(a, b)| {
                 [a, b].map(|one| one.map(|one| (one.first().unwrap().index, one.mean(Metric::Acc))))
             })

@@ -260,6 +260,9 @@ impl Comparison {
             let general = difference::of_backends(sided_a, sided_b);
             differences.extend(general.iter().filter(|one| !told.contains(one)).cloned());
             told.extend(general);
+            for (sided, side) in [(sided_a, &side_a), (sided_b, &side_b)] {
+                say_mocked(sided, side, &mut self.remarks);
+            }
             let unit = UnitComparison {
                 task: pair.task.clone(),
                 baseline: side_a,
@@ -334,6 +337,17 @@ fn rows(task: &str, a: &Attempts, b: &Attempts) -> Result<Vec<Row>, CompareError
         })
     });
     rows.filter_map(Result::transpose).collect()
+}
+
+/// Says once of a side that the mock answered for it.
+fn say_mocked(sided: Sided<'_>, side: &Side, remarks: &mut Vec<String>) {
+    let said = format!(
+        "{} @ {}: the host's own mock answered and no model, so these are no scores",
+        side.directory, side.backend
+    );
+    if sided.is_mock() && !remarks.contains(&said) {
+        remarks.push(said);
+    }
 }
 
 /// Why a unit has no rows.

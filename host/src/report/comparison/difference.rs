@@ -135,6 +135,11 @@ impl<'a> Sided<'a> {
         results.iter().find(|result| result.task == task && result.backend == self.backend)
     }
 
+    /// Whether the host's mock answered in a model's place.
+    pub(super) fn is_mock(&self) -> bool {
+        self.identity().is_some_and(|backend| backend.mock)
+    }
+
     fn identity(&self) -> Option<&'a BackendIdentity> {
         self.run.manifest.backends.iter().find(|backend| backend.id == self.backend)
     }

@@ -270,7 +270,8 @@ mod tests {
 
     #[test]
     fn the_test_suits_the_scores_and_the_verdict_the_direction() {
-        let table: [(Metric, Vec<f64>, Vec<f64>, Test, Verdict); 6] = [
+        type Case = (Metric, Vec<f64>, Vec<f64>, Test, Verdict);
+        let table: [Case; 6] = [
             (Metric::Acc, vec![0.0; 8], vec![1.0; 8], Test::McnemarExact, Verdict::Better),
             (Metric::Acc, vec![1.0; 8], vec![0.0; 8], Test::McnemarExact, Verdict::Worse),
             (
