@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn the_first_of_the_most_frequent_answers_wins() {
-        let table: [(&[(&str, bool)], Option<(&str, bool)>); 4] = [
+        type Case = (&'static [(&'static str, bool)], Option<(&'static str, bool)>);
+        let table: [Case; 4] = [
             (&[("7", false), ("8", true), ("8", true)], Some(("8", true))),
             (&[("7", false), ("8", true)], Some(("7", false))),
             (&[("8", true)], Some(("8", true))),

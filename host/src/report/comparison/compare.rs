@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    attempts::{self, Attempts, Wanted, pairs},
-    difference::{self, Difference, DifferenceKind, Found, Sided},
+    attempts::{self, Attempts, Wanted},
+    counts::{SampleCounts, look},
+    difference::{self, Difference, Sided},
     flip::{self, FlipText},
     pairing::{self, Pair, TaskBackends},
     row::{self, Flip, Row},
@@ -113,25 +114,6 @@ pub struct Side {
     /// The model: as the run file says, else as the backend describes itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-}
-
-/// How samples stand to each other. Repeats are one sample.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct SampleCounts {
-    /// Scored on both sides, with equal records: these are compared.
-    pub compared: u64,
-    /// Scored by the baseline, left unscored by the candidate.
-    pub unscored_by_candidate: u64,
-    /// The other way round.
-    pub unscored_by_baseline: u64,
-    /// Unscored on both sides.
-    pub unscored_by_both: u64,
-    /// Only in the baseline.
-    pub only_in_baseline: u64,
-    /// Only in the candidate.
-    pub only_in_candidate: u64,
-    /// Of one id, and with records that differ.
-    pub changed: u64,
 }
 
 /// Compares each run after the first with the first; a single run's backends with its first backend.
@@ -253,7 +235,7 @@ impl Comparison {
                 backend: backend.clone(),
                 model: Sided { run, backend }.model(),
             });
-            let (samples, of_samples) = look(pair, [unit_a, unit_b], journal_a)?;
+            let (samples, of_samples) = look(&pair.task, [unit_a, unit_b], journal_a)?;
             let mut differences = of_samples;
             differences.extend(difference::of_task(&pair.task, sided_a, sided_b));
             // What is true of all tasks is said once.
@@ -359,89 +341,4 @@ fn no_rows(unit: &UnitComparison) -> String {
     format!(
         "task `{task}`, {a} / {b}: no metric is a mean that both sides have; perplexities are not compared"
     )
-}
-
-/// Counts how samples stand to each other, and tells what differs in what was asked.
-fn look(
-    pair: &Pair,
-    [a, b]: [&Attempts; 2],
-    journal: &StoredSamples,
-) -> Result<(SampleCounts, Vec<Difference>), CompareError> {
-    let mut counts = SampleCounts::default();
-    // The first of each kind by its place in the data set: what differs, and the lines.
-    let (mut first_changed, mut first_asked) = (None::<First>, None::<First>);
-    let mut asked_differently = 0_u64;
-    for (left, right) in pairs(a, b) {
-        let (left, right) = match (left, right) {
-            (Some(left), Some(right)) => (left, right),
-            (Some(_), None) => {
-                counts.only_in_baseline += 1;
-                continue;
-            }
-            (None, _) => {
-                counts.only_in_candidate += 1;
-                continue;
-            }
-        };
-        let (Some(own), Some(other)) = (left.first(), right.first()) else { continue };
-        let first = |digests: [u64; 2]| First { index: own.index, line: own.line, digests };
-        if own.record != other.record {
-            counts.changed += 1;
-            keep_earlier(&mut first_changed, first([own.record, other.record]));
-            continue;
-        }
-        match (left.is_scored(), right.is_scored()) {
-            (true, true) => counts.compared += 1,
-            (true, false) => counts.unscored_by_candidate += 1,
-            (false, true) => counts.unscored_by_baseline += 1,
-            (false, false) => counts.unscored_by_both += 1,
-        }
-        if own.asked != other.asked {
-            asked_differently += 1;
-            keep_earlier(&mut first_asked, first([own.asked, other.asked]));
-        }
-    }
-    let both = paired(&counts);
-    let mut found = Found::about(Some(&pair.task));
-    let mut tell = |kind, first: Option<First>, what: &dyn Fn(&str) -> String| {
-        let Some(first) = first else { return Ok(()) };
-        let id = flip::id_of(journal, first.line)?;
-        let [own, other] = first.digests.map(|digest| format!("BLAKE3 {digest:016x}"));
-        found.add(kind, &what(&id), &own, &other);
-        Ok::<_, ReadError>(())
-    };
-    tell(DifferenceKind::Records, first_changed, &|id| {
-        format!(
-            "{} of the samples are other records and not compared, first `{id}`",
-            counts.changed
-        )
-    })?;
-    tell(DifferenceKind::Prompts, first_asked, &|id| {
-        format!(
-            "{asked_differently} of {both} samples were asked with another prompt or options, first `{id}`"
-        )
-    })?;
-    Ok((counts, found.into_all()))
-}
-
-/// Samples that are on both sides with equal records.
-fn paired(counts: &SampleCounts) -> u64 {
-    counts.compared
-        + counts.unscored_by_candidate
-        + counts.unscored_by_baseline
-        + counts.unscored_by_both
-}
-
-/// A sample that differs.
-#[derive(Clone, Copy)]
-struct First {
-    index: u32,
-    line: u32,
-    digests: [u64; 2],
-}
-
-fn keep_earlier(kept: &mut Option<First>, one: First) {
-    if kept.is_none_or(|kept| one.index < kept.index) {
-        *kept = Some(one);
-    }
 }

@@ -5,6 +5,7 @@
 
 mod attempts;
 pub mod compare;
+pub mod counts;
 pub mod difference;
 pub mod flip;
 mod pairing;

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    compare::{SampleCounts, Side, UnitComparison},
+    compare::{Side, UnitComparison},
+    counts::SampleCounts,
     difference::Difference,
     flip::FlipText,
     row::{Row, SideValue, Test, Verdict},
