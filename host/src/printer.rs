@@ -36,8 +36,8 @@ struct Streams {
     redactor: Redactor,
     /// Whether the reader of stdout went away.
     out_closed: bool,
-    /// Whether the last line of stderr is a status line, to be overwritten.
-    status_shown: bool,
+    /// How many lines at the end of stderr are status lines, to be overwritten.
+    status_shown: usize,
 }
 
 /// What a text on stderr is.
@@ -71,13 +71,8 @@ impl Printer {
         err: Box<dyn Write + Send>,
         stderr_is_terminal: bool,
     ) -> Self {
-        let streams = Streams {
-            out,
-            err,
-            redactor: Redactor::default(),
-            out_closed: false,
-            status_shown: false,
-        };
+        let streams =
+            Streams { out, err, redactor: Redactor::default(), out_closed: false, status_shown: 0 };
         Self { mode, color: false, stderr_is_terminal, streams: Arc::new(Mutex::new(streams)) }
     }
 
@@ -146,17 +141,34 @@ impl Printer {
     /// A line that the next output overwrites, for a person who watches: on a terminal, in default mode.
     /// An empty text takes the line away.
     pub fn status(&self, text: &str) {
+        if text.is_empty() { self.status_lines::<&str>(&[]) } else { self.status_lines(&[text]) }
+    }
+
+    /// The same with several lines.
+    pub fn status_lines<T: AsRef<str>>(&self, lines: &[T]) {
         if self.mode != Mode::Default || !self.stderr_is_terminal {
             return;
         }
+        let columns = self.columns().unwrap_or(usize::MAX);
         let mut streams = self.lock();
-        streams.clear_status();
-        if !text.is_empty() {
-            let line = visible(&streams.redactor.redact(text).replace(['\n', '\r'], " "));
+        let mut text = streams.without_status();
+        for (index, line) in lines.iter().enumerate() {
+            let clean = streams.redactor.redact(line.as_ref()).replace(['\n', '\r'], " ");
             // A line that wraps could not be taken away again.
-            streams.write_err(cut(&line, self.columns().unwrap_or(usize::MAX)));
-            streams.status_shown = true;
+            text.push_str(if index == 0 { "" } else { "\n" });
+            text.push_str(cut(&visible(&clean), columns));
         }
+        streams.status_shown = lines.len();
+        // In one piece, so that nothing flickers.
+        if !text.is_empty() {
+            streams.write_err(&text);
+        }
+    }
+
+    /// Rows of the terminal that stderr is, if it tells.
+    pub fn rows(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
+        Some(usize::from(size.ws_row)).filter(|rows| *rows > 0)
     }
 
     /// Columns of the terminal that stderr is, if it tells.
@@ -232,8 +244,17 @@ impl Streams {
     }
 
     fn clear_status(&mut self) {
-        if std::mem::take(&mut self.status_shown) {
-            self.write_err("\r\x1b[2K");
+        let cleared = self.without_status();
+        if !cleared.is_empty() {
+            self.write_err(&cleared);
+        }
+    }
+
+    /// What takes the status lines away; the cursor is at the end of the last of them.
+    fn without_status(&mut self) -> String {
+        match std::mem::take(&mut self.status_shown) {
+            0 => String::new(),
+            lines => format!("\r\x1b[2K{}", "\x1b[1A\x1b[2K".repeat(lines - 1)),
         }
     }
 }
@@ -312,6 +333,20 @@ mod tests {
         for (mode, terminal, out, err) in table {
             assert_eq!(printed(mode, terminal), (out.to_owned(), err), "{mode:?}");
         }
+    }
+
+    #[test]
+    fn several_status_lines_are_taken_away_from_the_last_to_the_first() {
+        let err = Shared::default();
+        let (out, shown) = (Box::new(Shared::default()), Box::new(err.clone()));
+        let printer = Printer::with_streams(Mode::Default, out, shown, true);
+        printer.status_lines(&["a", "b", "c"]);
+        printer.status_lines(&["d"]);
+        printer.note("note");
+        printer.status("");
+        let text = String::from_utf8(err.0.lock().unwrap().clone()).unwrap();
+        let up = "\x1b[1A\x1b[2K";
+        assert_eq!(text, format!("a\nb\nc\r\x1b[2K{up}{up}d\r\x1b[2Knote\n"));
     }
 
     #[test]

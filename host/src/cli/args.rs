@@ -4,6 +4,7 @@ mod cache;
 mod check;
 mod collect;
 mod compare;
+mod ctl;
 mod generate;
 mod mock;
 mod score;
@@ -20,6 +21,7 @@ pub(super) use cache::{CacheCommand, PruneArgs};
 pub(super) use check::CheckArgs;
 pub(super) use collect::CollectArgs;
 pub(super) use compare::CompareArgs;
+pub(super) use ctl::{CtlArgs, CtlCommand};
 pub(super) use generate::{CompletionsArgs, ManArgs, SchemaArgs};
 pub(super) use mock::MockArgs;
 pub(super) use score::ScoreArgs;
@@ -91,6 +93,8 @@ pub enum Command {
     /// served below `vllm` for any model, and below `openai` for those whose names begin with `vllm-`. With
     /// `--flavor azure`, paths such as `/openai/deployments/...` and `/openai/v1/...` are Azure's own.
     Mock(MockArgs),
+    /// Ask a run that goes on how it stands; hold it, let it go on, change how much is in flight, end it.
+    Ctl(CtlArgs),
     /// Look run files over before anything is spent on them: keys, plugins, secrets, a probe of each server, and how much
     /// would be asked.
     ///

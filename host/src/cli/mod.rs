@@ -6,6 +6,7 @@ mod cassette;
 mod check;
 mod collect;
 mod compare;
+mod ctl;
 mod doctor;
 mod generate;
 mod launch;
@@ -62,6 +63,7 @@ pub fn main() -> u8 {
         args::Command::Task(command) => task::main(&command, &printer),
         args::Command::Plugin(command) => plugin::main(&command, &printer),
         args::Command::Mock(command) => mock::main(&command, &printer),
+        args::Command::Ctl(command) => ctl::main(&command, &printer),
         args::Command::Check(command) => check::main(&command, &printer),
         args::Command::Score(command) => score::main(&command, &printer),
         args::Command::Show(command) => show::main(&command, &printer),

@@ -290,7 +290,7 @@ mod tests {
         let (_folder, loaded) = load_text(GOOD, &["run.concurrency=3"]);
         let file = loaded.unwrap();
         let schema = json!({ "properties": { "details": { "type": "boolean", "default": true } } });
-        let settings = file.shown(&|_| Some(&schema));
+        let settings = file.shown(&|plugin| (plugin == "tgi").then_some(&schema));
         let text = as_toml(&settings);
         let read: Value = toml::from_str(&text).unwrap();
         assert_eq!(read["run"]["max_retries"], 15);

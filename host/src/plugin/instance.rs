@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -30,6 +30,8 @@ pub struct Instance {
     access: Access,
     /// Calls in flight, however many a session makes at once.
     places: Arc<Semaphore>,
+    /// How many those are, taken ones included.
+    allowed: AtomicUsize,
     notes: Arc<dyn Notes>,
 }
 
@@ -100,8 +102,15 @@ impl Instance {
             transport,
             access,
             places: Arc::new(Semaphore::new(concurrency)),
+            allowed: AtomicUsize::new(concurrency),
             notes: setup.notes,
         }))
+    }
+
+    /// From now on at least so many calls may be in flight.
+    pub fn allow(&self, calls: usize) {
+        let before = self.allowed.fetch_max(calls, Ordering::Relaxed);
+        self.places.add_permits(calls.saturating_sub(before));
     }
 
     /// Begins a session.

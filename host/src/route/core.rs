@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use plugin_api::ErrorKind;
 
+use crate::config::Concurrency;
+
 use super::{
     change::{Change, Changes, LONG_REST, Pause, ReplicaState, Rest, Standing, What, milliseconds},
     health::{Admission, Health, Turn, sign},
@@ -33,6 +35,7 @@ pub(super) struct Core {
     policy: Policy,
     pace: Pace,
     paced: Paced,
+    held: Held,
     /// Number of the next attempt.
     next: u64,
     changes: Changes,
@@ -55,6 +58,20 @@ struct Replica {
     rested: u64,
     /// Tokens of what is in flight, as estimated.
     tokens: u64,
+}
+
+/// The time in which the user let nothing begin.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    total: Duration,
+    /// Since when it is so now.
+    since: Option<Duration>,
+}
+
+impl Held {
+    fn until(&self, now: Duration) -> Duration {
+        self.total + self.since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+    }
 }
 
 /// Leave to send one attempt.
@@ -95,6 +112,7 @@ impl Core {
             policy: Policy::new(settings.route, replicas.len(), random),
             pace: Pace::new(settings.rpm, settings.tpm),
             paced: Paced::default(),
+            held: Held::default(),
             next: 0,
             changes: Changes::default(),
         }
@@ -107,6 +125,9 @@ impl Core {
         now: Duration,
         wanted: &Wanted,
     ) -> Result<Grant, Option<Duration>> {
+        if self.held.since.is_some() {
+            return Err(None);
+        }
         let ready = self.pace.ready_at(wanted.tokens);
         if ready > now {
             self.paced.add(now, ready);
@@ -148,9 +169,30 @@ impl Core {
         }
     }
 
-    /// For how long, until now, attempts have waited because of a rate: of the backend, or of a server that is well.
+    /// For how long, until now, attempts have waited because of a rate, of the backend or of a server that is well, or
+    /// because the user holds everything.
     pub(super) fn paced(&self, now: Duration) -> Duration {
-        self.paced.until(now)
+        self.paced.until(now) + self.held.until(now)
+    }
+
+    /// From now on nothing is begun, or everything is again.
+    pub(super) fn hold(&mut self, now: Duration, holds: bool) {
+        match (holds, self.held.since) {
+            (true, None) => self.held.since = Some(now),
+            (false, Some(_)) => self.held = Held { total: self.held.until(now), since: None },
+            _ => {}
+        }
+    }
+
+    /// Other bounds on the attempts in flight. What is known of what the servers bear begins anew.
+    pub(super) fn set_concurrency(&mut self, now: Duration, each: &[Concurrency]) {
+        for (index, concurrency) in each.iter().enumerate() {
+            let Some(replica) = self.replicas.get_mut(index) else { continue };
+            let from = replica.limiter.limit();
+            replica.limiter = Limiter::new(*concurrency);
+            let to = replica.limiter.limit();
+            self.changes.add(now, index, What::Limit { from, to, reason: Reason::Asked });
+        }
     }
 
     /// Whether every replica asks to be left alone now, and until when at least one does.

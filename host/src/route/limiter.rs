@@ -104,6 +104,8 @@ pub enum Reason {
     Timeout,
     /// More at once only makes each answer slower.
     Latency,
+    /// The user said so.
+    Asked,
 }
 
 impl Limiter {

@@ -3,7 +3,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -46,6 +49,11 @@ impl RouterSettings {
         let ceiling = ceiling.max(1);
         Concurrency { auto, floor: floor.min(ceiling), ceiling }
     }
+
+    /// Attempts in flight over all replicas.
+    fn ceiling(&self) -> usize {
+        self.replicas.iter().map(|replica| self.concurrency_of(replica).ceiling as usize).sum()
+    }
 }
 
 /// What it is told of a server.
@@ -85,7 +93,8 @@ pub struct Attempt<'a> {
 #[derive(Debug)]
 pub struct Router {
     began: Instant,
-    ceiling: usize,
+    ceiling: AtomicUsize,
+    settings: RouterSettings,
     state: Mutex<State>,
 }
 
@@ -103,12 +112,27 @@ impl Router {
 
     /// The same, with a generator that a test can seed.
     pub(super) fn with_random(settings: RouterSettings, random: fastrand::Rng) -> Arc<Self> {
-        let each = |replica| settings.concurrency_of(replica).ceiling as usize;
         Arc::new(Self {
             began: Instant::now(),
-            ceiling: settings.replicas.iter().map(each).sum(),
+            ceiling: AtomicUsize::new(settings.ceiling()),
             state: Mutex::new(State { core: Core::new(&settings, random), line: Line::default() }),
+            settings,
         })
+    }
+
+    /// From now on nothing is begun, or everything is again. What is in flight goes on; what waits meanwhile loses none of
+    /// its time.
+    pub fn hold(&self, holds: bool) {
+        self.change(|state, now| state.core.hold(now, holds));
+    }
+
+    /// Other bounds on the attempts in flight at a replica; what is in flight goes on.
+    pub fn set_concurrency(&self, concurrency: Concurrency) {
+        let settings = RouterSettings { concurrency, ..self.settings.clone() };
+        let each: Vec<Concurrency> =
+            settings.replicas.iter().map(|replica| settings.concurrency_of(replica)).collect();
+        self.ceiling.store(settings.ceiling(), Ordering::Relaxed);
+        self.change(|state, now| state.core.set_concurrency(now, &each));
     }
 
     /// Waits for leave to send an attempt: until limits, rates and health allow it and all who came before have
@@ -138,9 +162,9 @@ impl Router {
         Ok(Place { router: Arc::clone(self), grant, is_open: true })
     }
 
-    /// Most attempts that are ever in flight at once.
+    /// Most attempts that are in flight at once, as things are.
     pub fn ceiling(&self) -> usize {
-        self.ceiling
+        self.ceiling.load(Ordering::Relaxed)
     }
 
     /// How the replicas stand, in their order.

@@ -26,6 +26,7 @@ use super::{
     source::{Last, Source},
     spending::Spending,
 };
+use crate::route::router::Router;
 
 /// Workers for each request that may be in flight: as many samples may wait for their next attempt, less one share.
 const SHARES: usize = 4;
@@ -69,8 +70,8 @@ struct Crew {
     doomed: Mutex<Option<String>>,
     /// Told when another worker is wanted, and when there is no sense in going on.
     attention: Notify,
-    /// Requests that may be in flight.
-    places: usize,
+    /// Says how many requests may be in flight, which the user may change.
+    router: Arc<Router>,
     workers: AtomicUsize,
     resting: AtomicUsize,
     /// Whether a sample was taken and not asked to its end, since the budget is spent.
@@ -95,7 +96,7 @@ pub async fn dispatch(
         fatal: Mutex::default(),
         doomed: Mutex::default(),
         attention: Notify::new(),
-        places: backend.router.ceiling().max(1),
+        router: Arc::clone(&backend.router),
         workers: AtomicUsize::new(0),
         resting: AtomicUsize::new(0),
         unasked: AtomicBool::new(false),
@@ -152,12 +153,17 @@ impl Crew {
     fn wants_more(&self) -> bool {
         let workers = self.workers.load(Ordering::Relaxed);
         let busy = workers.saturating_sub(self.resting.load(Ordering::Relaxed));
-        busy < self.places && workers < self.places.saturating_mul(SHARES)
+        let places = self.places();
+        busy < places && workers < places.saturating_mul(SHARES)
+    }
+
+    fn places(&self) -> usize {
+        self.router.ceiling().max(1)
     }
 
     /// Takes a worker off the count if there are more than places. Each asks for itself, so that never too many leave.
     fn may_leave(&self) -> bool {
-        let most = self.places.saturating_add(self.resting.load(Ordering::Relaxed));
+        let most = self.places().saturating_add(self.resting.load(Ordering::Relaxed));
         let fewer = |workers: usize| (workers > most).then(|| workers - 1);
         self.workers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
     }
@@ -226,7 +232,7 @@ impl Crew {
             return None;
         }
         let message = lock(&self.blind).answered(usage)?;
-        Some(Event::Warning { backend: self.backend.clone(), message: message.to_owned() })
+        Some(Event::Warning { backend: Some(self.backend.clone()), message: message.to_owned() })
     }
 }
 

@@ -1,6 +1,6 @@
 //! One run from its file to its results: opens, plans, asks, records, sums up.
 
-use std::sync::Arc;
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -10,10 +10,11 @@ use tokio::{
 use super::{
     backend::OpenBackend,
     budget::Budget,
+    control::{self, Controlled},
     dispatch::{Ended, Shared, dispatch},
     done::Done,
     error::{RunError, exit},
-    event::{Event, Reporter},
+    event::{Event, Reporter, UnitPlan},
     feed,
     finish::{Finish, HowAsked, finish},
     launch::Servers,
@@ -25,6 +26,7 @@ use super::{
     release::release,
     resume::Resume,
     spending::Spending,
+    standing::{Tracker, Tracking},
     tally::Tally,
 };
 use crate::{
@@ -34,11 +36,11 @@ use crate::{
     secret::Redactor,
     store::{
         RunDir,
-        manifest::{self, BackendIdentity, DataIdentity, PluginIdentity, RunManifest, file_blake3},
+        manifest::{self, BackendIdentity, DataIdentity, PluginIdentity, RunManifest, file_digest},
         run_dir,
         storage::LockedFile,
     },
-    task::resolve::Task,
+    task::{raw::DataFormat, resolve::Task},
 };
 
 /// Finished samples that wait for the recorder at most.
@@ -59,7 +61,7 @@ pub async fn run(
     let began = Instant::now();
     let config = &file.config;
     let tasks = tasks(config)?;
-    let data = data_files(&tasks)?;
+    let (data, records) = data_files(&tasks)?;
     let found = open::find(file, discovery, around)?;
     // What cannot work at all is told before anything is opened, or rented.
     plan(&tasks, &found.iter().map(Found::offer).collect::<Vec<_>>())?;
@@ -92,7 +94,7 @@ pub async fn run(
         Ok((units, directory, journal)) => {
             let kept = file.keep(|plugin| discovery.config_schema(plugin));
             let journal = lock.insert(journal);
-            let planned = Planned { began, units, directory, journal, data, kept, past };
+            let planned = Planned { began, units, directory, journal, data, records, kept, past };
             carry_out(file, planned, &mut opened, &servers, reporters, stop).await
         }
         Err(error) => Err(error),
@@ -137,6 +139,7 @@ struct Planned<'a> {
     directory: RunDir,
     journal: &'a LockedFile,
     data: Vec<DataIdentity>,
+    records: Records,
     kept: Kept,
     past: Past,
 }
@@ -150,7 +153,7 @@ async fn carry_out(
     mut reporters: Vec<Box<dyn Reporter>>,
     stop: watch::Sender<bool>,
 ) -> Result<(Finish, Vec<Box<dyn Reporter>>), RunError> {
-    let Planned { began, units, directory, journal, data, kept, past } = planned;
+    let Planned { began, units, directory, journal, data, records, kept, past } = planned;
     let directory = &directory;
     let started = past.started.clone();
     let plugins = std::mem::take(&mut opened.plugins);
@@ -161,11 +164,19 @@ async fn carry_out(
     let samples_done = begun.samples_done();
     let Begun { events, tallies, done, others, again, used } = begun;
     reporters.push(Box::new(EventsFile::new(events, Arc::clone(&opened.redactor))));
+    let tracker = Arc::new(Tracker::default());
+    reporters.push(Box::new(Tracking(Arc::clone(&tracker))));
+    let plans = units.iter().zip(&done).map(|(unit, done)| UnitPlan {
+        task: unit.name.task.clone(),
+        backend: unit.name.backend.clone(),
+        samples: samples_of(&unit.task, &records),
+        done: done.count(),
+    });
     let launch = Event::Launch {
         format: 1,
         run: directory.id().to_owned(),
         directory: directory.path().display().to_string(),
-        units: units.iter().map(|unit| unit.name.clone()).collect(),
+        units: plans.collect(),
         done: samples_done,
     };
 
@@ -184,8 +195,24 @@ async fn carry_out(
         .map_err(|error| RunError::Internal(format!("no thread for the recorder: {error}")))?;
     let _ = notes.send(Note::Event(launch)).await;
     let watching = servers.watch(&notes);
-    let ended = ask_everything(&units, &done, &opened.backends, spending, notes, &stop).await;
-    drop(watching);
+    let shared =
+        Shared { notes: notes.clone(), board: Arc::default(), spending: Arc::new(spending) };
+    let controlled = Controlled {
+        run: directory.id().to_owned(),
+        began,
+        backends: opened.backends.clone(),
+        tracker,
+        board: Arc::clone(&shared.board),
+        stop: stop.clone(),
+        notes: notes.downgrade(),
+    };
+    let control = control::listen(directory.path(), controlled);
+    if let Err(error) = &control {
+        let message = format!("`host ctl` cannot reach this run: {error}");
+        let _ = notes.send(Note::Event(Event::Warning { backend: None, message })).await;
+    }
+    let ended = ask_everything(&units, &done, &opened.backends, shared, &stop).await;
+    drop((watching, control, notes));
     let mut recorded = tokio::task::spawn_blocking(move || recorder.join())
         .await
         .map_err(|error| RunError::Internal(format!("a part of the host failed: {error}")))??;
@@ -219,13 +246,24 @@ pub(super) fn task(typed: &TaskConfig) -> Result<Task, RunError> {
     Ok(resolved)
 }
 
-/// The data files with their digests.
-fn data_files(tasks: &[(Task, Vec<String>)]) -> Result<Vec<DataIdentity>, RunError> {
-    let mut files = Vec::new();
+/// How many lines the data files have, by their paths.
+type Records = HashMap<PathBuf, u64>;
+
+/// How many samples a task has, repeats counted, as far as its file's lines tell.
+fn samples_of(task: &Task, records: &Records) -> Option<u64> {
+    let lines = records.get(&task.data.path).filter(|_| task.data.format == DataFormat::Jsonl)?;
+    let records = task.limit.map_or(*lines, |limit| limit.min(*lines));
+    Some(records.saturating_mul(task.repeats.get().into()))
+}
+
+/// The data files with their digests, and how many lines they have.
+fn data_files(tasks: &[(Task, Vec<String>)]) -> Result<(Vec<DataIdentity>, Records), RunError> {
+    let (mut files, mut records) = (Vec::new(), Records::new());
     for (task, _) in tasks {
         for path in task.files() {
-            let blake3 = file_blake3(path)
+            let (blake3, lines) = file_digest(path)
                 .map_err(|source| RunError::Data { path: path.to_owned(), source })?;
+            records.insert(path.to_owned(), lines);
             files.push(DataIdentity {
                 task: task.id.0.clone(),
                 path: path.display().to_string(),
@@ -233,7 +271,7 @@ fn data_files(tasks: &[(Task, Vec<String>)]) -> Result<Vec<DataIdentity>, RunErr
             });
         }
     }
-    Ok(files)
+    Ok((files, records))
 }
 
 fn manifest(
@@ -275,12 +313,10 @@ async fn ask_everything(
     units: &[Arc<Unit>],
     done: &[Arc<Done>],
     backends: &[Arc<OpenBackend>],
-    spending: Spending,
-    notes: mpsc::Sender<Note>,
+    shared: Shared,
     stop: &watch::Sender<bool>,
 ) -> Result<HowAsked, RunError> {
-    let shared =
-        Shared { notes: notes.clone(), board: Arc::default(), spending: Arc::new(spending) };
+    let notes = shared.notes.clone();
     let mut running = tokio::task::JoinSet::new();
     for backend in backends {
         let all = units.iter().cloned().zip(done.iter().cloned());
@@ -331,6 +367,16 @@ async fn ask_everything(
     Ok(HowAsked { ended, spent })
 }
 
+/// The plan of a unit that is complete.
+fn finished(tally: &Tally) -> UnitPlan {
+    UnitPlan {
+        task: tally.name().task.clone(),
+        backend: tally.name().backend.clone(),
+        samples: Some(tally.finished()),
+        done: tally.finished(),
+    }
+}
+
 /// Sums up a run of which nothing is missing: no backend is opened for that.
 fn sum_up_again(
     file: &RunFile,
@@ -346,7 +392,7 @@ fn sum_up_again(
         format: 1,
         run: directory.id().to_owned(),
         directory: directory.path().display().to_string(),
-        units: tallies.iter().map(|tally| tally.name().clone()).collect(),
+        units: tallies.iter().map(finished).collect(),
         done: tallies.iter().map(Tally::finished).sum(),
     };
     let started = past.started.clone();

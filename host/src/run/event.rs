@@ -1,7 +1,8 @@
 //! What happens in a run, as its reporters are told. One type, many consumers; none of them can slow a
 //! request down.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     route::change::Change,
@@ -22,7 +23,7 @@ pub enum Event {
         /// The run directory.
         directory: String,
         /// What will be asked, in order.
-        units: Vec<UnitName>,
+        units: Vec<UnitPlan>,
         /// Samples that are finished already: the run is taken up again.
         #[serde(skip_serializing_if = "is_zero")]
         done: u64,
@@ -45,6 +46,9 @@ pub enum Event {
         error: Option<String>,
         /// Milliseconds from first attempt to end.
         ms: f64,
+        /// What it cost, as the backend estimates it, in billionths of a US dollar.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cost_usd_nanos: Option<u64>,
     },
     /// An attempt failed and will be repeated.
     Retry {
@@ -99,10 +103,16 @@ pub enum Event {
     },
     /// Something that the user should know now, and that ends nothing.
     Warning {
-        /// Id of the backend.
-        backend: String,
+        /// Id of the backend, if it is about one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        backend: Option<String>,
         /// What.
         message: String,
+    },
+    /// The user has changed how the run goes on (`host ctl`).
+    Control {
+        /// What was asked for.
+        command: String,
     },
     /// The user asked to stop.
     Interrupted,
@@ -132,7 +142,7 @@ pub enum Event {
 }
 
 /// How it stands at a backend.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BackendPulse {
     /// Id of the backend.
     pub backend: String,
@@ -147,7 +157,7 @@ pub struct BackendPulse {
 }
 
 /// A server that is left alone because it asks for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Resting {
     /// Its name.
     pub replica: String,
@@ -156,7 +166,7 @@ pub struct Resting {
 }
 
 /// A sample that takes long.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Slow {
     /// Which task at which backend.
     pub unit: UnitName,
@@ -176,7 +186,7 @@ const fn is_zero(value: &u64) -> bool {
 }
 
 /// A task at a backend.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct UnitName {
     /// Id of the task.
     pub task: String,
@@ -188,6 +198,22 @@ impl std::fmt::Display for UnitName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} @ {}", self.task, self.backend)
     }
+}
+
+/// What will be asked of a task at a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnitPlan {
+    /// Id of the task.
+    pub task: String,
+    /// Id of the backend.
+    pub backend: String,
+    /// How many samples, repeats counted, as far as it can be told before they are read; some of them may turn out to
+    /// be none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<u64>,
+    /// Those that are finished already.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub done: u64,
 }
 
 /// Who is told.

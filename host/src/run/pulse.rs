@@ -75,22 +75,7 @@ impl<'a> Pulse<'a> {
     }
 
     fn pulse(&self) -> Event {
-        let states = self.backends.iter().map(|backend| {
-            let replicas = backend.router.snapshot();
-            let is_ejected = |state| matches!(state, Standing::Ejected | Standing::Probing);
-            let rests = replicas.iter().filter(|replica| replica.state == Standing::Resting);
-            let resting = rests
-                .map(|one| Resting { replica: one.name.clone(), for_ms: one.rests_ms })
-                .collect();
-            let ejected = replicas.iter().filter(|replica| is_ejected(replica.state));
-            BackendPulse {
-                backend: backend.id.clone(),
-                in_flight: replicas.iter().map(|replica| replica.in_flight).sum(),
-                limit: replicas.iter().map(|replica| replica.limit).sum(),
-                ejected: ejected.map(|replica| replica.name.clone()).collect(),
-                resting,
-            }
-        });
+        let states = self.backends.iter().map(|backend| standing(backend));
         let is_shown = |state: &BackendPulse| {
             state.in_flight > 0 || !state.ejected.is_empty() || !state.resting.is_empty()
         };
@@ -99,5 +84,21 @@ impl<'a> Pulse<'a> {
         let slowest = self.shared.board.slowest(Instant::now());
         let slow = u64::try_from(SLOW.as_millis()).unwrap_or(u64::MAX);
         Event::Pulse { backends, slowest: slowest.filter(|slowest| slowest.age_ms >= slow) }
+    }
+}
+
+/// How it stands at a backend now.
+pub fn standing(backend: &OpenBackend) -> BackendPulse {
+    let replicas = backend.router.snapshot();
+    let is_ejected = |state| matches!(state, Standing::Ejected | Standing::Probing);
+    let rests = replicas.iter().filter(|replica| replica.state == Standing::Resting);
+    let resting = rests.map(|one| Resting { replica: one.name.clone(), for_ms: one.rests_ms });
+    let ejected = replicas.iter().filter(|replica| is_ejected(replica.state));
+    BackendPulse {
+        backend: backend.id.clone(),
+        in_flight: replicas.iter().map(|replica| replica.in_flight).sum(),
+        limit: replicas.iter().map(|replica| replica.limit).sum(),
+        ejected: ejected.map(|replica| replica.name.clone()).collect(),
+        resting: resting.collect(),
     }
 }

@@ -120,6 +120,8 @@ fn tell_of(sample: Sample, tally: &mut Tally) -> Result<Event, RecordError> {
         return Err(RecordError::Score { id, source });
     }
     tally.time(started, ended);
-    let Counted { status, scores, ms, .. } = counted;
-    Ok(Event::Sample { unit: tally.name().clone(), id, repeat, status, scores, error, ms })
+    let Counted { status, scores, ms, cached, usage, .. } = counted;
+    let cost_usd_nanos = usage.cost_usd_nanos.filter(|_| !cached);
+    let unit = tally.name().clone();
+    Ok(Event::Sample { unit, id, repeat, status, scores, error, ms, cost_usd_nanos })
 }

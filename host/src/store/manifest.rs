@@ -1,6 +1,11 @@
 //! `manifest.json`, format 1: the exact bytes that produced a run. Written before the first request.
 
-use std::{collections::BTreeMap, fs::File, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use plugin_api::message::Description;
 use serde::{Deserialize, Serialize};
@@ -115,12 +120,44 @@ pub struct DataIdentity {
     pub blake3: String,
 }
 
-/// BLAKE3 of a file, read in pieces.
+/// BLAKE3 of a file, read in pieces, and how many lines it has that are not empty.
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn file_blake3(path: &Path) -> io::Result<String> {
+pub fn file_digest(path: &Path) -> io::Result<(String, u64)> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path)?)?;
-    Ok(hasher.finalize().to_hex().to_string())
+    let mut file = File::open(path)?;
+    let mut piece = vec![0; 256 * 1024];
+    let (mut lines, mut is_begun) = (0, false);
+    loop {
+        let read = file.read(&mut piece)?;
+        let Some(read @ [_, ..]) = piece.get(..read) else { break };
+        hasher.update(read);
+        let mut from = 0;
+        for end in memchr::memchr_iter(b'\n', read) {
+            lines += u64::from(is_begun || end > from);
+            (from, is_begun) = (end + 1, false);
+        }
+        is_begun |= from < read.len();
+    }
+    Ok((hasher.finalize().to_hex().to_string(), lines + u64::from(is_begun)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_are_not_empty_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("d");
+        for (text, lines) in [("", 0), ("a", 1), ("a\n", 1), ("\n\na\n\nb", 2), ("a\nb\n", 2)] {
+            std::fs::write(&path, text).unwrap();
+            let expected = blake3::hash(text.as_bytes()).to_hex().to_string();
+            assert_eq!(file_digest(&path).unwrap(), (expected, lines), "{text:?}");
+        }
+        let long = format!("{}\n", "x".repeat(300_000)).repeat(3);
+        std::fs::write(&path, &long).unwrap();
+        assert_eq!(file_digest(&path).unwrap().1, 3);
+    }
 }

@@ -1,0 +1,137 @@
+//! `host ctl`: asks a run that goes on, through the socket in its directory.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, ErrorKind, Write},
+    os::unix::net::UnixStream,
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{
+    args::{CtlArgs, CtlCommand},
+    run::fail,
+};
+use crate::{
+    printer::Printer,
+    report::table,
+    run::{
+        control::{Command, Pace, Reply, RunStatus, short},
+        error::exit,
+    },
+};
+
+/// A run answers at once; one that does not is stuck.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a run stands, as programs are told.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "event", rename = "status")]
+struct StatusRecord<'a> {
+    status: &'a RunStatus,
+}
+
+/// Asks, and tells what the run answers.
+pub(super) fn main(args: &CtlArgs, printer: &Printer) -> u8 {
+    match ctl(args, printer) {
+        Ok(()) => exit::DONE,
+        Err(error) => fail(printer, &error, exit::USAGE),
+    }
+}
+
+fn ctl(args: &CtlArgs, printer: &Printer) -> anyhow::Result<()> {
+    let command = command(&args.command)?;
+    match ask(&args.directory, &command)? {
+        Reply::Refused { reason } => bail!("{reason}"),
+        Reply::Status(status) => {
+            printer.record(&StatusRecord { status: &status });
+            printer.data(&in_words(&status, printer.width()));
+            Ok(())
+        }
+    }
+}
+
+fn command(typed: &CtlCommand) -> anyhow::Result<Command> {
+    Ok(match typed {
+        CtlCommand::Status => Command::Status,
+        CtlCommand::Pause => Command::Pause,
+        CtlCommand::Resume => Command::Resume,
+        CtlCommand::Cancel => Command::Cancel,
+        CtlCommand::Set { setting } => {
+            let expected = "expected concurrency=N or BACKEND.concurrency=N, with N from 1 up";
+            let (key, value) = setting.split_once('=').context(expected)?;
+            let concurrency = value.trim().parse().ok().filter(|number| *number > 0);
+            let concurrency = concurrency.with_context(|| format!("{setting}: {expected}"))?;
+            let backend = match key.trim().rsplit_once('.') {
+                None if key.trim() == "concurrency" => None,
+                Some((backend, "concurrency")) => Some(backend.to_owned()),
+                _ => bail!("{setting}: {expected}"),
+            };
+            Command::Set(Pace { concurrency, backend })
+        }
+    })
+}
+
+fn ask(directory: &Path, command: &Command) -> anyhow::Result<Reply> {
+    let shown = directory.display();
+    let folder = File::open(directory).with_context(|| format!("{shown}: there is no run here"))?;
+    let mut stream = match UnixStream::connect(short(&folder)) {
+        Ok(stream) => stream,
+        Err(error)
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
+        {
+            bail!("{shown}: no run goes on here; `host resume {shown}` takes one up again")
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("{shown}: the run cannot be asked"));
+        }
+    };
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut question = serde_json::to_vec(command)?;
+    question.push(b'\n');
+    stream.write_all(&question)?;
+    let mut line = String::new();
+    BufReader::new(stream)
+        .read_line(&mut line)
+        .with_context(|| format!("{shown}: the run does not answer"))?;
+    if line.is_empty() {
+        bail!("{shown}: the run does not answer to this user");
+    }
+    serde_json::from_str(&line).with_context(|| format!("{shown}: the run is of another host"))
+}
+
+fn in_words(status: &RunStatus, width: Option<u16>) -> String {
+    let RunStatus { run, state, seconds, units, backends, slowest } = status;
+    let mut text = format!("{run}: {state}, for {seconds:.0} s\n");
+    let mut shown = table::plain(width);
+    shown.set_header(["task", "backend", "finished", "of", "unscored", "in flight", "limit"]);
+    for unit in units {
+        let pulse = backends.iter().find(|one| one.backend == unit.backend);
+        let number = |number: Option<u64>| number.map_or_else(|| "–".to_owned(), |n| n.to_string());
+        shown.add_row([
+            unit.task.clone(),
+            unit.backend.clone(),
+            unit.finished.to_string(),
+            number(unit.samples),
+            unit.unscored.to_string(),
+            number(pulse.map(|pulse| pulse.in_flight.into())),
+            number(pulse.map(|pulse| pulse.limit.into())),
+        ]);
+    }
+    text.push_str(&format!("{shown}\n"));
+    if let Some(slow) = slowest {
+        text.push_str(&format!(
+            "slowest: {}, sample {}, attempt {}, {:.1} s\n",
+            slow.unit,
+            slow.id,
+            slow.attempt,
+            slow.age_ms as f64 / 1e3
+        ));
+    }
+    text
+}
