@@ -156,12 +156,22 @@ impl CellRecord {
         let code =
             self.exit_code.map_or_else(|| "crashed".to_owned(), |code| format!("exit {code}"));
         let reason = match self.state {
-            CellState::Unscored => Some("more samples are unscored than it allows"),
-            CellState::Stopped if self.error.is_none() => Some("stopped"),
-            _ => self.error.as_deref().and_then(|error| error.lines().next()),
+            CellState::Unscored => Some("more samples are unscored than it allows".to_owned()),
+            CellState::Stopped if self.error.is_none() => Some("stopped".to_owned()),
+            _ => self.error.as_deref().map(first_line),
         };
         let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         format!("{} ({code}{reason})", self.id)
+    }
+}
+
+/// The first line of an error; with the next one if that is what it announces.
+fn first_line(error: &str) -> String {
+    let mut lines = error.lines().map(str::trim);
+    let first = lines.next().unwrap_or_default();
+    match lines.next().filter(|_| first.ends_with(':')) {
+        Some(next) => format!("{first} {next}"),
+        None => first.to_owned(),
     }
 }
 
@@ -223,6 +233,11 @@ mod tests {
     fn a_failure_is_told_in_one_line() {
         assert_eq!(cell(CellState::Failed, Some(5)).in_words(), "a--b (exit 5: no server)");
         assert_eq!(cell(CellState::Failed, None).in_words(), "a--b (crashed: no server)");
+        let changed = CellRecord {
+            error: Some("it has changed:\n  max_samples: 4\n  seed: 1".into()),
+            ..cell(CellState::Failed, Some(2))
+        };
+        assert_eq!(changed.in_words(), "a--b (exit 2: it has changed: max_samples: 4)");
         let unscored = cell(CellState::Unscored, Some(3)).in_words();
         assert_eq!(unscored, "a--b (exit 3: more samples are unscored than it allows)");
     }

@@ -212,6 +212,34 @@ fn a_dry_run_checks_and_counts_everything_and_starts_nothing() {
     let _ = sandbox.finish(command).exits(2).says(&["DRY_RUN is \"perhaps\"; expected 1 or 0"]);
 }
 
+#[test]
+fn what_a_few_samples_cost_tells_what_all_may_cost() {
+    let mock = Mock::start(&[]);
+    let template = "[[backend]]\nplugin = \"litellm\"\nmodel = \"openai/{{ model.name }}\"\nbase_url = \"${URL}\"\n\
+                    secrets = [\"openai\"]\n[[task]]\nfile = \"task.toml\"\nprompt.format = \"chat\"\n";
+    let sandbox = sandbox(40, template, "[[model]]\nid = \"a\"\nname = \"gpt-4o-mini\"\n");
+    let at_mock = |arguments: &[&str]| {
+        let mut command = command(&sandbox, arguments);
+        command.env("URL", mock.url("openai")).env("OPENAI_API_KEY", "sk-of-the-test");
+        sandbox.finish(command).exits(0)
+    };
+    let planned = || {
+        let stdout = at_mock(&["--dry-run", "--json"]).stdout;
+        let mut lines = stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.find(|line| line["event"] == "cell_planned").unwrap()["units"][0].clone()
+    };
+    assert!(planned().get("cost_usd").is_none());
+    let _ = at_mock(&["--max-samples", "4"]);
+    let run = left(&sandbox, "a");
+    let four = run.result()["cost"]["usd"].as_f64().unwrap();
+    let unit = planned();
+    assert!(four > 0.0);
+    super::assert_close(unit["cost_usd"].as_f64().unwrap(), four * 10.0);
+    assert_eq!(unit["cost_from"], run.manifest["id"]);
+    let text = fs::read_to_string(sandbox.path("out/a/run.toml")).unwrap();
+    assert!(!text.contains("sk-of-the-test"), "{text}");
+}
+
 /// A server that answers ten samples, is silent for ever to the next four, and answers from then on.
 fn falls_silent() -> FakeTgi {
     FakeTgi::builder()
