@@ -37,6 +37,7 @@ mod scoring_again;
 mod secrets;
 mod servers;
 mod showing;
+mod steering;
 mod stopping;
 mod sweeping;
 mod together;
