@@ -135,8 +135,7 @@ fn show(path: &Path, checked: &Checked, printer: &Printer) {
 }
 
 fn forecasts(units: &[UnitForecast], width: Option<u16>) -> String {
-    let mut shown = table::plain(width);
-    shown.set_header([
+    const NAMES: [&str; 8] = [
         "task",
         "backend",
         "samples",
@@ -145,10 +144,10 @@ fn forecasts(units: &[UnitForecast], width: Option<u16>) -> String {
         "tokens out ≤",
         "US$ ≈",
         "time ≈",
-    ]);
-    for unit in units {
+    ];
+    let rows = units.iter().map(|unit| {
         let amount = &unit.amount;
-        shown.add_row([
+        [
             unit.task.clone(),
             unit.backend.clone(),
             amount.samples.to_string(),
@@ -157,8 +156,10 @@ fn forecasts(units: &[UnitForecast], width: Option<u16>) -> String {
             amount.max_output_tokens.to_string(),
             unit.usd.map_or_else(|| "–".to_owned(), |usd| format!("{usd:.4}")),
             unit.seconds.map_or_else(|| "–".to_owned(), time),
-        ]);
-    }
+        ]
+    });
+    let shown =
+        table::fitted_rows(width, &NAMES, &[0, 0, 1, 5, 4, 3, 2, 2], &rows.collect::<Vec<_>>());
     format!("{shown}\n")
 }
 

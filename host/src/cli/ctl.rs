@@ -20,7 +20,7 @@ use crate::{
     printer::Printer,
     report::table,
     run::{
-        control::{Command, Pace, Reply, RunStatus, short},
+        control::{Command, Pace, Reply, RunStatus, UnitStatus, short},
         error::exit,
     },
 };
@@ -108,12 +108,16 @@ fn ask(directory: &Path, command: &Command) -> anyhow::Result<Reply> {
 fn in_words(status: &RunStatus, width: Option<u16>) -> String {
     let RunStatus { run, state, seconds, units, backends, slowest } = status;
     let mut text = format!("{run}: {state}, for {seconds:.0} s\n");
-    let mut shown = table::plain(width);
-    shown.set_header(["task", "backend", "finished", "of", "unscored", "in flight", "limit"]);
-    for unit in units {
+    const NAMES: [&str; 7] =
+        ["task", "backend", "finished", "of", "unscored", "in flight", "limit"];
+    let rows = units.iter().map(|unit| {
+        // Tasks at a backend come one after the other.
+        let is_left = |one: &&UnitStatus| one.samples.is_none_or(|all| one.finished < all);
+        let at_work = units.iter().filter(|one| one.backend == unit.backend).find(is_left);
         let pulse = backends.iter().find(|one| one.backend == unit.backend);
+        let pulse = pulse.filter(|_| at_work == Some(unit));
         let number = |number: Option<u64>| number.map_or_else(|| "–".to_owned(), |n| n.to_string());
-        shown.add_row([
+        [
             unit.task.clone(),
             unit.backend.clone(),
             unit.finished.to_string(),
@@ -121,8 +125,10 @@ fn in_words(status: &RunStatus, width: Option<u16>) -> String {
             unit.unscored.to_string(),
             number(pulse.map(|pulse| pulse.in_flight.into())),
             number(pulse.map(|pulse| pulse.limit.into())),
-        ]);
-    }
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    let shown = table::fitted_rows(width, &NAMES, &[0, 0, 0, 2, 1, 3, 3], &rows);
     text.push_str(&format!("{shown}\n"));
     if let Some(slow) = slowest {
         text.push_str(&format!(

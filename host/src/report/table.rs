@@ -4,6 +4,8 @@ use comfy_table::{
     Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, presets,
 };
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::{
     score::metric::Metric,
     store::summary::{MetricEntry, Summary, TaskResult},
@@ -19,42 +21,125 @@ pub fn render(summary: &Summary, width: Option<u16>) -> String {
         .map(|metric| metric.name())
         .filter(|name| summary.results.iter().any(|result| result.metrics.contains_key(*name)))
         .collect();
-    let mut table = plain(width);
-    let mut header =
-        vec!["task".to_owned(), "backend".to_owned(), "scored".to_owned(), "unscored".to_owned()];
-    header.extend(metrics.iter().map(|name| format!("{name} ± stderr")));
-    header.extend(["p50", "samples/s", "tokens"].map(str::to_owned));
     let priced = summary.results.iter().any(|result| result.cost.is_some());
-    if priced {
-        header.push("cost (est.)".to_owned());
-    }
-    table.set_header(header);
-    for result in &summary.results {
-        let mut row = vec![
-            Cell::new(&result.task),
-            Cell::new(&result.backend),
-            right(result.samples.scored.to_string()),
-            right(result.samples.unscored.to_string()),
-        ];
-        row.extend(
-            metrics.iter().map(|name| {
-                right(result.metrics.get(*name).map_or_else(|| NONE.to_owned(), entry))
-            }),
-        );
-        row.push(right(latency(result)));
-        row.push(right(format!("{:.1}", result.samples_per_second)));
-        row.push(right((result.tokens.prompt + result.tokens.completion).to_string()));
-        if priced {
-            row.push(right(cost(result)));
-        }
-        table.add_row(row);
-    }
+    let columns = columns(&metrics, priced);
+    let table =
+        fitted(width, &columns.iter().map(|column| column.rank).collect::<Vec<_>>(), |is_shown| {
+            let shown: Vec<&Column<'_>> = columns
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| is_shown(*at))
+                .map(|(_, one)| one)
+                .collect();
+            let mut table = plain(None);
+            table.set_header(shown.iter().map(|column| column.name.clone()));
+            for result in &summary.results {
+                let cell = |column: &&Column<'_>| (column.cell)(result);
+                table.add_row(shown.iter().map(cell));
+            }
+            table
+        });
     let mut text = format!("{table}\n");
     for line in remarks(summary) {
         text.push_str(&line);
         text.push('\n');
     }
     text
+}
+
+/// A column of the result table.
+struct Column<'a> {
+    name: String,
+    /// How early it is left out where there is no room: the highest first, 0 never.
+    rank: u8,
+    cell: Box<dyn Fn(&TaskResult) -> Cell + 'a>,
+}
+
+fn columns<'a>(metrics: &[&'a str], priced: bool) -> Vec<Column<'a>> {
+    let column = |name: &str, rank, cell: fn(&TaskResult) -> Cell| Column {
+        name: name.to_owned(),
+        rank,
+        cell: Box::new(cell),
+    };
+    let mut columns = vec![
+        column("task", 0, |result| Cell::new(&result.task)),
+        column("backend", 0, |result| Cell::new(&result.backend)),
+        column("scored", 4, |result| right(result.samples.scored.to_string())),
+        column("unscored", 3, |result| right(result.samples.unscored.to_string())),
+    ];
+    columns.extend(metrics.iter().enumerate().map(|(index, name)| Column {
+        name: format!("{name} ± stderr"),
+        rank: if index == 0 { 0 } else { 5 },
+        cell: Box::new(|result| {
+            right(result.metrics.get(*name).map_or_else(|| NONE.to_owned(), entry))
+        }),
+    }));
+    columns.push(column("p50", 7, |result| right(latency(result))));
+    columns
+        .push(column("samples/s", 8, |result| right(format!("{:.1}", result.samples_per_second))));
+    let tokens = |result: &TaskResult| result.tokens.prompt + result.tokens.completion;
+    columns.push(Column {
+        name: "tokens".to_owned(),
+        rank: 9,
+        cell: Box::new(move |result| right(tokens(result).to_string())),
+    });
+    if priced {
+        columns.push(column("cost (est.)", 6, |result| right(cost(result))));
+    }
+    columns
+}
+
+/// A table that fits into so many columns of a terminal by leaving out columns of its own, those of the highest rank
+/// first and the last of these first, so that no number is broken. What is left and does not fit all the same breaks its
+/// cells. `build` makes it of those that it is told are shown.
+pub fn fitted(
+    width: Option<u16>,
+    ranks: &[u8],
+    build: impl Fn(&dyn Fn(usize) -> bool) -> Table,
+) -> Table {
+    let mut dropped = vec![false; ranks.len()];
+    loop {
+        let mut table = build(&|column| !dropped.get(column).copied().unwrap_or(false));
+        let Some(width) = width else { return table };
+        let natural = table.to_string().lines().map(UnicodeWidthStr::width).max().unwrap_or(0);
+        let next = (0..ranks.len())
+            .filter(|column| dropped.get(*column) == Some(&false))
+            .filter_map(|column| ranks.get(column).map(|rank| (*rank, column)))
+            .filter(|(rank, _)| *rank > 0)
+            .max();
+        match next {
+            Some((_, column)) if natural > usize::from(width) => {
+                if let Some(dropped) = dropped.get_mut(column) {
+                    *dropped = true;
+                }
+            }
+            _ => {
+                table.set_width(width);
+                return table;
+            }
+        }
+    }
+}
+
+/// The same of rows of text.
+pub fn fitted_rows<const N: usize>(
+    width: Option<u16>,
+    names: &[&str; N],
+    ranks: &[u8; N],
+    rows: &[[String; N]],
+) -> Table {
+    fitted(width, ranks, |is_shown| {
+        let mut table = plain(None);
+        table.set_header(
+            names.iter().enumerate().filter(|(at, _)| is_shown(*at)).map(|(_, name)| *name),
+        );
+        for row in rows {
+            table.add_row(
+                row.iter().enumerate().filter(|(at, _)| is_shown(*at)).map(|(_, cell)| cell),
+            );
+        }
+        table
+    })
 }
 
 /// An empty table in the host's one style: a rule below the header, none between rows. With a `width`, in columns,
@@ -240,6 +325,13 @@ mod tests {
         assert!(priced.contains("cost (est.)") && priced.contains("$1.00"), "{priced}");
         let narrow = render(&summary(vec![result("a", 1.0, Some((1.0, 10)))]), Some(60));
         assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
+        let mut scored = result("openai", 1.0, Some((1.0, 10)));
+        scored.metrics = serde_json::from_value(serde_json::json!({
+            "acc": { "value": 0.45, "stderr": 0.0648 }, "acc_norm": { "value": 0.5, "stderr": 0.06 },
+        }))
+        .unwrap();
+        let narrow = render(&summary(vec![scored]), Some(40));
+        assert!(narrow.contains(" 0.4500 ± 0.0648 ") && !narrow.contains("tokens"), "{narrow}");
         let mocked = [("a", true), ("b", false), ("a", true)]
             .map(|(backend, mock)| TaskResult { mock, ..result(backend, 1.0, None) });
         let mocked = render(&summary(mocked.into()), None);
