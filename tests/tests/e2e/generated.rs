@@ -1,5 +1,5 @@
 //! What the program says of itself: schemas, completions, manual pages, and what it finds on a machine.
-//! `UPDATE_RUN_SCHEMA=1 cargo test -p host-tests --test e2e generated` writes `config/host.schema.json` anew.
+//! `UPDATE_RUN_SCHEMA=1 cargo test -p host-tests --test e2e generated` writes the schemas in `config/` anew.
 
 use std::{fs, path::PathBuf};
 
@@ -14,22 +14,22 @@ fn host(sandbox: &Sandbox, arguments: &[&str]) -> Outcome {
 }
 
 #[test]
-fn the_committed_schema_is_the_programs_own_and_every_shipped_file_fits() {
-    let printed = host(&Sandbox::new(), &["schema"]).exits(0).stdout;
-    let path = built::root().join("config/host.schema.json");
-    if std::env::var_os("UPDATE_RUN_SCHEMA").is_some() {
-        fs::write(&path, &printed).unwrap();
-    }
-    let committed = fs::read_to_string(&path).unwrap();
-    assert!(
-        committed == printed,
-        "config/host.schema.json is stale: run UPDATE_RUN_SCHEMA=1 cargo test -p host-tests --test e2e generated"
-    );
-    let schema: Value = serde_json::from_str(&printed).unwrap();
-    let of_run = jsonschema::validator_for(&schema).unwrap();
-    let printed = host(&Sandbox::new(), &["schema", "--task"]).exits(0).stdout;
-    let schema: Value = serde_json::from_str(&printed).unwrap();
-    let of_task = jsonschema::validator_for(&schema).unwrap();
+fn the_committed_schemas_are_the_programs_own_and_every_shipped_file_fits() {
+    let schema = |arguments: &[&str], name: &str| {
+        let printed = host(&Sandbox::new(), arguments).exits(0).stdout;
+        let path = built::root().join("config").join(name);
+        if std::env::var_os("UPDATE_RUN_SCHEMA").is_some() {
+            fs::write(&path, &printed).unwrap();
+        }
+        assert!(
+            fs::read_to_string(&path).unwrap() == printed,
+            "config/{name} is stale: run UPDATE_RUN_SCHEMA=1 cargo test -p host-tests --test e2e generated"
+        );
+        let schema: Value = serde_json::from_str(&printed).unwrap();
+        jsonschema::validator_for(&schema).unwrap()
+    };
+    let of_run = schema(&["schema"], "host.schema.json");
+    let of_task = schema(&["schema", "--task"], "task.schema.json");
     let mut checked = 0;
     for (folder, validator) in [("config", &of_run), ("config/tasks", &of_task)] {
         let files = fs::read_dir(built::root().join(folder)).unwrap();
