@@ -7,6 +7,7 @@ mod compare;
 mod ctl;
 mod generate;
 mod mock;
+mod report;
 mod score;
 mod show;
 mod sweep;
@@ -24,6 +25,7 @@ pub(super) use compare::CompareArgs;
 pub(super) use ctl::{CtlArgs, CtlCommand};
 pub(super) use generate::{CompletionsArgs, ManArgs, SchemaArgs};
 pub(super) use mock::MockArgs;
+pub(super) use report::{Format, ReportArgs};
 pub(super) use score::ScoreArgs;
 pub(super) use show::ShowArgs;
 pub(super) use sweep::SweepArgs;
@@ -68,6 +70,8 @@ pub enum Command {
     /// A difference counts as shown if its p-value, adjusted for the number of rows by Holm's method, is below 0.05. What
     /// else differs between the runs (prompts, data, few-shot examples, engine, plugin) is named on stderr.
     Compare(CompareArgs),
+    /// Make a report of a run, or of two side by side, from what the run left.
+    Report(ReportArgs),
     /// Look at the response cache, which runs with `run.cache = true` share, or make it smaller.
     #[command(subcommand)]
     Cache(CacheCommand),

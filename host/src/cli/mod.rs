@@ -13,6 +13,7 @@ mod launch;
 mod mock;
 mod plugin;
 mod release;
+mod report;
 mod resume;
 mod run;
 mod run_mock;
@@ -58,6 +59,7 @@ pub fn main() -> u8 {
         args::Command::Sweep(command) => sweep::main(&command, &printer),
         args::Command::Collect(command) => collect::main(&command, &printer),
         args::Command::Release(command) => release::main(&command, &printer),
+        args::Command::Report(command) => report::main(&command, &printer),
         args::Command::Cache(command) => cache::main(&command, &printer),
         args::Command::Compare(command) => compare::main(&command, &printer),
         args::Command::Task(command) => task::main(&command, &printer),

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     args::{PluginDirs, ResumeFlags, RunArgs},
-    cassette, print_error,
+    cassette, print_error, report,
     run_mock::RunMock,
 };
 use crate::{
@@ -237,6 +237,11 @@ async fn drive(
     let cassette = cassette.cloned();
     let around = Surroundings { cassette, ..surroundings(&variable, &mock, printer) };
     let result = engine::run(file, resume, discovery, &around, vec![reporter], stop).await;
+    if let Ok(finish) = &result
+        && file.config.run.report
+    {
+        report::at_end(&finish.directory, printer).await;
+    }
     interrupt.abort();
     result.map_err(|error| Failed { exit_code: error.exit_code(), error: error.into() })
 }

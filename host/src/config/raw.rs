@@ -83,6 +83,8 @@ pub(crate) struct RawEngine {
     /// Answer from the response cache what was asked before, in any run, and keep there what is answered; false by
     /// default.
     pub cache: bool,
+    /// Write `report.html` into the run directory when the run ends; true by default. `host report` makes it later, too.
+    pub report: Option<bool>,
     /// What may be spent. At the first of these the run stops cleanly, and can be resumed.
     pub budget: RawBudget,
 }

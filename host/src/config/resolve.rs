@@ -145,6 +145,7 @@ impl Resolver<'_> {
             sync: self.sync(raw.sync.as_deref()),
             hedge: raw.hedge,
             cache: raw.cache,
+            report: raw.report.unwrap_or(true),
             budget: self.budget(&raw.budget),
         }
     }

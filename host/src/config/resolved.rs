@@ -71,6 +71,8 @@ pub struct Engine {
     pub hedge: bool,
     /// Whether the response cache is asked and fed.
     pub cache: bool,
+    /// Whether the end of the run writes its report.
+    pub report: bool,
     /// What may be spent.
     pub budget: Budget,
 }

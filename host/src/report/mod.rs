@@ -2,9 +2,21 @@
 
 pub mod collected;
 pub mod comparison;
+pub mod error;
 pub mod events_file;
+pub mod events_file;
+pub mod history;
+pub mod html;
+pub mod interval;
 pub mod leaderboard;
 pub mod lines;
+pub mod log_histogram;
+pub mod overview;
+pub mod pairing;
 pub mod progress;
+pub mod recount;
 pub mod sweep;
 pub mod table;
+pub mod timeline;
+pub mod verdict;
+pub mod view;

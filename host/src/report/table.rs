@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::{
     score::metric::Metric,
-    store::summary::{MetricEntry, Summary, TaskResult},
+    store::summary::{GroupResult, MetricEntry, Summary, TaskResult},
 };
 
 /// Stands where there is no value.
@@ -40,7 +40,7 @@ pub fn render(summary: &Summary, width: Option<u16>) -> String {
             table
         });
     let mut text = format!("{table}\n");
-    for line in remarks(summary) {
+    for line in remarks(&summary.results, &summary.groups) {
         text.push_str(&line);
         text.push('\n');
     }
@@ -196,10 +196,11 @@ pub(super) fn entry(entry: &MetricEntry) -> String {
     }
 }
 
-fn remarks(summary: &Summary) -> Vec<String> {
+/// What a number alone would hide, and the averages over tasks: a line for each.
+pub fn remarks(results: &[TaskResult], groups: &[GroupResult]) -> Vec<String> {
     let mut lines = Vec::new();
     let mut mocked: Vec<&str> =
-        summary.results.iter().filter(|r| r.mock).map(|r| r.backend.as_str()).collect();
+        results.iter().filter(|r| r.mock).map(|r| r.backend.as_str()).collect();
     mocked.sort_unstable();
     mocked.dedup();
     if !mocked.is_empty() {
@@ -208,7 +209,7 @@ fn remarks(summary: &Summary) -> Vec<String> {
             mocked.join(", ")
         ));
     }
-    for result in &summary.results {
+    for result in results {
         let name = format!("{} @ {}", result.task, result.backend);
         let counts = |counts: &std::collections::BTreeMap<String, u64>| {
             counts
@@ -256,7 +257,7 @@ fn remarks(summary: &Summary) -> Vec<String> {
             lines.push(format!("{name}: {} records left out", result.samples.skipped));
         }
     }
-    for group in &summary.groups {
+    for group in groups {
         lines.push(format!(
             "{} @ {}: {} by sample {}, by task {}",
             group.group,

@@ -1,6 +1,10 @@
 //! Asks one sample: its attempts, its deadlines, its grade. Owns no state of the run.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use plugin_api::{Answer, Error, ErrorKind, Request};
 use tokio::{
@@ -111,6 +115,7 @@ pub async fn execute(work: Work, desk: &Desk<'_>) -> Option<Finished> {
     let Asked { attempts, mut timing, first, replica, cached, usage, .. } = asked;
     let started = first.unwrap_or_else(Instant::now);
     timing.total = milliseconds(started.elapsed());
+    timing.ended_unix = unix_ms();
     let backend = Arc::clone(backend);
     Some(Finished {
         work,
@@ -409,4 +414,10 @@ pub async fn ask_backend(
 fn milliseconds(time: Duration) -> f64 {
     // Microseconds are as fine as such a time is worth.
     (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// The time of day; none from a clock that stands before 1970.
+fn unix_ms() -> Option<u64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(now.as_millis()).ok()
 }

@@ -55,7 +55,7 @@ fn append(journal: &mut Journal, line: Line) {
         response: None,
         error: None,
         usage: Tokens { prompt: line.index, completion: 1, ..Tokens::default() },
-        timing_ms: Timing { total: line.index as f64 * 1.1, attempt: 1.0, first_text: None },
+        timing_ms: Timing { total: line.index as f64 * 1.1, attempt: 1.0, ..Timing::default() },
         answered_by: None,
         replica: None,
         attempts: 1,

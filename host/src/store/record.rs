@@ -324,6 +324,9 @@ pub struct Timing {
     /// From that attempt's start to the first text of a stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_text: Option<f64>,
+    /// When it ended: since the beginning of 1970, UTC. Journals of earlier hosts do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_unix: Option<u64>,
 }
 
 #[cfg(test)]
@@ -375,7 +378,7 @@ mod tests {
             response: Some(&response),
             error: Some(&failure),
             usage: Tokens { prompt: 1, cost_usd_nanos: Some(2), ..Tokens::default() },
-            timing_ms: Timing { total: 1.25, attempt: 1.0, first_text: None },
+            timing_ms: Timing { total: 1.25, attempt: 1.0, ..Timing::default() },
             answered_by: Some("other"),
             replica: Some(&replica),
             attempts: 2,

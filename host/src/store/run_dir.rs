@@ -23,6 +23,9 @@ pub const RESOURCES: &str = "resources.jsonl";
 /// Name of the file with the results.
 pub const SUMMARY: &str = "summary.json";
 
+/// Name of the file that shows all of it in a browser.
+pub const REPORT: &str = "report.html";
+
 /// A file of the run directory could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: cannot {action}: {source}", path.display())]

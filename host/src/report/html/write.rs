@@ -1,0 +1,329 @@
+//! Writes the page: results and charts first, so that a browser shows them before it has read the rest, then the
+//! samples, a piece at a time. Nothing of a sample is kept in memory but what pairs it with another run's.
+
+use std::{
+    fs,
+    io::{self, BufWriter, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use askama::Template as _;
+use serde::Serialize;
+
+use super::{
+    charts::figures,
+    detail::{Brief, Detail},
+    details::{Chooser, Kept, MOST_BYTES},
+    embed,
+    page::{End, Page, Samples},
+    results,
+};
+use crate::{
+    report::{
+        error::ReportError,
+        overview::Overview,
+        pairing::{SampleFinder, UnitPair, pair_units},
+        verdict::Verdict,
+        view::View,
+    },
+    store::{SampleRecord, stored_run::StoredSamples},
+};
+
+/// Most samples of which a run that ends writes more than the results, unasked.
+pub const MOST_UNASKED: u64 = 200_000;
+/// Rows of the list that are packed together.
+const INDEX_ROWS: usize = 4_000;
+/// Bytes of details that are packed together, more or less: what is unpacked to show one sample.
+const DETAILS_BYTES: usize = 192 * 1024;
+
+/// Writes the report of one run, or of two side by side, to this path: as a whole, or not at all.
+///
+/// # Errors
+/// A run cannot be read, or the file cannot be written.
+pub fn write_file(views: &[View], path: &Path) -> Result<(), ReportError> {
+    whole_file(path, |page| write(views, page))
+}
+
+/// Writes the report at the end of a run, next to its results. Of a very large run it has no charts and samples, which
+/// would take longer than a user waits.
+///
+/// # Errors
+/// As for [`write_file`].
+pub fn write_at_end(directory: &Path, path: &Path) -> Result<(), ReportError> {
+    let views = [View::open(directory)?];
+    let total: u64 = views.iter().flat_map(|view| &view.results).map(|one| one.samples.total).sum();
+    if total <= MOST_UNASKED {
+        return write_file(&views, path);
+    }
+    let why = format!(
+        "This run has more than {MOST_UNASKED} samples, so its end wrote the results only. `host report {}` makes the \
+         whole report, with charts and samples.",
+        directory.display()
+    );
+    whole_file(path, |page| {
+        let groups = results::groups(&views, &pair_units(&first_results(&views), &[]));
+        Page::new(&views, groups, Samples::Absent(why)).write_into(page)?;
+        End { meta: "null".to_owned() }.write_into(page)?;
+        Ok(())
+    })
+}
+
+/// Writes a file under a temporary name, and renames it.
+fn whole_file(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), ReportError>,
+) -> Result<(), ReportError> {
+    let failed = |source| ReportError::Write { path: path.to_owned(), source };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // As any other file of a run: for whomever the user's mask lets read it.
+    let mode = fs::Permissions::from_mode(0o666);
+    let file = tempfile::Builder::new().permissions(mode).tempfile_in(folder).map_err(failed)?;
+    let mut buffered = BufWriter::with_capacity(256 * 1024, file);
+    write(&mut buffered).map_err(|error| match error {
+        ReportError::Output(source) => failed(source),
+        error => error,
+    })?;
+    let file = buffered.into_inner().map_err(|error| failed(error.into_error()))?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+fn first_results(views: &[View]) -> Vec<crate::store::summary::TaskResult> {
+    views.first().map(|view| view.results.clone()).unwrap_or_default()
+}
+
+/// A run with what is needed to go through its samples.
+struct Side<'a> {
+    view: &'a View,
+    samples: StoredSamples,
+    overview: Overview,
+    /// By result, its number among the pairs.
+    pair_of: Vec<usize>,
+}
+
+/// Writes the page of one run, or of two.
+///
+/// # Errors
+/// A run cannot be read, or the page takes nothing more.
+pub fn write(views: &[View], page: &mut dyn Write) -> Result<(), ReportError> {
+    let second: &[_] = views.get(1).map_or(&[], |view| &view.results);
+    let pairs = pair_units(&first_results(views), second);
+    let mut finder = SampleFinder::default();
+    let mut sides = Vec::new();
+    for (number, view) in views.iter().enumerate() {
+        let samples = view.samples()?;
+        let pair_of = pair_of(&pairs, number, view.results.len());
+        let overview = Overview::of(view, &samples, |unit, outcome, line| {
+            if number == 1 {
+                let pair = pair_of.get(unit).copied().unwrap_or_default();
+                finder.add(pair, &outcome.sample.id, outcome.sample.repeat, line);
+            }
+        })?;
+        sides.push(Side { view, samples, overview, pair_of });
+    }
+    let sum = |of: fn(&Overview) -> u64| sides.iter().map(|side| of(&side.overview)).sum();
+    let kept = Kept::within(
+        MOST_BYTES,
+        sum(|overview| overview.notable_bytes),
+        sum(|overview| overview.plain_bytes),
+    );
+    let groups = results::groups(views, &pairs);
+    let mut head = Page::new(views, groups, Samples::Listed(note(views, kept)));
+    for (run, side) in head.runs.iter_mut().zip(&sides) {
+        run.figures = figures(side.view, &side.overview);
+        let finished: u64 = side.overview.verdict_sums().iter().sum();
+        if side.overview.timed < finished {
+            "Some samples do not say when they ended, since an earlier host wrote them; they are in no chart over time."
+                .clone_into(&mut run.chart_note);
+        }
+    }
+    head.write_into(page)?;
+    page.flush()?;
+    let rows = write_samples(&sides, finder, kept, page)?;
+    let meta = Meta {
+        runs: (0..views.len()).map(|number| results::letter(views.len(), number)).collect(),
+        units: pairs.iter().map(|pair| unit_name(views, pair)).collect(),
+        rows,
+    };
+    End { meta: embed::json(&meta) }.write_into(page)?;
+    page.flush()?;
+    Ok(())
+}
+
+/// What must be said of the samples.
+fn note(views: &[View], kept: Kept) -> String {
+    let hashed = views.iter().any(View::is_hashed);
+    let hashed = if hashed {
+        "The run stores digests only (run.store = \"hash\"): there are no prompts, and answers are shown by their digest."
+    } else {
+        ""
+    };
+    [hashed, &kept.in_words()].join(" ").trim().to_owned()
+}
+
+/// What the page's script must know.
+#[derive(Serialize)]
+struct Meta {
+    runs: Vec<&'static str>,
+    units: Vec<String>,
+    rows: usize,
+}
+
+fn unit_name(views: &[View], pair: &UnitPair) -> String {
+    let of = |number: usize, at: Option<usize>| views.get(number)?.results.get(at?);
+    match (of(0, pair.first), of(1, pair.second)) {
+        (Some(first), Some(second)) if first.backend != second.backend => {
+            format!("{} @ {} / {}", first.task, first.backend, second.backend)
+        }
+        (Some(result), _) | (None, Some(result)) => format!("{} @ {}", result.task, result.backend),
+        (None, None) => String::new(),
+    }
+}
+
+/// By result of this run, the number of its pair.
+fn pair_of(pairs: &[UnitPair], run: usize, results: usize) -> Vec<usize> {
+    let of = |at: usize| {
+        pairs.iter().position(|pair| if run == 0 { pair.first } else { pair.second } == Some(at))
+    };
+    (0..results).map(|at| of(at).unwrap_or_default()).collect()
+}
+
+/// Writes all samples; gives how many rows the list has.
+fn write_samples(
+    sides: &[Side<'_>],
+    mut finder: SampleFinder,
+    kept: Kept,
+    page: &mut dyn Write,
+) -> Result<usize, ReportError> {
+    let mut rows = Rows::new(kept, page);
+    let [first, rest @ ..] = sides else { return Ok(0) };
+    let second = rest.first();
+    let mut buffer = Vec::new();
+    first.samples.each(|_, line| {
+        let record: SampleRecord = first.samples.parse(line)?;
+        let Some(pair) = first.pair(&record) else { return Ok(()) };
+        let Some(second) = second else { return rows.add(pair, &[Some(record)]) };
+        let partner = finder.take(pair, &record.sample.id, record.sample.repeat);
+        let partner = partner.map(|number| second.record(number, &mut buffer)).transpose()?;
+        rows.add(pair, &[Some(record), partner])
+    })?;
+    if let Some(second) = second {
+        for number in finder.left() {
+            let record = second.record(number, &mut buffer)?;
+            if let Some(pair) = second.pair(&record) {
+                rows.add(pair, &[None, Some(record)])?;
+            }
+        }
+    }
+    rows.finish()
+}
+
+impl Side<'_> {
+    /// The number of the pair that a sample is of.
+    fn pair(&self, record: &SampleRecord) -> Option<usize> {
+        let unit = self.view.unit(&record.task, &record.backend)?;
+        self.pair_of.get(unit).copied()
+    }
+
+    fn record(&self, number: usize, buffer: &mut Vec<u8>) -> Result<SampleRecord, ReportError> {
+        let line = self.samples.line(number, buffer)?;
+        Ok(self.samples.parse(line)?)
+    }
+}
+
+/// Rows on their way into the page.
+struct Rows<'a> {
+    page: &'a mut dyn Write,
+    chooser: Chooser,
+    rows: usize,
+    /// JSON lines of the list, and how many.
+    index: (Vec<u8>, usize),
+    /// JSON lines of details.
+    details: Vec<u8>,
+    /// The row at which they begin.
+    details_from: usize,
+}
+
+impl<'a> Rows<'a> {
+    fn new(kept: Kept, page: &'a mut dyn Write) -> Self {
+        Self {
+            page,
+            chooser: Chooser::new(kept),
+            rows: 0,
+            index: (Vec::new(), 0),
+            details: Vec::new(),
+            details_from: 0,
+        }
+    }
+
+    /// Adds a sample: its record in each run, or none where a run does not have it.
+    fn add(&mut self, pair: usize, records: &[Option<SampleRecord>]) -> Result<(), ReportError> {
+        let Some(any) = records.iter().flatten().next() else { return Ok(()) };
+        let brief: Vec<Option<Brief>> =
+            records.iter().map(|record| record.as_ref().map(Brief::of)).collect();
+        let target = brief.iter().flatten().map(|brief| brief.target.as_str()).next();
+        let sides: Vec<Option<(usize, f64, &str)>> = records
+            .iter()
+            .zip(&brief)
+            .map(|(record, brief)| {
+                let (record, brief) = (record.as_ref()?, brief.as_ref()?);
+                let verdict = Verdict::of(&record.status, record.scores.as_ref());
+                let ms = (record.timing_ms.total * 10.0).round() / 10.0;
+                Some((verdict.number(), ms, brief.answer.as_str()))
+            })
+            .collect();
+        let is_notable = sides.iter().flatten().any(|(verdict, ..)| {
+            *verdict == Verdict::Wrong.number() || *verdict == Verdict::Unscored.number()
+        });
+        line(&mut self.index.0, &(&any.sample.id, pair, any.sample.repeat, target, &sides))?;
+        self.index.1 += 1;
+        if self.chooser.keeps(is_notable) {
+            let details: Vec<Option<Detail>> =
+                records.iter().map(|record| record.clone().map(Detail::from)).collect();
+            line(&mut self.details, &(self.rows, details))?;
+        }
+        self.rows += 1;
+        if self.index.1 >= INDEX_ROWS {
+            self.end_index()?;
+        }
+        if self.details.len() >= DETAILS_BYTES {
+            self.end_details()?;
+        }
+        Ok(())
+    }
+
+    fn end_index(&mut self) -> io::Result<()> {
+        if self.index.1 > 0 {
+            embed::block(self.page, &format!("data-index=\"{}\"", self.index.1), &self.index.0)?;
+        }
+        self.index = (Vec::new(), 0);
+        Ok(())
+    }
+
+    fn end_details(&mut self) -> io::Result<()> {
+        if !self.details.is_empty() {
+            let attributes = format!("data-details=\"{}\"", self.details_from);
+            embed::block(self.page, &attributes, &self.details)?;
+        }
+        self.details.clear();
+        self.details_from = self.rows;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<usize, ReportError> {
+        self.end_index()?;
+        self.end_details()?;
+        Ok(self.rows)
+    }
+}
+
+/// Adds a value as a line of JSON.
+fn line<T: Serialize>(lines: &mut Vec<u8>, value: &T) -> io::Result<()> {
+    serde_json::to_writer(&mut *lines, value)?;
+    lines.push(b'\n');
+    Ok(())
+}
