@@ -17,30 +17,52 @@ pub struct Axis {
     pub from: f64,
     /// The value at its end.
     pub to: f64,
-    /// Whether each step multiplies.
-    pub is_log: bool,
+    /// How its values follow each other.
+    pub scale: Scale,
 }
+
+/// How values follow each other along an axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// Each step adds.
+    Linear,
+    /// Each step adds, and they are milliseconds: steps are round as times are.
+    Time,
+    /// Each step multiplies.
+    Logarithmic,
+}
+
+/// Steps along a time, in milliseconds: what people count in.
+const TIME_STEPS: [f64; 20] = [
+    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 10e3, 15e3, 30e3, 60e3,
+    120e3, 300e3, 600e3, 1_800e3,
+];
 
 impl Axis {
     /// From 0 to at least this, ending on a round number.
     pub fn up_to(most: f64) -> Self {
         let step = round_step(most, 4.0);
-        Self { from: 0.0, to: (most / step).ceil().max(1.0) * step, is_log: false }
+        Self { from: 0.0, to: (most / step).ceil().max(1.0) * step, scale: Scale::Linear }
     }
 
     /// Exactly this.
     pub fn linear(from: f64, to: f64) -> Self {
-        Self { from, to: if to > from { to } else { from + 1.0 }, is_log: false }
+        Self { from, to: if to > from { to } else { from + 1.0 }, scale: Scale::Linear }
+    }
+
+    /// From 0 to this time in milliseconds.
+    pub fn time(to: f64) -> Self {
+        Self { scale: Scale::Time, ..Self::linear(0.0, to) }
     }
 
     /// Exactly this, each step multiplying; both ends are positive.
     pub fn logarithmic(from: f64, to: f64) -> Self {
-        Self { is_log: true, ..Self::linear(from, to.max(from * 1.01)) }
+        Self { scale: Scale::Logarithmic, ..Self::linear(from, to.max(from * 1.01)) }
     }
 
     /// Where a value lies, from 0 to 1.
     fn place(&self, value: f64) -> f64 {
-        let place = if self.is_log {
+        let place = if self.scale == Scale::Logarithmic {
             (value.max(self.from) / self.from).ln() / (self.to / self.from).ln()
         } else {
             (value - self.from) / (self.to - self.from)
@@ -50,7 +72,7 @@ impl Axis {
 
     /// Round values along it: some four of them, or of a logarithmic one 1, 2 and 5 of each power of ten.
     pub fn ticks(&self) -> Vec<f64> {
-        if self.is_log {
+        if self.scale == Scale::Logarithmic {
             let mut ticks = Vec::new();
             let mut power = 10_f64.powf(self.from.log10().floor());
             while power <= self.to {
@@ -68,7 +90,10 @@ impl Axis {
             }
             return ticks;
         }
-        let step = round_step(self.to - self.from, 4.0);
+        let step = match self.scale {
+            Scale::Time => time_step(self.to - self.from),
+            _ => round_step(self.to - self.from, 4.0),
+        };
         let first = (self.from / step).ceil() * step;
         let mut ticks = Vec::new();
         let mut value = first;
@@ -78,6 +103,14 @@ impl Axis {
         }
         ticks
     }
+}
+
+/// The step that divides a time into six parts or fewer.
+fn time_step(span: f64) -> f64 {
+    let wanted = span / 6.0;
+    // Beyond half an hour, whole hours.
+    let hours = || round_step(span / 3_600e3, 6.0).max(1.0) * 3_600e3;
+    TIME_STEPS.into_iter().find(|step| *step >= wanted).unwrap_or_else(hours)
 }
 
 /// The round number that divides `span` into about so many steps.
@@ -273,6 +306,8 @@ mod tests {
             (Axis::up_to(87.0), vec![0.0, 50.0, 100.0]),
             (Axis::up_to(0.0), vec![0.0, 1.0]),
             (Axis::linear(0.0, 1.0), vec![0.0, 0.5, 1.0]),
+            (Axis::time(90_000.0), vec![0.0, 15e3, 30e3, 45e3, 60e3, 75e3, 90e3]),
+            (Axis::time(30_000e3), vec![0.0, 7_200e3, 14_400e3, 21_600e3, 28_800e3]),
             (Axis::logarithmic(3.0, 130.0), vec![5.0, 10.0, 20.0, 50.0, 100.0]),
             (Axis::logarithmic(0.9, 110_000.0), vec![1.0, 10.0, 100.0, 1e3, 1e4, 1e5]),
         ];

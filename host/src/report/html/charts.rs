@@ -118,7 +118,7 @@ fn coarser(bins: Bins) -> Bins {
 }
 
 fn time_axis(timeline: &Timeline) -> Axis {
-    Axis::linear(0.0, timeline.length_ms() as f64)
+    Axis::time(timeline.length_ms() as f64)
 }
 
 fn time_word(ms: f64) -> String {

@@ -260,14 +260,15 @@
       const of = (at) => options[at]?.given?.logprob ?? -Infinity;
       if (one.given && of(at) > of(best)) best = at;
     });
-    const alone = options.some((one) => one.alone);
-    const head = el("tr", "", el("th"), el("th", "", "Continuation"), el("th", "n", "Log-probability"), el("th", "n", "Tokens"), el("th", "n", "Greedy"));
+    const alone = options.some((one) => one.alone), greedy = options.some((one) => one.given?.greedy !== undefined);
+    const head = el("tr", "", el("th"), el("th", "", "Continuation"), el("th", "n", "Log-probability"), el("th", "n", "Tokens"));
+    if (greedy) head.append(el("th", "n", "Greedy"));
     if (alone) head.append(el("th", "n", "Without context"));
     const body = options.map((one, at) => {
       const row = el("tr", at === best ? "pick" : "", el("td", one.right ? "v1" : "dim", `${one.label}${one.right ? " ✓" : ""}`));
       row.append(el("td", "", marked(one.text.text.trim() ? JSON.stringify(one.text.text).slice(1, -1) : one.text.text)));
       row.append(el("td", "n", nats(one.given)), el("td", "n", one.given ? String(one.given.tokens) : ""));
-      row.append(el("td", "n", one.given?.greedy === undefined ? "" : one.given.greedy ? "yes" : "no"));
+      if (greedy) row.append(el("td", "n", one.given?.greedy === undefined ? "" : one.given.greedy ? "yes" : "no"));
       if (alone) row.append(el("td", "n", nats(one.alone)));
       if (one.given?.boundary_merged) row.title = "context and continuation share a token";
       return row;
@@ -299,7 +300,7 @@
       ["unscored:", detail.unscored],
       ...scores.map(([name, value]) => [name, Number.isInteger(value) ? value : value.toPrecision(6)]),
       ["took", time(timing.total)],
-      ["its attempt", timing.attempt === timing.total ? undefined : time(timing.attempt)],
+      ["its attempt", time(timing.attempt) === time(timing.total) ? undefined : time(timing.attempt)],
       ["first text after", timing.first_text === undefined ? undefined : time(timing.first_text)],
       ["attempts", detail.attempts === 1 ? undefined : detail.attempts],
       ["tokens", `${number(detail.usage.prompt)} + ${number(detail.usage.completion)}`],

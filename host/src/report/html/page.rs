@@ -1,5 +1,7 @@
 //! The two templates of the page: what stands before the samples' data, and what follows it.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 
 use super::{
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::{
     report::{table, view::View},
-    store::summary::MetricEntry,
+    store::summary::{MetricEntry, TaskResult},
 };
 
 /// Everything up to the data.
@@ -117,7 +119,9 @@ impl Page {
         let mut remarks = Vec::new();
         for (number, view) in views.iter().enumerate() {
             let letter = results::letter(views.len(), number);
-            let own = table::remarks(&view.results, &[]);
+            // Reasons and averages have tables of their own.
+            let told: Vec<TaskResult> = view.results.iter().map(without_reasons).collect();
+            let own = table::remarks(&told, &[]);
             remarks.extend(own.into_iter().map(|remark| match letter {
                 "" => remark,
                 letter => format!("{letter}: {remark}"),
@@ -135,6 +139,10 @@ impl Page {
             samples,
         }
     }
+}
+
+fn without_reasons(result: &TaskResult) -> TaskResult {
+    TaskResult { unscored_reasons: BTreeMap::new(), ..result.clone() }
 }
 
 impl RunHead {
