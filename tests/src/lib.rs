@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the built binary and its plugins, a folder to run it in, what it left
 //! behind, fake servers that are stricter than the real ones, and real things where they are to be had.
 
+pub mod browser;
 pub mod built;
 pub mod fake_tgi;
 pub mod left;

@@ -1,30 +1,22 @@
 //! `host report`, and the report that a run leaves when it ends.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
-use serde::Serialize;
+use anyhow::bail;
 
 use super::{
     args::{Format, ReportArgs},
     in_words, print_error,
 };
 use crate::{
-    printer::Printer,
-    report::{error::ReportError, html, view::View},
+    printer::{Mode, Printer},
+    report::{csv, error::ReportError, html, json, junit, lm_eval, markdown, view::View},
     run::error::exit,
     store::run_dir,
 };
-
-/// The last record under `--json`.
-#[derive(Serialize)]
-struct Done<'a> {
-    event: &'static str,
-    exit_code: u8,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    /// The files that were written.
-    written: &'a [PathBuf],
-}
 
 /// Makes a report.
 pub(super) fn main(args: &ReportArgs, printer: &Printer) -> u8 {
@@ -38,21 +30,123 @@ pub(super) fn main(args: &ReportArgs, printer: &Printer) -> u8 {
     for path in &written {
         printer.data(&format!("{}\n", path.display()));
     }
-    printer.record(&Done { event: "done", exit_code, error, written: &written });
+    printer.record(&json::ReportRecord::Done { exit_code, error, written: &written });
     exit_code
 }
 
-fn make(args: &ReportArgs, _printer: &Printer) -> anyhow::Result<Vec<PathBuf>> {
+/// Makes it; the files that were written.
+fn make(args: &ReportArgs, printer: &Printer) -> anyhow::Result<Vec<PathBuf>> {
+    let [first, rest @ ..] = args.directories.as_slice() else { bail!("name a run directory") };
+    if !rest.is_empty() && matches!(args.format, Format::Junit | Format::LmEval) {
+        bail!("this format is of one run; name one run directory, or take html, md, csv or json");
+    }
+    if args.out.is_none()
+        && printer.mode() == Mode::Json
+        && matches!(args.format, Format::Md | Format::Csv | Format::Junit)
+    {
+        bail!("under --json stdout has JSON records only; name a file by --out");
+    }
     let views: Vec<View> =
         args.directories.iter().map(|path| View::open(path)).collect::<Result<_, _>>()?;
-    let first = args.directories.first().map(PathBuf::as_path).unwrap_or(Path::new("."));
+    for view in &views {
+        if view.state.is_none() {
+            printer.note(&format!(
+                "{}: this run is not finished; the report is of its samples so far",
+                view.run.directory.display()
+            ));
+        }
+    }
     match args.format {
         Format::Html => {
             let out = args.out.clone().unwrap_or_else(|| first.join(run_dir::REPORT));
             html::write::write_file(&views, &out)?;
             Ok(vec![out])
         }
-        _ => anyhow::bail!("not yet"),
+        Format::Md => {
+            text(args, printer, |out| Ok(out.write_all(markdown::render(&views).as_bytes())?))
+        }
+        Format::Csv => {
+            text(args, printer, |out| Ok(out.write_all(csv::render(&views)?.as_bytes())?))
+        }
+        Format::Junit => {
+            text(args, printer, |out| views.iter().try_for_each(|view| junit::write(view, out)))
+        }
+        Format::Json if args.out.is_none() && printer.mode() == Mode::Json => {
+            printer.record(&json::ReportRecord::Report(json::report(&views)));
+            Ok(Vec::new())
+        }
+        Format::Json => text(args, printer, |out| {
+            serde_json::to_writer_pretty(&mut *out, &json::report(&views))
+                .map_err(io::Error::from)?;
+            Ok(out.write_all(b"\n")?)
+        }),
+        Format::LmEval => {
+            let out = args.out.clone().unwrap_or_else(|| first.join("lm-eval"));
+            let mut files = Vec::new();
+            for view in &views {
+                let exported = lm_eval::export::export(view, &out)?;
+                if exported.left_out > 0 {
+                    printer.warn(&format!(
+                        "{} documents are unscored, which lm-evaluation-harness has no word for; they are in none of \
+                         these files, and `n-samples` says how many are",
+                        exported.left_out
+                    ));
+                }
+                files.extend(exported.files);
+            }
+            Ok(files)
+        }
+    }
+}
+
+/// Writes a text to where it is wanted; the file, if it is one.
+fn text(
+    args: &ReportArgs,
+    printer: &Printer,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), ReportError>,
+) -> anyhow::Result<Vec<PathBuf>> {
+    if let Some(path) = &args.out {
+        html::write::whole_file(path, write)?;
+        return Ok(vec![path.clone()]);
+    }
+    let mut out = Data { printer, waiting: Vec::new() };
+    write(&mut out)?;
+    out.flush()?;
+    Ok(Vec::new())
+}
+
+/// Stdout, in pieces that are not too small.
+struct Data<'a> {
+    printer: &'a Printer,
+    waiting: Vec<u8>,
+}
+
+impl Write for Data<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.waiting.extend_from_slice(bytes);
+        // Lines are whole, so that a secret is not cut in two before it is taken out.
+        if self.waiting.len() > 64 * 1024
+            && let Some(end) = self.waiting.iter().rposition(|byte| *byte == b'\n')
+        {
+            let rest = self.waiting.split_off(end + 1);
+            let lines = std::mem::replace(&mut self.waiting, rest);
+            self.print(&lines);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let rest = std::mem::take(&mut self.waiting);
+        self.print(&rest);
+        Ok(())
+    }
+}
+
+impl Data<'_> {
+    fn print(&self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.printer.data(&String::from_utf8_lossy(bytes));
+        }
     }
 }
 

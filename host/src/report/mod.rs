@@ -2,15 +2,19 @@
 
 pub mod collected;
 pub mod comparison;
+pub mod csv;
 pub mod error;
-pub mod events_file;
 pub mod events_file;
 pub mod history;
 pub mod html;
 pub mod interval;
+pub mod json;
+pub mod junit;
 pub mod leaderboard;
 pub mod lines;
+pub mod lm_eval;
 pub mod log_histogram;
+pub mod markdown;
 pub mod overview;
 pub mod pairing;
 pub mod progress;

@@ -44,13 +44,6 @@ impl Verdict {
             Self::Unscored => 3,
         }
     }
-
-    /// Whether two runs disagree on a sample: right in one of them only.
-    pub fn is_flipped(self, other: Self) -> bool {
-        (self == Self::Right) != (other == Self::Right)
-            && self != Self::Unscored
-            && other != Self::Unscored
-    }
 }
 
 #[cfg(test)]
@@ -73,12 +66,5 @@ mod tests {
         }
         let unscored = Status::Unscored("timeout".to_owned());
         assert_eq!(Verdict::of(&unscored, None), Verdict::Unscored);
-    }
-
-    #[test]
-    fn what_has_no_score_in_one_run_is_not_flipped() {
-        use Verdict::{Right, Unscored, Wrong};
-        assert!(Right.is_flipped(Wrong) && Wrong.is_flipped(Right));
-        assert!(!Right.is_flipped(Right) && !Unscored.is_flipped(Right));
     }
 }

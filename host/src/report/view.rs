@@ -100,3 +100,55 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::store::summary::Latency;
+
+    /// A complete run of ten scored and two unscored samples.
+    pub(in crate::report) fn view(id: &str) -> View {
+        let manifest = serde_json::from_value(json!({
+            "format": 1, "id": id, "name": id, "started": "2026-01-02T03:04:05Z", "host_version": "0.1.0",
+            "config_blake3": "00", "plugins": [], "backends": [], "data": [],
+            "config": { "run": { "store": "full" }, "tasks": [{ "id": "t|1", "task": { "repeats": 1 } }] },
+        }))
+        .unwrap();
+        let result: TaskResult = serde_json::from_value(json!({
+            "task": "t|1", "backend": "b", "model": null,
+            "samples": { "total": 12, "scored": 10, "unscored": 2 }, "unscored_reasons": { "timeout": 2 },
+            "metrics": {
+                "acc": { "value": 0.8, "stderr": 0.133_333_333_333_333_33,
+                         "if_unscored_wrong": 0.6, "if_unscored_right": 0.9 },
+                "brier_score": { "value": 0.5, "stderr": 0.1 },
+            },
+            "tokens": { "prompt": 3, "completion": 4 },
+            "latency_ms": Latency { p50: 5.0, p90: 6.0, p99: 7.0 },
+            "samples_per_second": 1.5, "retries": 0,
+        }))
+        .unwrap();
+        View {
+            run: StoredRun { directory: "runs".into(), manifest, summary: None },
+            results: vec![result],
+            groups: Vec::new(),
+            state: Some(State::Complete),
+            finished: Some("2026-01-02T03:05:05Z".to_owned()),
+        }
+    }
+
+    #[test]
+    fn metrics_come_in_their_order_with_intervals_only_where_repeats_allow() {
+        let mut view = view("r");
+        let names = |view: &View| -> Vec<(&'static str, &'static str)> {
+            let metrics = view.metrics(&view.results[0]);
+            metrics.iter().map(|one| (one.name, one.interval.unwrap().method.name())).collect()
+        };
+        assert_eq!(names(&view), [("acc", "wilson"), ("brier_score", "normal")]);
+        view.run.manifest.config["tasks"][0]["task"]["repeats"] = 2.into();
+        assert_eq!(names(&view), [("acc", "normal"), ("brier_score", "normal")]);
+        assert_eq!(view.unit("t|1", "b"), Some(0));
+        assert_eq!(view.unit("t|1", "c"), None);
+    }
+}

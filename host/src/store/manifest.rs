@@ -8,6 +8,7 @@ use std::{
 };
 
 use plugin_api::message::Description;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -51,7 +52,7 @@ pub struct RunManifest {
 }
 
 /// A run that was taken up again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Resumption {
     /// RFC 3339.
     pub at: String,
@@ -63,7 +64,7 @@ pub struct Resumption {
 }
 
 /// A plugin as it was loaded.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PluginIdentity {
     /// Its id.
     pub id: String,
@@ -84,7 +85,7 @@ pub struct PluginIdentity {
 }
 
 /// A backend as it describes itself.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BackendIdentity {
     /// Its id in the run file.
     pub id: String,
@@ -97,11 +98,12 @@ pub struct BackendIdentity {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub assets: BTreeMap<String, String>,
     /// What the plugin could tell of model and engine.
+    #[schemars(with = "Value")]
     pub description: Description,
 }
 
 /// A recording that answered in the servers' place.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RecordingIdentity {
     /// The file.
     pub path: String,
@@ -110,7 +112,7 @@ pub struct RecordingIdentity {
 }
 
 /// A data file.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DataIdentity {
     /// Id of the task.
     pub task: String,

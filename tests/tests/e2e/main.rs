@@ -29,6 +29,7 @@ mod output;
 mod profiles;
 mod recorded;
 mod replaying;
+mod reporting;
 mod resources;
 mod resuming;
 mod routing;

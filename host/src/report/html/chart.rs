@@ -304,7 +304,7 @@ mod tests {
     fn ticks_are_round_and_inside() {
         let table = [
             (Axis::up_to(87.0), vec![0.0, 50.0, 100.0]),
-            (Axis::up_to(0.0), vec![0.0, 1.0]),
+            (Axis::up_to(0.0), vec![0.0, 0.5, 1.0]),
             (Axis::linear(0.0, 1.0), vec![0.0, 0.5, 1.0]),
             (Axis::time(90_000.0), vec![0.0, 15e3, 30e3, 45e3, 60e3, 75e3, 90e3]),
             (Axis::time(30_000e3), vec![0.0, 7_200e3, 14_400e3, 21_600e3, 28_800e3]),

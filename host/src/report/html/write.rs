@@ -70,7 +70,10 @@ pub fn write_at_end(directory: &Path, path: &Path) -> Result<(), ReportError> {
 }
 
 /// Writes a file under a temporary name, and renames it.
-fn whole_file(
+///
+/// # Errors
+/// What `write` says, or that the file cannot be written.
+pub fn whole_file(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), ReportError>,
 ) -> Result<(), ReportError> {

@@ -1,0 +1,206 @@
+//! Writes the folder that lm-evaluation-harness's `--output_path` is: one folder a model, in it the results and the
+//! samples of each task.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use super::{
+    results::{generation, results, task},
+    samples,
+};
+use crate::{
+    report::{error::ReportError, overview::Overview, view::View},
+    score::metric::Metric,
+    store::{SampleRecord, record::Status, stored_run::StoredSamples},
+};
+
+/// What was written.
+#[derive(Debug, Default)]
+pub struct Exported {
+    /// The files.
+    pub files: Vec<PathBuf>,
+    /// Documents that have no line, since none of their repeats has a score: that harness knows no such thing.
+    pub left_out: u64,
+}
+
+/// Where a sample stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    unit: usize,
+    index: u64,
+    repeat: u32,
+    number: usize,
+}
+
+/// Writes the files of a run below this folder, which is made if it is not there.
+///
+/// # Errors
+/// The run stores digests only, cannot be read, or the files cannot be written.
+pub fn export(view: &View, folder: &Path) -> Result<Exported, ReportError> {
+    if view.is_hashed() {
+        let directory = view.run.directory.clone();
+        return Err(ReportError::Hashed { directory, format: "lm-eval" });
+    }
+    let journal = view.samples()?;
+    let mut places = Vec::with_capacity(journal.len());
+    Overview::of(view, &journal, |unit, outcome, number| {
+        let (index, repeat) = (outcome.sample.index, outcome.sample.repeat);
+        if outcome.status == Status::Scored {
+            places.push(Place { unit, index, repeat, number });
+        } else {
+            // It may be the only one of its document: then that is left out.
+            places.push(Place { unit, index, repeat: u32::MAX, number });
+        }
+    })?;
+    places.sort_unstable();
+    let stamp = stamp(view);
+    let mut exported = Exported::default();
+    for (backend, folder_name, model) in folders(view) {
+        let folder = folder.join(&folder_name);
+        fs::create_dir_all(&folder)
+            .map_err(|source| ReportError::Write { path: folder.clone(), source })?;
+        let path = folder.join(format!("results_{stamp}.json"));
+        let content = results(view, &backend, &model, &folder_name);
+        write(&path, |file| {
+            serde_json::to_writer_pretty(&mut *file, &content).map_err(std::io::Error::from)?;
+            Ok(file.write_all(b"\n")?)
+        })?;
+        exported.files.push(path);
+        for (unit, result) in view.results.iter().enumerate() {
+            if result.backend != backend {
+                continue;
+            }
+            let path = folder.join(format!("samples_{}_{stamp}.jsonl", word(&result.task)));
+            let from = places.partition_point(|place| place.unit < unit);
+            let to = places.partition_point(|place| place.unit <= unit);
+            let own = places.get(from..to).unwrap_or_default();
+            let metrics: Vec<Metric> =
+                view.metrics(result).iter().filter_map(|one| Metric::from_name(one.name)).collect();
+            let generate = generation(task(view, &result.task));
+            write(&path, |file| {
+                exported.left_out += lines(&journal, own, &metrics, &generate, file)?;
+                Ok(())
+            })?;
+            exported.files.push(path);
+        }
+    }
+    Ok(exported)
+}
+
+/// Writes the lines of a unit's documents; how many of them have none.
+fn lines(
+    journal: &StoredSamples,
+    places: &[Place],
+    metrics: &[Metric],
+    generate: &Value,
+    file: &mut dyn Write,
+) -> Result<u64, ReportError> {
+    let mut left_out = 0;
+    let mut buffer = Vec::new();
+    for document in places.chunk_by(|a, b| a.index == b.index) {
+        let scored = document.iter().filter(|place| place.repeat != u32::MAX);
+        let records: Vec<SampleRecord> = scored
+            .map(|place| Ok(journal.parse(journal.line(place.number, &mut buffer)?)?))
+            .collect::<Result<_, ReportError>>()?;
+        match samples::line(&records, metrics, generate) {
+            Some(line) => {
+                serde_json::to_writer(&mut *file, &line).map_err(std::io::Error::from)?;
+                file.write_all(b"\n")?;
+            }
+            None => left_out += 1,
+        }
+    }
+    Ok(left_out)
+}
+
+fn write(
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> Result<(), ReportError>,
+) -> Result<(), ReportError> {
+    let failed = |source| ReportError::Write { path: path.to_owned(), source };
+    let mut file = BufWriter::new(fs::File::create(path).map_err(failed)?);
+    content(&mut file).map_err(|error| match error {
+        ReportError::Output(source) => failed(source),
+        error => error,
+    })?;
+    file.flush().map_err(failed)
+}
+
+/// Each backend with its folder and its model. Backends of one model are told apart by their ids.
+fn folders(view: &View) -> Vec<(String, String, String)> {
+    let mut models: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut backends: Vec<(&str, &str)> = Vec::new();
+    for result in &view.results {
+        if backends.iter().all(|(backend, _)| *backend != result.backend) {
+            let model = result.model.as_deref().unwrap_or(&result.backend);
+            *models.entry(model).or_default() += 1;
+            backends.push((&result.backend, model));
+        }
+    }
+    let named = |(backend, model): (&str, &str)| {
+        let folder = match models.get(model) {
+            Some(1) => sanitized(model),
+            _ => format!("{}__{}", sanitized(model), sanitized(backend)),
+        };
+        (backend.to_owned(), folder, model.to_owned())
+    };
+    backends.into_iter().map(named).collect()
+}
+
+/// A model's name as a folder: `re.sub(r"[\"<>:/\|\\?\*\[\]]+", "__", name)`.
+fn sanitized(name: &str) -> String {
+    let is_bad = |c: char| "\"<>:/|\\?*[]".contains(c);
+    let mut folder = String::new();
+    let mut after_bad = false;
+    for c in name.chars() {
+        match (is_bad(c), after_bad) {
+            (true, false) => folder.push_str("__"),
+            (true, true) => {}
+            (false, _) => folder.push(c),
+        }
+        after_bad = is_bad(c);
+    }
+    // A model's name comes from a server: it must not lead elsewhere.
+    if folder.chars().all(|c| c == '.') { "model".to_owned() } else { folder }
+}
+
+/// A task's name in a file's: `re.sub(r"\W", "_", name)`.
+fn word(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '_' }).collect()
+}
+
+/// When the run ended, as ISO 8601 without colons; when it began, if it has not.
+fn stamp(view: &View) -> String {
+    let time = view.finished.as_deref().unwrap_or(&view.run.manifest.started);
+    match time.parse::<jiff::Timestamp>() {
+        Ok(time) => time.strftime("%Y-%m-%dT%H-%M-%S%.6f").to_string(),
+        Err(_) => time.replace(':', "-"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_the_harness_gives() {
+        for (name, expected) in [
+            ("meta-llama/Llama-3:8b", "meta-llama__Llama-3__8b"),
+            ("a//b", "a__b"),
+            ("..", "model"),
+            ("gpt-4o", "gpt-4o"),
+        ] {
+            assert_eq!(sanitized(name), expected);
+        }
+        assert_eq!(word("a-b c.é"), "a_b_c_é");
+        let view = crate::report::view::tests::view("r");
+        assert_eq!(stamp(&view), "2026-01-02T03-05-05.000000");
+        assert_eq!(folders(&view), [("b".to_owned(), "b".to_owned(), "b".to_owned())]);
+    }
+}

@@ -1,0 +1,203 @@
+//! `host report`, and the report that a run leaves.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use host_tests::sandbox::{Outcome, Sandbox};
+use serde_json::Value;
+
+use super::{CHOICE, CHOICE_DATA, ECHO, echoes, hostile};
+
+/// A run of ten samples of which three are wrong; the sandbox, and the run directory.
+fn ran(settings: &str) -> (Sandbox, PathBuf) {
+    let sandbox = Sandbox::with_hostile();
+    let wrong = "{\"says\": \"a | <b>\", \"target\": \"c\"}\n".repeat(3);
+    sandbox.write("data.jsonl", format!("{}{wrong}", echoes(7)));
+    let outcome = sandbox.run(&format!("{settings}{}{ECHO}", hostile("echo"))).exits(0);
+    let directory = outcome.left().path;
+    (sandbox, directory)
+}
+
+fn report(sandbox: &Sandbox, directory: &Path, arguments: &[&str]) -> Outcome {
+    let mut command = sandbox.host(["report"]);
+    command.arg(directory).args(arguments);
+    sandbox.finish(command)
+}
+
+#[test]
+fn a_run_leaves_its_report_unless_it_is_told_not_to() {
+    let (_sandbox, directory) = ran("");
+    let page = fs::read_to_string(directory.join("report.html")).unwrap();
+    for part in
+        ["<td class=\"n value\">0.7000</td>", "0.3968 – 0.8922", ">complete<", "data-index=\"10\""]
+    {
+        assert!(page.contains(part), "{part}");
+    }
+    let (sandbox, directory) = ran("run.report = false\n");
+    assert!(!directory.join("report.html").exists());
+    let outcome = report(&sandbox, &directory, &[]).exits(0);
+    assert_eq!(outcome.stdout, format!("{}\n", directory.join("report.html").display()));
+    assert!(directory.join("report.html").exists());
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_a_warning_and_no_failure() {
+    let (sandbox, directory) = ran("run.report = false\n");
+    fs::create_dir(directory.join("report.html")).unwrap();
+    let set = format!("{}{ECHO}", hostile("echo"));
+    let resume = format!("--resume={}", directory.display());
+    let outcome = sandbox.finish(sandbox.run_command(&set, &[&resume])).exits(0);
+    let _ = outcome.says(&["warning: there is no report: ", "report.html"]);
+    let _ =
+        report(&sandbox, &directory, &[]).exits(2).says(&["report.html: cannot write the report"]);
+}
+
+#[test]
+fn tables_say_what_the_summary_says() {
+    let (sandbox, directory) = ran("");
+    let markdown = report(&sandbox, &directory, &["--format", "md"]).exits(0).stdout;
+    let row = "| t | hostile | exact_match | 0.7000 | 0.3968 – 0.8922 | 10 | 0 |\n";
+    assert!(markdown.contains(row), "{markdown}");
+    let csv = report(&sandbox, &directory, &["--format", "csv"]).exits(0).stdout;
+    let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    let of = |name: &str| {
+        let column = lines[0].iter().position(|column| *column == name).unwrap();
+        lines[1][column]
+    };
+    assert_eq!((of("value"), of("interval"), of("scored")), ("0.7", "wilson", "10"));
+    let json = report(&sandbox, &directory, &["--format", "json"]).exits(0).stdout;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let summary: Value =
+        serde_json::from_slice(&fs::read(directory.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(json["runs"][0]["results"][0]["result"], summary["results"][0]);
+    assert_eq!(json["runs"][0]["results"][0]["metrics"][0]["interval"]["method"], "wilson");
+}
+
+#[test]
+fn junit_has_a_case_for_each_sample() {
+    let (sandbox, directory) = ran("");
+    let out = sandbox.path("junit.xml");
+    let arguments = ["--format", "junit", "--out", out.to_str().unwrap()];
+    let outcome = report(&sandbox, &directory, &arguments).exits(0);
+    assert_eq!(outcome.stdout, format!("{}\n", out.display()));
+    let xml = fs::read_to_string(out).unwrap();
+    assert!(xml.contains("<testsuite name=\"t @ hostile\""), "{xml}");
+    assert!(xml.contains("tests=\"10\" failures=\"3\" errors=\"0\""), "{xml}");
+    assert_eq!(xml.matches("<testcase ").count(), 10);
+    let failure = "message=\"expected `c`, found `a | &lt;b&gt;`\"";
+    assert_eq!(xml.matches(failure).count(), 3, "{xml}");
+    assert!(xml.ends_with("</testsuites>\n"));
+}
+
+#[test]
+fn a_run_without_a_summary_is_shown_as_far_as_it_came() {
+    let (sandbox, directory) = ran("");
+    let whole = report(&sandbox, &directory, &["--format", "json"]).exits(0).stdout;
+    fs::remove_file(directory.join("summary.json")).unwrap();
+    let outcome = report(&sandbox, &directory, &["--format", "json"]).exits(0);
+    let outcome = outcome.says(&["this run is not finished"]);
+    let metrics = |text: &str| {
+        let json: Value = serde_json::from_str(text).unwrap();
+        json["runs"][0]["results"][0]["metrics"].clone()
+    };
+    assert_eq!(metrics(&outcome.stdout), metrics(&whole));
+    let _ = report(&sandbox, &directory, &[]).exits(0);
+    let page = fs::read_to_string(directory.join("report.html")).unwrap();
+    assert!(page.contains(">not finished<"));
+}
+
+#[test]
+fn lm_eval_files_have_the_shapes_that_its_readers_know() {
+    let sandbox = Sandbox::new();
+    sandbox.write("data.jsonl", CHOICE_DATA);
+    let text = format!(
+        "[[backend]]\nplugin = \"tgi\"\nbase_url = \"mock:tgi\"\nmodel = \"org/m\"\n{CHOICE}"
+    );
+    let directory = sandbox.run(&text).exits(0).left().path;
+    let outcome = report(&sandbox, &directory, &["--format", "lm-eval"]).exits(0);
+    let files: Vec<&Path> = outcome.stdout.lines().map(Path::new).collect();
+    let [results, samples] = files.as_slice() else { panic!("{files:?}") };
+    assert_eq!(results.parent().unwrap(), directory.join("lm-eval/org__m"));
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    assert!(name(results).starts_with("results_") && !name(results).contains(':'));
+    assert!(name(samples).starts_with("samples_t_") && name(samples).ends_with(".jsonl"));
+    let results: Value = serde_json::from_slice(&fs::read(results).unwrap()).unwrap();
+    let summary: Value =
+        serde_json::from_slice(&fs::read(directory.join("summary.json")).unwrap()).unwrap();
+    let acc = &summary["results"][0]["metrics"]["acc"];
+    assert_eq!(results["results"]["t"]["acc,none"], acc["value"]);
+    assert_eq!(results["results"]["t"]["acc_stderr,none"], acc["stderr"]);
+    assert_eq!(results["n-samples"]["t"]["effective"], 3);
+    assert_eq!(results["higher_is_better"]["t"]["acc"], true);
+    assert_eq!(results["model_name_sanitized"], "org__m");
+    assert!(results["total_evaluation_time_seconds"].is_string());
+    let lines = fs::read_to_string(samples).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3);
+    for (number, line) in lines.iter().enumerate() {
+        assert_eq!(line["doc_id"], number);
+        assert_eq!(line["filter"], "none");
+        let first = &line["resps"][0][0];
+        assert!(first[0].as_str().unwrap().parse::<f64>().unwrap() < 0.0, "{first}");
+        assert_eq!(&line["filtered_resps"][0], first);
+        assert!(line["acc"].is_f64());
+        assert_eq!(line["doc_hash"].as_str().unwrap().len(), 64);
+    }
+    assert_eq!(lines[1]["target"], "1");
+    assert_eq!(lines[0]["arguments"]["gen_args_0"]["arg_0"], "Q: Is grass green?\nA:");
+    assert_eq!(lines[0]["arguments"]["gen_args_1"]["arg_1"], " no, never");
+}
+
+#[test]
+fn texts_that_are_not_stored_are_in_no_report_and_asked_for_in_vain() {
+    let (sandbox, directory) = ran("run.store = \"hash\"\n");
+    let outcome = report(&sandbox, &directory, &["--format", "lm-eval"]).exits(2);
+    let _ = outcome
+        .says(&["the run stores digests only", "--format html, md, csv, junit and json need none"]);
+    let _ = report(&sandbox, &directory, &[]).exits(0);
+    let page = fs::read_to_string(directory.join("report.html")).unwrap();
+    assert!(page.contains("there are no prompts"));
+}
+
+#[test]
+fn programs_are_told_what_was_written() {
+    let (sandbox, directory) = ran("");
+    let records = |arguments: &[&str], code| {
+        let outcome = report(&sandbox, &directory, arguments).exits(code);
+        let lines = outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.collect::<Vec<Value>>()
+    };
+    let done = records(&["--json"], 0);
+    let page = directory.join("report.html");
+    assert_eq!(done.len(), 1);
+    assert_eq!((&done[0]["event"], &done[0]["exit_code"]), (&"done".into(), &0.into()));
+    assert_eq!(done[0]["written"], serde_json::json!([page]));
+    let both = records(&["--json", "--format", "json"], 0);
+    assert_eq!((&both[0]["event"], &both[1]["event"]), (&"report".into(), &"done".into()));
+    let refused = records(&["--json", "--format", "csv"], 2);
+    assert!(refused[0]["error"].as_str().unwrap().contains("--out"));
+}
+
+#[test]
+fn a_folder_that_is_no_run_is_an_error_that_says_so() {
+    let sandbox = Sandbox::new();
+    let outcome = report(&sandbox, Path::new("nowhere"), &[]).exits(2);
+    let _ = outcome.says(&["nowhere: there is no run here: it has no manifest.json"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let (sandbox, directory) = ran("");
+    let mut command = sandbox.host(["report", "--format", "junit"]);
+    command.arg(&directory).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut first = String::new();
+    BufReader::with_capacity(16, child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.starts_with("<?xml"));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), b"".as_slice()));
+}
