@@ -82,7 +82,7 @@ fn filters_search_and_samples_work_and_the_page_asks_for_nothing() {
     browser.until("document.querySelector('#detail h3')?.textContent === '0 wrong'");
     let detail = browser.text("#detail");
     for part in
-        ["Promptuserword 0", "Rightanother", "Replyword 0", "Read out of itword 0", "exact_match0"]
+        ["Promptword 0", "Rightanother", "Replyword 0", "Read out of itword 0", "exact_match0"]
     {
         assert!(detail.contains(part), "{part}: {detail}");
     }

@@ -111,7 +111,7 @@ impl Work {
         let folder = self.path();
         fs::create_dir(&folder).unwrap();
         let text = format!(
-            "max_samples = {samples}\n[run]\nconcurrency = {concurrency}\n{backend}\n[[task]]\nfile = \"../{task}.toml\"\n"
+            "max_samples = {samples}\n[run]\nreport = false\nconcurrency = {concurrency}\n{backend}\n[[task]]\nfile = \"../{task}.toml\"\n"
         );
         let file = folder.join("run.toml");
         fs::write(&file, text).unwrap();

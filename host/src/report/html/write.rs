@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Most samples of which a run that ends writes more than the results, unasked.
-pub const MOST_UNASKED: u64 = 200_000;
+pub const MOST_UNASKED: u64 = 100_000;
 /// Rows of the list that are packed together.
 const INDEX_ROWS: usize = 4_000;
 /// Bytes of details that are packed together, more or less: what is unpacked to show one sample.
