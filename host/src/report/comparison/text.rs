@@ -193,13 +193,15 @@ fn samples(count: usize) -> String {
     if count == 1 { "1 sample".to_owned() } else { format!("{count} samples") }
 }
 
-fn signed(value: f64) -> String {
+/// A difference with its sign, to four digits.
+pub fn signed(value: f64) -> String {
     // What rounds to nothing has no sign.
     let value = if value.abs() < 5e-5 { 0.0 } else { value };
     format!("{value:+.4}")
 }
 
-fn probability(p: f64) -> String {
+/// A chance, to four digits.
+pub fn probability(p: f64) -> String {
     if p < 1e-4 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod chart;
 pub mod charts;
+pub mod comparison;
 pub mod detail;
 pub mod details;
 pub mod embed;

@@ -6,6 +6,7 @@ use askama::Template;
 
 use super::{
     charts::Figure,
+    comparison::Compared,
     results::{self, Group, Reason, Usage},
     words::{count, dollars, duration, moment},
 };
@@ -26,6 +27,8 @@ pub struct Page {
     pub runs: Vec<RunHead>,
     /// The result table.
     pub groups: Vec<Group>,
+    /// What the comparison of two runs comes to.
+    pub comparison: Option<Compared>,
     /// Averages over tasks.
     pub averages: Vec<Average>,
     /// What a number alone would hide.
@@ -108,7 +111,7 @@ pub struct End {
 }
 
 impl Page {
-    /// The page of these runs, without charts and samples.
+    /// The page of these runs, without charts and comparison.
     pub fn new(views: &[View], groups: Vec<Group>, samples: Samples) -> Self {
         let mut names: Vec<&str> =
             views.iter().map(|view| view.run.manifest.name.as_str()).collect();
@@ -132,6 +135,7 @@ impl Page {
             host_version: env!("CARGO_PKG_VERSION"),
             runs: runs.collect(),
             groups,
+            comparison: None,
             averages: averages(views),
             remarks,
             reasons: results::reasons(views),

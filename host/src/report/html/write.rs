@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::{
     charts::figures,
+    comparison::compared,
     detail::{Brief, Detail},
     details::{Chooser, Kept, MOST_BYTES},
     embed,
@@ -27,7 +28,10 @@ use crate::{
         verdict::Verdict,
         view::View,
     },
-    store::{SampleRecord, stored_run::StoredSamples},
+    store::{
+        SampleRecord,
+        stored_run::{StoredRun, StoredSamples},
+    },
 };
 
 /// Most samples of which a run that ends writes more than the results, unasked.
@@ -136,6 +140,13 @@ pub fn write(views: &[View], page: &mut dyn Write) -> Result<(), ReportError> {
     );
     let groups = results::groups(views, &pairs);
     let mut head = Page::new(views, groups, Samples::Listed(note(views, kept)));
+    if views.len() > 1 {
+        let runs: Vec<StoredRun> = views
+            .iter()
+            .map(|view| StoredRun::open(&view.run.directory))
+            .collect::<Result<_, _>>()?;
+        head.comparison = Some(compared(&runs));
+    }
     for (run, side) in head.runs.iter_mut().zip(&sides) {
         run.figures = figures(side.view, &side.overview);
         let finished: u64 = side.overview.verdict_sums().iter().sum();
