@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
+use serde_json::Value;
+
 use super::{error::ReportError, log_histogram::LogHistogram};
 use crate::{
     score::{aggregate::Aggregate, metric::Metric},
@@ -18,6 +20,7 @@ use crate::{
 struct Unit {
     result: TaskResult,
     aggregate: Aggregate,
+    metrics: Vec<Metric>,
     latency: LogHistogram,
     cost_usd_nanos: u64,
     priced: u64,
@@ -75,6 +78,7 @@ impl Unit {
         Self {
             result,
             aggregate: Aggregate::new(repeats(manifest, task)),
+            metrics: metrics(manifest, task),
             latency: LogHistogram::default(),
             cost_usd_nanos: 0,
             priced: 0,
@@ -117,7 +121,7 @@ impl Unit {
 
     fn finish(self) -> Result<TaskResult, ReportError> {
         let mut result = self.result;
-        for value in self.aggregate.summary(&Metric::ALL)? {
+        for value in self.aggregate.summary(&self.metrics)? {
             let entry = MetricEntry {
                 value: value.value,
                 stderr: value.stderr,
@@ -140,11 +144,35 @@ impl Unit {
     }
 }
 
+/// What the run file says of a task; null if nothing.
+pub fn task_of<'a>(manifest: &'a RunManifest, id: &str) -> &'a Value {
+    let tasks = manifest.config["tasks"].as_array();
+    let own = tasks.into_iter().flatten().find(|task| task["id"] == id);
+    own.map_or(&Value::Null, |task| &task["task"])
+}
+
+/// The metrics that a task reports: those that it names, else the usual ones. A sample without the parts of one adds
+/// nothing to it.
+fn metrics(manifest: &RunManifest, task: &str) -> Vec<Metric> {
+    let task = task_of(manifest, task);
+    if let Some(named) = task["metrics"].as_array() {
+        return named.iter().filter_map(Value::as_str).filter_map(Metric::from_name).collect();
+    }
+    let is_choice = task["kind"] == "multiple_choice";
+    // Asked in its generative form, a choice is right or wrong by `exact_match` alone.
+    let is_generated = !task["fallback"].is_null();
+    let is_usual = |metric: &Metric| match metric {
+        Metric::AccMutualInfo | Metric::BrierScore => false,
+        Metric::ExactMatch => !is_choice || is_generated,
+        _ => true,
+    };
+    Metric::ALL.into_iter().filter(is_usual).collect()
+}
+
 /// How often a task asks each sample, as the run file says.
 pub fn repeats(manifest: &RunManifest, task: &str) -> NonZeroU32 {
-    let tasks = manifest.config.get("tasks").and_then(|tasks| tasks.as_array());
-    let own = tasks.into_iter().flatten().find(|one| one["id"] == task);
-    own.and_then(|own| own["task"]["repeats"].as_u64())
+    task_of(manifest, task)["repeats"]
+        .as_u64()
         .and_then(|repeats| u32::try_from(repeats).ok())
         .and_then(NonZeroU32::new)
         .unwrap_or(NonZeroU32::MIN)

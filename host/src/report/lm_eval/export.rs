@@ -11,11 +11,11 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    results::{generation, results, task},
+    results::{generation, results},
     samples,
 };
 use crate::{
-    report::{error::ReportError, overview::Overview, view::View},
+    report::{error::ReportError, overview::Overview, recount::task_of, view::View},
     score::metric::Metric,
     store::{SampleRecord, record::Status, stored_run::StoredSamples},
 };
@@ -82,7 +82,7 @@ pub fn export(view: &View, folder: &Path) -> Result<Exported, ReportError> {
             let own = places.get(from..to).unwrap_or_default();
             let metrics: Vec<Metric> =
                 view.metrics(result).iter().filter_map(|one| Metric::from_name(one.name)).collect();
-            let generate = generation(task(view, &result.task));
+            let generate = generation(task_of(&view.run.manifest, &result.task));
             write(&path, |file| {
                 exported.left_out += lines(&journal, own, &metrics, &generate, file)?;
                 Ok(())

@@ -4,7 +4,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    report::{recount::repeats, view::View},
+    report::{
+        recount::{repeats, task_of},
+        view::View,
+    },
     score::metric::{Aggregation, Metric},
     store::summary::{MetricEntry, TaskResult},
 };
@@ -31,7 +34,7 @@ pub fn results(view: &View, backend: &str, model: &str, sanitized: &str) -> Valu
         "group_subtasks": subtasks,
         "configs": by_task(&|result| config(view, &result.task)),
         "versions": by_task(&|_| "N/A".into()),
-        "n-shot": by_task(&|result| shots(task(view, &result.task))),
+        "n-shot": by_task(&|result| shots(task_of(manifest, &result.task))),
         "higher_is_better": by_task(&higher_is_better),
         "n-samples": by_task(&|result| {
             let repeats = u64::from(repeats(manifest, &result.task).get());
@@ -111,13 +114,6 @@ fn higher_is_better(result: &TaskResult) -> Value {
         .into()
 }
 
-/// What the run file says of a task; null if nothing.
-pub fn task<'a>(view: &'a View, id: &str) -> &'a Value {
-    let tasks = view.run.manifest.config["tasks"].as_array();
-    let own = tasks.into_iter().flatten().find(|task| task["id"] == id);
-    own.map_or(&Value::Null, |task| &task["task"])
-}
-
 fn shots(task: &Value) -> Value {
     match &task["few_shot"]["n"] {
         Value::Null => 0.into(),
@@ -126,7 +122,7 @@ fn shots(task: &Value) -> Value {
 }
 
 fn config(view: &View, id: &str) -> Value {
-    let task = task(view, id);
+    let task = task_of(&view.run.manifest, id);
     let output_type = match task["kind"].as_str() {
         Some("multiple_choice") => "multiple_choice",
         Some("perplexity") => "loglikelihood_rolling",
