@@ -11,7 +11,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::timeline::Timeline;
+use super::timeline::{FINEST_MS, Timeline};
 use crate::store::run_dir;
 
 /// Most points of one server's line; beyond it every second one is left out.
@@ -111,8 +111,9 @@ impl History {
                 self.last.push(at);
             }
             "retry" => {
-                // A second holds many.
-                match self.retries.last_mut().filter(|(last, _)| last / 1000 == at / 1000) {
+                // A bin holds many.
+                let is_same = |(last, _): &&mut (u64, u64)| *last / FINEST_MS == at / FINEST_MS;
+                match self.retries.last_mut().filter(is_same) {
                     Some((_, count)) => *count += 1,
                     None => self.retries.push((at, 1)),
                 }

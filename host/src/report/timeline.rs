@@ -7,7 +7,7 @@ use super::log_histogram::LogHistogram;
 /// Most bins of a session.
 const MOST: usize = 160;
 /// Width of a bin at first.
-const FINEST_MS: u64 = 50;
+pub const FINEST_MS: u64 = 50;
 
 /// What happened in a piece of time.
 #[derive(Clone, Debug, Default)]
