@@ -34,6 +34,8 @@ struct Streams {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
     redactor: Redactor,
+    /// Whether a terminal shows what goes to stdout, so that what would steer it is taken out.
+    out_is_terminal: bool,
     /// Whether the reader of stdout went away.
     out_closed: bool,
     /// How many lines at the end of stderr are status lines, to be overwritten.
@@ -53,7 +55,7 @@ impl Printer {
     pub fn new(mode: Mode) -> Self {
         let stderr_is_terminal = io::stderr().is_terminal();
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self {
+        let printer = Self {
             color: stderr_is_terminal && !no_color,
             ..Self::with_streams(
                 mode,
@@ -61,7 +63,9 @@ impl Printer {
                 Box::new(io::stderr()),
                 stderr_is_terminal,
             )
-        }
+        };
+        printer.lock().out_is_terminal = io::stdout().is_terminal();
+        printer
     }
 
     /// A printer to other streams, without colours; for tests.
@@ -71,8 +75,14 @@ impl Printer {
         err: Box<dyn Write + Send>,
         stderr_is_terminal: bool,
     ) -> Self {
-        let streams =
-            Streams { out, err, redactor: Redactor::default(), out_closed: false, status_shown: 0 };
+        let streams = Streams {
+            out,
+            err,
+            redactor: Redactor::default(),
+            out_is_terminal: false,
+            out_closed: false,
+            status_shown: 0,
+        };
         Self { mode, color: false, stderr_is_terminal, streams: Arc::new(Mutex::new(streams)) }
     }
 
@@ -218,7 +228,8 @@ fn visible(text: &str) -> String {
 
 impl Streams {
     fn write_out(&mut self, text: &str) {
-        let clean = self.redactor.redact(text).into_owned();
+        let clean = self.redactor.redact(text);
+        let clean = if self.out_is_terminal { visible(&clean) } else { clean.into_owned() };
         self.write_raw(&clean);
     }
 
@@ -332,6 +343,20 @@ mod tests {
         ];
         for (mode, terminal, out, err) in table {
             assert_eq!(printed(mode, terminal), (out.to_owned(), err), "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_steers_the_terminal_that_data_is_shown_on() {
+        for (is_terminal, expected) in
+            [(true, "\u{fffd}]0;x\u{fffd}\ta\n"), (false, "\x1b]0;x\x07\ta\n")]
+        {
+            let out = Shared::default();
+            let (stream, err) = (Box::new(out.clone()), Box::new(Shared::default()));
+            let printer = Printer::with_streams(Mode::Default, stream, err, false);
+            printer.lock().out_is_terminal = is_terminal;
+            printer.data("\x1b]0;x\x07\ta\n");
+            assert_eq!(String::from_utf8(out.0.lock().unwrap().clone()).unwrap(), expected);
         }
     }
 

@@ -142,8 +142,8 @@ fn forecasts(units: &[UnitForecast], width: Option<u16>) -> String {
         "requests ≥",
         "tokens in ≈",
         "tokens out ≤",
-        "US$ ≈",
-        "time ≈",
+        "US$ ≤",
+        "time ≤",
     ];
     let rows = units.iter().map(|unit| {
         let amount = &unit.amount;
@@ -159,8 +159,13 @@ fn forecasts(units: &[UnitForecast], width: Option<u16>) -> String {
         ]
     });
     let shown =
-        table::fitted_rows(width, &NAMES, &[0, 0, 1, 5, 4, 3, 2, 2], &rows.collect::<Vec<_>>());
-    format!("{shown}\n")
+        table::fitted_rows(width, &NAMES, &[0, 0, 1, 3, 5, 4, 2, 2], &rows.collect::<Vec<_>>());
+    let remark = if units.iter().any(|unit| unit.seconds.is_some()) {
+        "  dollars and time: if every reply takes all its tokens, by what the probes cost and took\n"
+    } else {
+        ""
+    };
+    format!("{shown}\n{remark}")
 }
 
 /// A time for people.

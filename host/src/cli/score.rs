@@ -38,6 +38,9 @@ pub(super) fn main(args: &ScoreArgs, printer: &Printer) -> u8 {
 
 fn score(args: &ScoreArgs, printer: &Printer) -> anyhow::Result<()> {
     let run = StoredRun::open(&args.directory)?;
+    if run.summary.is_none() {
+        printer.note("the run is not finished: what it has so far is scored");
+    }
     let scored = score_again(&run, &args.sets)?;
     let path = match &args.out {
         Some(path) => path.clone(),

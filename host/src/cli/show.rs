@@ -42,7 +42,7 @@ pub(super) fn main(args: &ShowArgs, printer: &Printer) -> u8 {
     hide_secrets(&file, &discovery, printer);
     match &args.sample {
         None => {
-            let settings = file.shown(&|plugin| discovery.config_schema(plugin));
+            let settings = file.shown(&|plugin| discovery.config_schema(plugin), &variable);
             settings.iter().for_each(|setting| printer.record(setting));
             printer.data(&as_toml(&settings));
             exit::DONE

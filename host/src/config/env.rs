@@ -62,6 +62,12 @@ pub(crate) fn expand_value(
 fn walk(node: &mut Node, key: String, variables: &Variables<'_>, problems: &mut Vec<Problem>) {
     match &mut node.content {
         Content::Scalar(Value::String(text)) if text.contains('$') => {
+            if key.starts_with("backend")
+                && let Some(name) = secret(text, variables)
+            {
+                problems.push(bare_secret(node, key, &name));
+                return;
+            }
             match substitute(text, variables) {
                 Ok(expanded) => {
                     node.variable = whole_reference(text).map(Arc::from);
@@ -83,6 +89,29 @@ fn walk(node: &mut Node, key: String, variables: &Variables<'_>, problems: &mut 
             }
         }
     }
+}
+
+/// What the names of variables end in that hold secrets.
+const SECRETS: [&str; 7] =
+    ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "CREDENTIALS"];
+
+/// A variable that a text refers to, is set, and by its name holds a secret.
+fn secret(text: &str, variables: &Variables<'_>) -> Option<String> {
+    let is_secret = |name: &str| SECRETS.iter().any(|end| name.to_ascii_uppercase().ends_with(end));
+    let is_set = |name: &str| variables(name).is_some_and(|value| !value.is_empty());
+    references(text).into_iter().find(|name| is_secret(name) && is_set(name))
+}
+
+/// What is told of a secret in the open: the run file as meant is in every run's manifest and report.
+fn bare_secret(node: &Node, key: String, name: &str) -> Problem {
+    let message = format!(
+        "the environment variable {name} holds a secret by its name, and what a backend's table says is written into \
+         manifest.json and reports"
+    );
+    Problem::new(&node.place, key, message).hint(format!(
+        "let a slot look it up: slot = [{{ slot = \"key\", env = [\"{name}\"] }}], with secrets = [\"key\"]; if it is none, \
+         give the variable another name"
+    ))
 }
 
 /// The names of the variables that a text refers to, in order.
@@ -152,7 +181,30 @@ fn reference_value(reference: &str, variables: &Variables<'_>) -> Result<String,
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::config::node;
+
+    #[test]
+    fn a_secret_by_name_does_not_come_into_a_backends_table() {
+        let variables = |name: &str| (name != "UNSET_KEY").then(|| "value".to_owned());
+        let table = [
+            ("[[backend]]\nconfig.headers.x = \"Bearer ${MY_TOKEN}\"", 1),
+            ("[[backend]]\nbase_url = \"http://u:${db_password}@h\"", 1),
+            ("[[backend]]\nconfig.x = \"${UNSET_KEY:-a}\"", 0),
+            ("[[backend]]\nconfig.max = \"${MAX_TOKENS}\"", 0),
+            ("[[backend]]\nslot = [{ slot = \"key\", env = [\"MY_KEY\"] }]", 0),
+            ("name = \"${MONKEY_NAME}\"", 0),
+        ];
+        for (text, expected) in table {
+            let mut root = node::parse(Path::new("r.toml"), text).unwrap();
+            let mut problems = Vec::new();
+            expand(&mut root, &variables, &mut problems);
+            assert_eq!(problems.len(), expected, "{text}: {problems:?}");
+            assert!(problems.iter().all(|problem| problem.to_string().contains("slot")));
+        }
+    }
 
     #[test]
     fn references_expand_as_in_a_shell() {

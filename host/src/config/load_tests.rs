@@ -241,7 +241,7 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "[run]",
             "[run]",
             &["run.concurrency=many"],
-            "--set run.concurrency: run.concurrency: expected a number of requests, at least 1, or \"auto\"",
+            "--set run.concurrency: run.concurrency: expected a number of requests from 1 to 65536, or \"auto\"",
         ),
         (
             "[run]",

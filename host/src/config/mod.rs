@@ -35,8 +35,8 @@ pub use raw::{Isolation, Route, Store};
 pub use reopen::{Kept, reopen, reopen_changed, reopen_run};
 pub(crate) use resolved::MOCK;
 pub use resolved::{
-    BackendConfig, BaseUrl, Budget, Concurrency, Engine, GroupConfig, MaxUnscored, ReplicaConfig,
-    RunConfig, SyncPolicy, TaskConfig, decisive_of,
+    BackendConfig, BaseUrl, Budget, Concurrency, Engine, GroupConfig, MOST_IN_FLIGHT, MaxUnscored,
+    ReplicaConfig, RunConfig, SyncPolicy, TaskConfig, decisive_of,
 };
 pub(crate) use shown::toml_text;
 pub use shown::{Setting, as_toml, toml_value};

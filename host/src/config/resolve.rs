@@ -19,8 +19,8 @@ use super::raw::{
     RawSource,
 };
 use super::resolved::{
-    BackendConfig, BaseUrl, Budget, Concurrency, Engine, GroupConfig, MOCK, MaxUnscored,
-    ReplicaConfig, RunConfig, SyncPolicy, TaskConfig,
+    BackendConfig, BaseUrl, Budget, Concurrency, Engine, GroupConfig, MOCK, MOST_IN_FLIGHT,
+    MaxUnscored, ReplicaConfig, RunConfig, SyncPolicy, TaskConfig,
 };
 use super::task::{self, RUN_KEYS};
 use crate::asset::{Asset, Sha256, Source};
@@ -211,7 +211,7 @@ impl Resolver<'_> {
         default: Concurrency,
     ) -> Concurrency {
         let [floor, ceiling] = bounds;
-        let fixed = |number: u32| (number >= 1).then_some(number);
+        let fixed = |number: u32| (1..=MOST_IN_FLIGHT).contains(&number).then_some(number);
         let read = match raw {
             None => None,
             Some(RawConcurrency::Number(number)) => fixed(*number).map(Some),
@@ -221,7 +221,7 @@ impl Resolver<'_> {
         if raw.is_some() && read.is_none() {
             self.wrong::<()>(
                 &[at, &["concurrency"]].concat(),
-                "expected a number of requests, at least 1, or \"auto\"",
+                &format!("expected a number of requests from 1 to {MOST_IN_FLIGHT}, or \"auto\""),
             );
         }
         let auto = read.map_or(default.auto, |fixed| fixed.is_none());
@@ -230,7 +230,7 @@ impl Resolver<'_> {
             None if auto && !default.auto => 256,
             None => default.ceiling,
         };
-        let ceiling = if auto { ceiling.unwrap_or(most) } else { most };
+        let ceiling = if auto { ceiling.unwrap_or(most) } else { most }.min(MOST_IN_FLIGHT);
         let floor = floor.unwrap_or(default.floor.min(ceiling));
         if floor > ceiling {
             self.wrong::<()>(

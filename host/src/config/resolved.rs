@@ -77,6 +77,9 @@ pub struct Engine {
     pub budget: Budget,
 }
 
+/// Most requests in flight at a replica that can be asked for: more than any server bears, and each takes memory here.
+pub const MOST_IN_FLIGHT: u32 = 65_536;
+
 /// Requests in flight at one replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Concurrency {

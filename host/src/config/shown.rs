@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::env::Variables;
 use super::error::Place;
 use super::load::RunFile;
 use super::node::{Content, Node};
@@ -27,8 +28,10 @@ pub struct Setting {
     pub value: Value,
     /// `FILE:LINE`, an argument as typed, or none for a default.
     pub from: Option<String>,
-    /// The environment variable that the value was taken from, or could have been.
+    /// The environment variable that the value was taken from, or would have been if it were set.
     pub variable: Option<String>,
+    /// Whether it is not set, so that the default beside it holds.
+    pub variable_is_unset: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +44,11 @@ enum Step {
 impl RunFile {
     /// Every value of the run file. `config_schema` gives the schema of a plugin's configuration by the plugin's id, of
     /// which the defaults are taken.
-    pub fn shown<'a>(&self, config_schema: &dyn Fn(&str) -> Option<&'a Value>) -> Vec<Setting> {
+    pub fn shown<'a>(
+        &self,
+        config_schema: &dyn Fn(&str) -> Option<&'a Value>,
+        variables: &Variables<'_>,
+    ) -> Vec<Setting> {
         let mut meant = self.root.to_value();
         if let Some(map) = meant.as_object_mut() {
             // What the one that is taken sets is in place.
@@ -50,6 +57,11 @@ impl RunFile {
         fill(&mut meant, &self.defaults(config_schema));
         let mut settings = Vec::new();
         walk(&meant, Some(&self.root), &mut Vec::new(), "", &mut settings);
+        for setting in &mut settings {
+            let value = setting.variable.as_deref().map(variables);
+            setting.variable_is_unset =
+                value.is_some_and(|value| value.is_none_or(|value| value.is_empty()));
+        }
         settings
     }
 
@@ -172,6 +184,7 @@ fn walk(
             value: value.clone(),
             from: own.map(|node| place(&node.place)),
             variable: own.and_then(|node| node.variable.as_deref()).map(str::to_owned),
+            variable_is_unset: false,
         });
     }
     for (key, value) in map.iter().filter(|(_, value)| is_table(value)) {
@@ -227,6 +240,9 @@ pub fn as_toml(settings: &[Setting]) -> String {
         }
         let line = format!("{} = {}", toml_key(key), toml_value(&setting.value));
         let from = match (&setting.from, &setting.variable) {
+            (Some(from), Some(variable)) if setting.variable_is_unset => {
+                format!("{from}, for want of ${variable}")
+            }
             (Some(from), Some(variable)) => format!("{from}, by ${variable}"),
             (Some(from), None) => from.clone(),
             (None, _) => "default".to_owned(),
@@ -290,7 +306,7 @@ mod tests {
         let (_folder, loaded) = load_text(GOOD, &["run.concurrency=3"]);
         let file = loaded.unwrap();
         let schema = json!({ "properties": { "details": { "type": "boolean", "default": true } } });
-        let settings = file.shown(&|plugin| (plugin == "tgi").then_some(&schema));
+        let settings = file.shown(&|plugin| (plugin == "tgi").then_some(&schema), &|_| None);
         let text = as_toml(&settings);
         let read: Value = toml::from_str(&text).unwrap();
         assert_eq!(read["run"]["max_retries"], 15);
@@ -298,6 +314,10 @@ mod tests {
         let find = |key: &str| settings.iter().find(|one| one.key == key).unwrap().clone();
         assert_eq!(find("run.concurrency").from.as_deref(), Some("--set run.concurrency"));
         assert_eq!(find("run.max_retries").from, None);
+        let url = find("backend.tgi.base_url");
+        assert_eq!((url.variable.as_deref(), url.variable_is_unset), (Some("URL"), true));
+        let text_of_url = text.lines().find(|line| line.starts_with("base_url")).unwrap();
+        assert!(text_of_url.ends_with(", for want of $URL"), "{text_of_url}");
         assert!(find("backend.tgi.plugin").from.unwrap().contains(".toml:"));
         // It is a run file, too: every key that is shown is one.
         let (_folder, again) = load_text(&text, &[]);

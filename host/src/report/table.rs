@@ -22,7 +22,8 @@ pub fn render(summary: &Summary, width: Option<u16>) -> String {
         .filter(|name| summary.results.iter().any(|result| result.metrics.contains_key(*name)))
         .collect();
     let priced = summary.results.iter().any(|result| result.cost.is_some());
-    let columns = columns(&metrics, priced);
+    let has_unscored = summary.results.iter().any(|result| result.samples.unscored > 0);
+    let columns = columns(&metrics, priced, has_unscored);
     let table =
         fitted(width, &columns.iter().map(|column| column.rank).collect::<Vec<_>>(), |is_shown| {
             let shown: Vec<&Column<'_>> = columns
@@ -55,7 +56,7 @@ struct Column<'a> {
     cell: Box<dyn Fn(&TaskResult) -> Cell + 'a>,
 }
 
-fn columns<'a>(metrics: &[&'a str], priced: bool) -> Vec<Column<'a>> {
+fn columns<'a>(metrics: &[&'a str], priced: bool, has_unscored: bool) -> Vec<Column<'a>> {
     let column = |name: &str, rank, cell: fn(&TaskResult) -> Cell| Column {
         name: name.to_owned(),
         rank,
@@ -65,7 +66,10 @@ fn columns<'a>(metrics: &[&'a str], priced: bool) -> Vec<Column<'a>> {
         column("task", 0, |result| Cell::new(&result.task)),
         column("backend", 0, |result| Cell::new(&result.backend)),
         column("scored", 4, |result| right(result.samples.scored.to_string())),
-        column("unscored", 3, |result| right(result.samples.unscored.to_string())),
+        // What is missing is the last to go; a line below the table tells it in any case.
+        column("unscored", if has_unscored { 1 } else { 3 }, |result| {
+            right(result.samples.unscored.to_string())
+        }),
     ];
     columns.extend(metrics.iter().enumerate().map(|(index, name)| Column {
         name: format!("{name} ± stderr"),

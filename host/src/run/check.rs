@@ -3,6 +3,7 @@
 //!
 //! No server is started and nothing is rented: a backend for which that would be needed is said to be left alone.
 
+mod pace;
 mod probe;
 mod wording;
 
@@ -13,7 +14,7 @@ use serde::Serialize;
 
 use super::{
     error::RunError,
-    estimate::{Estimate, estimate},
+    estimate::{Estimate, estimate, in_any_form},
     event::UnitName,
     feed::FeedError,
     open::{self, Found, Surroundings},
@@ -62,10 +63,11 @@ pub struct UnitForecast {
     pub fallback: bool,
     /// What is asked.
     pub amount: Estimate,
-    /// US dollars, if the probe's answer was priced: its price a token, times the tokens.
+    /// US dollars at most, by the prices that the probes' answers show; none if they were not priced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usd: Option<f64>,
-    /// Seconds, if a probe was answered: its time, times the requests, over those in flight at most.
+    /// Seconds, if every reply takes all its tokens, by the time that the probes took, with as many requests in flight as
+    /// may be; none if no probe was answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
 }
@@ -183,21 +185,21 @@ impl Counted {
         let backend = file.config.backends.iter().find(|one| one.id == self.name.backend);
         let in_flight = backend
             .map_or(1, |one| u64::from(one.concurrency.ceiling) * one.servers().len() as u64);
+        let at_once = in_flight.min(self.amount.samples).max(1);
         #[allow(clippy::cast_precision_loss, reason = "a forecast needs no more digits")]
         let seconds = probe.map(|probe| {
-            let at_once = in_flight.min(self.amount.samples).max(1);
-            probe.seconds * self.amount.samples as f64 / at_once as f64
+            let longest = probe.pace.seconds(&self.amount);
+            longest * self.amount.samples as f64 / at_once as f64
         });
-        #[allow(clippy::cast_precision_loss, reason = "a forecast needs no more digits")]
-        let usd = probe.and_then(|probe| {
-            let tokens = self.amount.prompt_tokens() + self.amount.max_output_tokens;
-            Some(probe.usd_a_token? * tokens as f64)
-        });
+        let usd = probe.and_then(|probe| probe.pace.usd(&self.amount));
+        let probed = probe.is_some();
+        // Without a server it is not known which form the task takes.
+        let amount = if probed { self.amount } else { in_any_form(self.amount, &self.task) };
         UnitForecast {
             task: self.name.task,
             backend: self.name.backend,
             fallback: self.task.is_fallback,
-            amount: self.amount,
+            amount,
             usd,
             seconds,
         }

@@ -29,7 +29,7 @@ use super::{
     backend::OpenBackend, event::Event, in_flight::Board, pulse::standing, recorder::Note,
     standing::Tracker,
 };
-use crate::config::Concurrency;
+use crate::config::{Concurrency, MOST_IN_FLIGHT};
 
 pub use protocol::{Command, Pace, Reply, RunStatus, UnitStatus};
 
@@ -150,8 +150,12 @@ impl Controlled {
                 self.backends.iter().for_each(|backend| backend.router.hold(false));
                 held.store(false, Ordering::Relaxed);
             }
-            Command::Set(Pace { concurrency: 0, .. }) => {
-                let reason = "concurrency must be at least 1; `pause` holds everything".to_owned();
+            Command::Set(Pace { concurrency, .. })
+                if !(1..=MOST_IN_FLIGHT).contains(concurrency) =>
+            {
+                let reason = format!(
+                    "concurrency must be from 1 to {MOST_IN_FLIGHT}; `pause` holds everything"
+                );
                 return Reply::Refused { reason };
             }
             Command::Set(Pace { concurrency, backend }) => {

@@ -67,10 +67,7 @@ impl Estimate {
 /// The data cannot be used.
 pub fn estimate(task: &Task) -> Result<Estimate, SampleError> {
     let mut sum = Estimate::default();
-    let output = task
-        .generation
-        .as_ref()
-        .map_or(0, |generation| u64::from(generation.max_tokens) * u64::from(generation.n.get()));
+    let output = output(task);
     for next in task.samples()? {
         match next? {
             Next::Ready(prepared) => {
@@ -116,13 +113,7 @@ pub fn of_file(
             Some((_, _, amount)) => *amount,
             None => estimate(&pair.task).map_err(|error| FeedError::new(&unit.task, error))?,
         };
-        // Whether a backend lacks what its plugin declares is known once it is open: until then the bound is that of
-        // both forms.
-        let other = pair.task.fallback().transpose()?.map_or(0, |other| output(&other));
-        let amount = Estimate {
-            max_output_tokens: amount.max_output_tokens.max(other * amount.samples),
-            ..amount
-        };
+        let amount = in_any_form(amount, &pair.task);
         counted.push((unit.clone(), pair.task.is_fallback, amount));
         let config = file.config.backends.iter().find(|backend| backend.id == unit.backend);
         let mock = config.is_some_and(|backend| {
@@ -131,6 +122,15 @@ pub fn of_file(
         units.push(UnitEstimate { task: unit.task, backend: unit.backend, mock, amount });
     }
     Ok(units)
+}
+
+/// The same as a bound for whatever form the task takes. Whether a backend lacks what its plugin declares is known once it
+/// is open.
+pub fn in_any_form(amount: Estimate, task: &Task) -> Estimate {
+    // A task whose other form makes no sense is refused where it is resolved.
+    let other = task.fallback().and_then(Result::ok).map_or(0, |other| output(&other));
+    let max_output_tokens = amount.max_output_tokens.max(other * amount.samples);
+    Estimate { max_output_tokens, ..amount }
 }
 
 /// Tokens that may be generated for a sample, each time that it is asked.

@@ -194,6 +194,9 @@ impl Past {
             replayed.of_units(subjects, earlier.directory())?;
         let manifest = earlier.manifest(manifest, jiff::Timestamp::now().to_string());
         directory.write_json(run_dir::MANIFEST, &manifest, redactor)?;
+        // From the next sample on they would not be the run's results any more.
+        directory.remove(run_dir::SUMMARY)?;
+        directory.remove(run_dir::REPORT)?;
         let events = directory.more_lines(run_dir::EVENTS)?;
         Ok(Begun { events, tallies, done, others, again, used })
     }

@@ -24,6 +24,7 @@ use crate::{
     store::{ledger::Ledger, run_dir::PlannedDir},
     task::{
         resolve::Task,
+        sample::Sample,
         stream::{self, Next, Prepared, SampleError},
     },
     transport::{Cassette, Looker, Seen},
@@ -178,14 +179,26 @@ async fn look(backend: &OpenBackend, task: &Task, looker: &Looker, preview: &mut
     preview.requests = looker.take();
 }
 
-/// Reads a task's samples as far as this one: examples are drawn in order.
+/// The sample of this id, else the one at this position.
 fn find(task: &Task, sample: &str) -> Result<Option<Prepared>, PreviewError> {
+    let id = sample.to_owned();
+    let by_id = first(task, move |sample| sample.id.0 == id)?;
+    match (by_id, sample.parse::<u64>()) {
+        (None, Ok(index)) => first(task, move |sample| sample.index == index),
+        (by_id, _) => Ok(by_id),
+    }
+}
+
+/// Reads a task's samples as far as this one: examples are drawn in order.
+fn first(
+    task: &Task,
+    is_it: impl Fn(&Sample) -> bool + Send + 'static,
+) -> Result<Option<Prepared>, PreviewError> {
     let failed = |source| PreviewError::Samples { task: task.id.0.clone(), source };
-    let wanted = sample.to_owned();
-    let samples = task.samples().map_err(failed)?.choose(move |sample| {
-        let is_it = sample.id.0 == wanted || sample.index.to_string() == wanted;
-        if is_it { stream::Wanted::Yes } else { stream::Wanted::No }
-    });
+    let samples = task
+        .samples()
+        .map_err(failed)?
+        .choose(move |sample| if is_it(sample) { stream::Wanted::Yes } else { stream::Wanted::No });
     for next in samples {
         match next {
             Ok(Next::Ready(prepared)) => return Ok(Some(*prepared)),

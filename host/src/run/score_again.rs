@@ -76,6 +76,15 @@ pub enum ScoreError {
         /// The key, as `--set` names it.
         key: String,
     },
+    /// A stop text is taken away.
+    #[error(
+        "`{key}` lacks a stop text that the run had: its replies ended there, and what would have followed was never \
+         written; stop texts can be added only"
+    )]
+    Stop {
+        /// The key, as `--set` names it.
+        key: String,
+    },
     /// The run stored digests in place of texts.
     #[error(
         "sample `{id}` of task `{task}` is stored as a digest (`store = \"hash\"`), so its answer cannot be read again"
@@ -244,6 +253,13 @@ fn changes(before: &RunConfig, now: &RunConfig) -> Result<Vec<ChangedKey>, Score
         };
         if !is_worth {
             return Err(ScoreError::Asked { key: change.key.clone() });
+        }
+        if matches!(path.as_slice(), [.., "generate", "stop"]) {
+            let texts = |value: &Option<Value>| value.as_ref().and_then(Value::as_array).cloned();
+            let (was, is) = (texts(&change.was), texts(&change.is).unwrap_or_default());
+            if was.unwrap_or_default().iter().any(|stop| !is.contains(stop)) {
+                return Err(ScoreError::Stop { key: change.key.clone() });
+            }
         }
     }
     Ok(found)

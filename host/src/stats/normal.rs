@@ -18,6 +18,17 @@ pub fn two_sided_p(z: f64) -> f64 {
     erfc(z.abs() * FRAC_1_SQRT_2)
 }
 
+/// The z of which [`two_sided_p`] is `alpha`, by halving what it may be; 0 < `alpha` ≤ 1.
+#[must_use]
+pub fn two_sided_quantile(alpha: f64) -> f64 {
+    let (mut low, mut high) = (0.0, 40.0);
+    for _ in 0..100 {
+        let middle = (low + high) / 2.0;
+        if two_sided_p(middle) > alpha { low = middle } else { high = middle }
+    }
+    (low + high) / 2.0
+}
+
 /// 1 − erf(x) for x ≥ 0. Sources: Abramowitz and Stegun 7.1.6 (the series without cancellation) and 7.1.14 (the
 /// continued fraction).
 fn erfc(x: f64) -> f64 {
@@ -37,6 +48,16 @@ fn erfc(x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_quantile_is_where_the_chance_is() {
+        for (alpha, expected) in
+            [(0.05, Z_975), (0.4, Z_80), (1.0, 0.0), (0.01, 2.575_829_303_548_9)]
+        {
+            let found = two_sided_quantile(alpha);
+            assert!((found - expected).abs() < 1e-9, "{alpha}: {found}");
+        }
+    }
 
     #[test]
     fn tails_are_those_of_scipy() {

@@ -1,13 +1,13 @@
 //! What a comparison could have seen.
 
-use super::normal::{Z_80, Z_975};
+use super::normal::{Z_80, two_sided_quantile};
 
-/// The smallest true difference that a two-sided test at α = 0.05 finds with a chance of 80 %:
-/// (z₀.₉₇₅ + z₀.₈) · stderr, where the standard error of a paired difference is sd(differences)/√n. Source: Miller,
+/// The smallest true difference that a two-sided test at α = 0.05, one of so many `tests` that Holm's procedure adjusts,
+/// finds with a chance of 80 % whatever the others find: (z₁₋α/₂ₘ + z₀.₈) · stderr, where the standard error of a paired difference is sd(differences)/√n. Source: Miller,
 /// "Adding Error Bars to Evals" (2024), section 5, solved for the effect.
 #[must_use]
-pub fn minimal_detectable_effect(stderr: f64) -> f64 {
-    (Z_975 + Z_80) * stderr
+pub fn minimal_detectable_effect(stderr: f64, tests: usize) -> f64 {
+    (two_sided_quantile(0.05 / tests.max(1) as f64) + Z_80) * stderr
 }
 
 #[cfg(test)]
@@ -26,8 +26,11 @@ mod tests {
             (10000, 0.45, 0.012606711740509258),
         ];
         for (n, sd, expected) in table {
-            let found = minimal_detectable_effect(sd / f64::from(n).sqrt());
+            let found = minimal_detectable_effect(sd / f64::from(n).sqrt(), 1);
             assert!((found / expected - 1.0).abs() < 1e-4, "{n}: {found}, not {expected}");
         }
+        // Of two tests each is held to 2.5 %: z is 2.2414.
+        let two = minimal_detectable_effect(1.0, 2);
+        assert!((two - (2.241_402_728 + 0.841_621_234)).abs() < 1e-8, "{two}");
     }
 }

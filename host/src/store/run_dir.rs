@@ -175,6 +175,20 @@ impl RunDir {
         })
     }
 
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    /// It is there, and cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.path.join(name);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError { path, action: "remove this file", source })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Writes a JSON file as a whole: under a temporary name, then renamed; with the secrets that
     /// `redactor` knows taken out, since a server may have named itself by one.
     ///

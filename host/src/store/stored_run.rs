@@ -31,6 +31,9 @@ pub enum ReadError {
         /// What it lacks.
         file: &'static str,
     },
+    /// It is a file.
+    #[error("{}: this is a file, and a run is a directory", .0.display())]
+    NoDirectory(PathBuf),
     /// A file cannot be used.
     #[error("{}: {reason}", path.display())]
     File {
@@ -103,6 +106,9 @@ fn read_json<T: DeserializeOwned>(
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(ReadError::Absent { directory: directory.to_owned(), file: name });
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(ReadError::NoDirectory(directory.to_owned()));
         }
         Err(error) => return Err(wrong(format!("cannot read it: {error}"))),
     };

@@ -27,6 +27,7 @@ fn every_value_is_shown_with_where_it_came_from() {
         line.unwrap_or_else(|| panic!("no `{start}` in\n{shown}")).to_owned()
     };
     assert!(line("max_samples = 3 ").ends_with(", by $MAX_SAMPLES"), "{shown}");
+    assert!(line("base_url = ").ends_with(", for want of $TGI_URL"), "{shown}");
     assert!(line("concurrency = 8 ").ends_with("# --set run.concurrency"), "{shown}");
     assert!(line("max_retries = 15 ").ends_with("# default"), "{shown}");
     assert!(line("kind = ").contains("piqa_mini.toml:"), "{shown}");
@@ -56,6 +57,34 @@ fn a_samples_requests_are_shown_without_a_server_and_without_a_key() {
     let _ = host(&sandbox, &arguments).exits(2).says(&["no sample `no such` in arithmetic"]);
     let arguments = ["show", &file, "--sample", "0", "--task", "other", "--set", server];
     let _ = host(&sandbox, &arguments).exits(2).says(&["no task `other` at a backend `*`"]);
+}
+
+#[test]
+fn an_id_comes_before_a_position() {
+    let sandbox = Sandbox::new();
+    let lines =
+        (0..5).map(|n| format!("{{\"id\": \"{}\", \"q\": \"{n}\", \"a\": \"{n}\"}}\n", 6 - n));
+    sandbox.write("data.jsonl", lines.collect::<String>());
+    let file = sandbox.write(
+        "run.toml",
+        r#"
+        [[backend]]
+        plugin = "tgi"
+        base_url = "http://127.0.0.1:9"
+        [[task]]
+        id = "t"
+        kind = "generate"
+        target = "{{ a }}"
+        data = { path = "data.jsonl", id_field = "id" }
+        prompt = { user = "{{ q }}" }
+        "#,
+    );
+    // Ids 6, 5, 4, 3, 2: 2 is the last record's, and no id is 1.
+    for (sample, expected) in [("2", "sample 2 (record 4"), ("1", "sample 5 (record 1")] {
+        let arguments = ["show", &file.display().to_string(), "--sample", sample];
+        let shown = host(&sandbox, &arguments).exits(0).stdout;
+        assert!(shown.contains(expected), "{sample}: {shown}");
+    }
 }
 
 #[test]

@@ -125,13 +125,36 @@ fn more_is_in_flight_when_more_is_allowed_and_what_makes_no_sense_is_refused() {
     for wrong in ["concurrency=0", "concurrency=many", "speed=4", "concurrency"] {
         let _ = going.ctl(&["set", wrong]).exits(2).says(&["expected concurrency=N"]);
     }
+    let _ = going.ctl(&["set", "concurrency=70000"]).exits(2).says(&["from 1 to 65536"]);
     going.until("sample");
     let _ = going.ctl(&["cancel"]).exits(0);
     going.until("interrupted");
-    let directory = going.directory.clone();
-    let sandbox_gone = going.ends(4);
-    assert!(sandbox_gone.counts()[0] < SAMPLES as u64);
-    drop(directory);
+    assert!(going.ends(4).counts()[0] < SAMPLES as u64);
+}
+
+#[test]
+fn what_an_earlier_process_made_of_a_run_is_gone_once_more_is_known() {
+    let mut going = going();
+    let _ = going.ctl(&["cancel"]).exits(0);
+    going.until("done");
+    assert_eq!(going.child.wait().unwrap().code(), Some(4));
+    let results = ["summary.json", "report.html"].map(|name| going.directory.join(name));
+    assert!(results.iter().all(|path| path.exists()));
+    let mut command = going.sandbox.host(["resume", "--json", "--plugin-dir", "plugins"]);
+    let mut child = command
+        .arg(&going.directory)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    going.lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    going.child = child;
+    going.until("sample");
+    assert!(!results.iter().any(|path| path.exists()), "they would tell of another time");
+    let _ = going.ctl(&["cancel"]).exits(0);
+    going.until("done");
+    assert_eq!(going.child.wait().unwrap().code(), Some(4));
+    assert!(results.iter().all(|path| path.exists()));
 }
 
 #[test]

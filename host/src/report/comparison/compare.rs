@@ -266,10 +266,11 @@ impl Comparison {
         let mut rows: Vec<&mut Row> =
             self.units.iter_mut().flat_map(|unit| &mut unit.rows).collect();
         let known: Vec<f64> = rows.iter().filter_map(|row| row.p_value).collect();
+        let tests = known.len();
         let mut adjusted = holm(&known).into_iter();
         for row in &mut rows {
             let own = row.p_value.and_then(|_| adjusted.next());
-            row.decide(own);
+            row.decide(own, tests);
         }
     }
 

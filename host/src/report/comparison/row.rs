@@ -39,7 +39,8 @@ pub struct Row {
     pub p_value: Option<f64>,
     /// The same after Holm, over all rows of a comparison.
     pub adjusted_p_value: Option<f64>,
-    /// The smallest true difference that would be seen in 80 of 100 such comparisons; none if no sample differs.
+    /// The smallest true difference that would be seen in 80 of 100 such comparisons, if Holm's step leaves it the
+    /// hardest bound; none if no sample differs.
     pub minimal_detectable_effect: Option<f64>,
     /// What it comes to.
     pub verdict: Verdict,
@@ -110,9 +111,12 @@ impl Row {
         self.flips.len() as u64 - self.gained()
     }
 
-    /// Takes the adjusted p-value, and decides.
-    pub(super) fn decide(&mut self, adjusted_p_value: Option<f64>) {
+    /// Takes the p-value as adjusted for so many tests, and decides.
+    pub(super) fn decide(&mut self, adjusted_p_value: Option<f64>, tests: usize) {
         self.adjusted_p_value = adjusted_p_value;
+        let stderr = self.difference.stderr.filter(|stderr| *stderr > 0.0);
+        self.minimal_detectable_effect =
+            stderr.map(|stderr| minimal_detectable_effect(stderr, tests));
         let is_higher = self.difference.mean > 0.0;
         self.verdict = match adjusted_p_value {
             _ if self.verdict == Verdict::SameScores => Verdict::SameScores,
@@ -199,7 +203,6 @@ pub(super) fn compare(
     } else {
         (Test::PairedZ, z_test(&difference, is_same))
     };
-    let stderr = difference.stderr.filter(|stderr| *stderr > 0.0);
     Ok(Some(Row {
         metric,
         samples,
@@ -209,18 +212,23 @@ pub(super) fn compare(
         test,
         p_value,
         adjusted_p_value: None,
-        minimal_detectable_effect: stderr.map(minimal_detectable_effect),
+        minimal_detectable_effect: None,
         verdict: if is_same { Verdict::SameScores } else { Verdict::TooFewSamples },
         flips,
     }))
 }
 
-/// None where there is no spread that a difference could be held against.
+/// Where all samples differ by the same there is no spread that the difference could be held against: then their signs
+/// alone are counted, as if each were a sample won or lost.
 fn z_test(difference: &Paired, is_same: bool) -> Option<f64> {
     match difference.stderr {
         _ if is_same => Some(1.0),
         Some(stderr) if stderr > 0.0 => Some(two_sided_p(difference.mean / stderr)),
-        _ => None,
+        Some(_) => {
+            let units = difference.clusters.unwrap_or(difference.count);
+            Some(mcnemar(units, 0))
+        }
+        None => None,
     }
 }
 
@@ -231,7 +239,7 @@ mod tests {
 
     fn row(metric: Metric, a: &[Line], b: &[Line]) -> Row {
         let mut row = compare(metric, &unit(metric, a), &unit(metric, b)).unwrap().unwrap();
-        row.decide(row.p_value);
+        row.decide(row.p_value, 1);
         row
     }
 

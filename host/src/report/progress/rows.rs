@@ -166,10 +166,10 @@ impl Row {
                     .map(|pulse| format!("{} of {}", pulse.in_flight, pulse.limit))
                     .unwrap_or_default(),
             ),
-            (2, counted(self.unscored, "unscored")),
+            (1, counted(self.unscored, "unscored")),
             (6, counted(self.retries, "retries")),
             (5, cost.unwrap_or_default()),
-            (1, self.eta().unwrap_or_default()),
+            (2, self.eta().unwrap_or_default()),
         ]
     }
 }

@@ -8,7 +8,11 @@ use plugin_api::{
 };
 use tokio::time::timeout;
 
-use super::{Checked, Counted, Level, wording};
+use super::{
+    Checked, Counted, Level,
+    pace::{Pace, Probe},
+    wording,
+};
 use crate::{
     plugin::{
         instance::Instance,
@@ -23,15 +27,15 @@ use crate::{
 
 /// Tokens that a probe lets a model write: enough to see that it does.
 const FEW_TOKENS: u32 = 16;
+/// And a second one, to see what more of them take and cost.
+const MORE_TOKENS: u32 = 64;
 /// Nats by which the likelihood of a text may differ from the sum of its parts': servers compute with 16 bits.
 const CLOSE: f64 = 0.25;
 
 /// A sample that was asked and answered.
 pub(super) struct Probed {
     pub(super) unit: UnitName,
-    pub(super) seconds: f64,
-    /// US dollars a token of prompt and reply; none if the answer was not priced.
-    pub(super) usd_a_token: Option<f64>,
+    pub(super) pace: Pace,
 }
 
 /// Asks the servers of a backend.
@@ -151,25 +155,36 @@ impl Prober<'_> {
         checked: &mut Checked,
     ) -> Option<Probed> {
         let first = wording::first(&unit.task)?;
-        let mut generation = unit.task.generation.clone();
-        if let Some(generation) = &mut generation {
-            generation.max_tokens = generation.max_tokens.min(FEW_TOKENS);
-        }
+        let allowed = |most: u32| {
+            let mut generation = unit.task.generation.clone();
+            if let Some(generation) = &mut generation {
+                generation.max_tokens = generation.max_tokens.min(most);
+            }
+            generation
+        };
+        let generation = allowed(FEW_TOKENS);
         let asked = requests(&first.rendered, generation.as_ref(), 0, self.backend.stream);
         let begun = Instant::now();
         let answers = match self.all(instance, &asked).await {
             Ok(answers) => answers,
             Err(error) => {
-                let error = Error {
-                    message: format!("probe for task {}: {}", unit.name.task, error.message),
-                    ..error
-                };
-                self.not_ready(about, error, checked);
+                let message = format!("probe for task {}: {}", unit.name.task, error.message);
+                self.not_ready(about, Error { message, ..error }, checked);
                 return None;
             }
         };
         let took = begun.elapsed();
-        let usd_a_token = answers.first().and_then(price);
+        let short = measured(took, answers.first());
+        let mut long = None;
+        if unit.task.generation.as_ref().is_some_and(|own| own.max_tokens > FEW_TOKENS) {
+            let generation = allowed(MORE_TOKENS);
+            let asked = requests(&first.rendered, generation.as_ref(), 0, self.backend.stream);
+            let begun = Instant::now();
+            // The first has shown that the server answers.
+            let more = self.all(instance, &asked).await.ok();
+            long = more.map(|answers| measured(begun.elapsed(), answers.first()));
+        }
+        let pace = Pace::of(short, long);
         let graded = grade(&unit.task, &first.rendered, answers);
         let what = match graded {
             Err(error) => {
@@ -195,7 +210,7 @@ impl Prober<'_> {
             took.as_secs_f64() * 1e3
         );
         checked.say(Level::Good, about, message);
-        Some(Probed { unit: unit.name.clone(), seconds: took.as_secs_f64(), usd_a_token })
+        Some(Probed { unit: unit.name.clone(), pace })
     }
 
     /// Whether the likelihood of a text is that of its parts: it is not where a server puts something between context and
@@ -268,14 +283,17 @@ impl Prober<'_> {
     }
 }
 
-/// US dollars a token.
-fn price(answer: &Answer) -> Option<f64> {
-    let Answer::Completion(completion) = answer else { return None };
+/// What a probe tells by its answer.
+fn measured(took: Duration, answer: Option<&Answer>) -> Probe {
+    let seconds = took.as_secs_f64();
+    let Some(Answer::Completion(completion)) = answer else {
+        return Probe { seconds, ..Probe::default() };
+    };
     let usage = &completion.usage;
-    let tokens = usage.prompt_tokens?.saturating_add(usage.completion_tokens?);
     #[allow(clippy::cast_precision_loss, reason = "a forecast needs no more digits")]
-    let usd = usage.cost_usd_nanos? as f64 / 1e9 / tokens.max(1) as f64;
-    Some(usd)
+    let usd = usage.cost_usd_nanos.map(|nanos| nanos as f64 / 1e9);
+    let (prompt_tokens, reply_tokens) = (usage.prompt_tokens, usage.completion_tokens);
+    Probe { seconds, prompt_tokens, reply_tokens, usd }
 }
 
 fn in_words(description: &Description) -> String {

@@ -86,7 +86,8 @@ impl Repeats {
                 continue;
             };
             let answer = match &grade.answer {
-                Answer::Found(answer) => Some(short(answer)),
+                // Two answers are one if a reference could not tell them apart.
+                Answer::Found(answer) => Some(short(&rules.exact_match.normalise(answer)?)),
                 Answer::None => None,
             };
             attempts.insert((repeat, number), Attempt { answer, is_right: worth > 0.5 });
