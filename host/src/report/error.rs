@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{stats::exact::ExactError, store::stored_run::ReadError};
+use crate::{run::from_journal::CountError, store::stored_run::ReadError};
 
 /// Why a report cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -10,9 +10,9 @@ pub enum ReportError {
     /// The run cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A score in the journal that is out of any range.
-    #[error("the journal cannot be summed up: {0}")]
-    Score(#[from] ExactError),
+    /// The samples of a run without a summary cannot be counted.
+    #[error(transparent)]
+    Count(#[from] CountError),
     /// It cannot be written.
     #[error("{}: cannot write the report: {source}", path.display())]
     Write {

@@ -1,4 +1,5 @@
-//! What a person or a program is shown of a run. Reads events and what `store` wrote, nothing else.
+//! What a person or a program is shown of a run. Reads events and what `store` wrote, nothing else; where a run has no
+//! summary yet, `run` counts what its journal holds, as it counts a run that goes on.
 
 pub mod collected;
 pub mod comparison;
@@ -18,9 +19,9 @@ pub mod markdown;
 pub mod overview;
 pub mod pairing;
 pub mod progress;
-pub mod recount;
 pub mod sweep;
 pub mod table;
+pub mod task_config;
 pub mod timeline;
 pub mod verdict;
 pub mod view;

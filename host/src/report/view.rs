@@ -5,9 +5,10 @@ use std::path::Path;
 use super::{
     error::ReportError,
     interval::{Interval, interval},
-    recount::{recount, repeats},
+    task_config::repeats,
 };
 use crate::{
+    run::from_journal::from_journal,
     score::metric::Metric,
     store::{
         stored_run::{StoredRun, StoredSamples},
@@ -53,7 +54,10 @@ impl View {
                 let finished = Some(summary.run.finished);
                 (summary.results, summary.groups, Some(summary.run.state), finished)
             }
-            None => (recount(&run.manifest, &run.samples()?)?, Vec::new(), None, None),
+            None => {
+                let (results, groups) = from_journal(&run)?;
+                (results, groups, None, None)
+            }
         };
         Ok(Self { run, results, groups, state, finished })
     }

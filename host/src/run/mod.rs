@@ -19,6 +19,7 @@ pub mod executor;
 pub mod fatal;
 pub mod feed;
 pub mod finish;
+pub mod from_journal;
 pub mod grade;
 pub mod hedge;
 pub mod in_flight;

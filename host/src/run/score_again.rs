@@ -13,24 +13,19 @@ use serde_json::Value;
 use super::{
     event::UnitName,
     finish::groups,
+    from_journal::{CountError, Unit, Units, reopened},
     grade::{Graded, grade},
-    tally::{Subject, Tally, counted_apart},
+    tally::{Tally, counted_apart},
 };
 use crate::{
-    config::{ConfigError, RunConfig, RunFile, reopen_changed},
-    stats::exact::ExactError,
+    config::{RunConfig, RunFile},
     store::{
         outcome::{ChoiceOutcome, ResponseOutcome, SampleOutcome},
         record::{ChoiceRecord, Question, Response, SampleRecord, Status},
-        run_dir,
         stored_run::{ReadError, StoredRun},
-        summary::{self, GroupResult, RunIdentity, State, Summary, TaskResult},
+        summary::{self, RunIdentity, State, Summary},
     },
-    task::{
-        error::TaskError,
-        render::{Form, Rendered},
-        resolve::Task,
-    },
+    task::render::{Form, Rendered},
 };
 
 pub use repeats::OverRepeats;
@@ -54,18 +49,9 @@ const WORTH_OF_GENERATE: [&str; 2] = ["stop", "think_end"];
 /// Why a run cannot be scored anew.
 #[derive(Debug, thiserror::Error)]
 pub enum ScoreError {
-    /// The run cannot be read.
+    /// Its samples cannot be counted.
     #[error(transparent)]
-    Read(#[from] ReadError),
-    /// A change cannot be made.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A task does not make sense any more.
-    #[error(transparent)]
-    Task(#[from] TaskError),
-    /// The manifest does not hold the run file.
-    #[error("{}: the run keeps no run file; it was written by a host that did not", .0.display())]
-    NoRunFile(std::path::PathBuf),
+    Count(#[from] CountError),
     /// A change is one of what was asked.
     #[error(
         "`{key}` says what is asked, and this run has asked already; scored anew can be what says how answers are read: \
@@ -105,9 +91,12 @@ pub enum ScoreError {
         /// What is wrong.
         reason: String,
     },
-    /// A score cannot be counted.
-    #[error("a score cannot be counted: {0}")]
-    Count(#[from] ExactError),
+}
+
+impl From<ReadError> for ScoreError {
+    fn from(error: ReadError) -> Self {
+        Self::Count(error.into())
+    }
 }
 
 fn worth() -> String {
@@ -183,32 +172,40 @@ const NAMED: usize = 20;
 /// # Errors
 /// The run cannot be read, or a change is none of how answers are scored.
 pub fn score_again(run: &StoredRun, sets: &[String]) -> Result<Rescored, ScoreError> {
-    let source = run.directory.join(run_dir::MANIFEST);
-    let kept = run.manifest.run_file.as_ref();
-    let kept = kept.ok_or_else(|| ScoreError::NoRunFile(source.clone()))?;
-    let before = reopen_changed(kept, &source, &[])?;
-    let now = reopen_changed(kept, &source, sets)?;
+    let before = reopened(run, &[])?;
+    let now = reopened(run, sets)?;
     let changes = changes(&before.config, &now.config)?;
-    let mut units = Units { run, file: &now, by_name: HashMap::new(), order: Vec::new() };
-    let (mut differing, mut examples) = (0, Vec::new());
     let samples = run.samples()?;
-    samples.each(|_, line| {
+    let mut units = Units::new(run, &now, &samples);
+    let mut repeats: HashMap<UnitName, Option<Repeats>> = HashMap::new();
+    let (mut differing, mut examples) = (0, Vec::new());
+    samples.each(|number, line| {
         let record: SampleRecord = samples.parse(line)?;
         let outcome: SampleOutcome<'_> = samples.parse(line)?;
-        let Some(unit) = units.of(&record)? else { return Ok(()) };
+        let name = UnitName { task: record.task.clone(), backend: record.backend.clone() };
+        let Some(unit) = units.of(&name, number)? else { return Ok(()) };
         let was = worth_of(&record.status, record.scores.as_ref());
         let (id, repeat) = (record.sample.id.clone(), record.sample.repeat);
-        let is = unit.add(record, outcome)?;
+        let own = repeats.entry(name.clone()).or_insert_with(|| Repeats::of(&unit.task));
+        let is = add(unit, own.as_mut(), record, outcome)?;
         if was != is {
             differing += 1;
             if examples.len() < NAMED {
-                let UnitName { task, backend } = unit.tally.name().clone();
+                let UnitName { task, backend } = name;
                 examples.push(Differing { task, backend, id, repeat, was, is });
             }
         }
         Ok::<_, ScoreError>(())
     })?;
-    let (results, groups, over_repeats) = units.sum_up()?;
+    let tallies = units.into_tallies();
+    let results = tallies.iter().map(Tally::result);
+    let results = results.collect::<Result<_, _>>().map_err(CountError::from)?;
+    let groups = groups(&now.config, &tallies).map_err(CountError::from)?;
+    let over_repeats = tallies.iter().filter_map(|tally| {
+        let repeats = repeats.remove(tally.name())??;
+        Some(repeats.sum_up(tally.name()))
+    });
+    let over_repeats = over_repeats.collect::<Result<_, _>>().map_err(CountError::from)?;
     Ok(Rescored {
         format: summary::FORMAT,
         rescored: Rescoring {
@@ -297,126 +294,34 @@ fn differences(key: &str, was: &Value, is: &Value, found: &mut Vec<ChangedKey>) 
     }
 }
 
-/// The tasks at their backends, as samples of them are met.
-struct Units<'a> {
-    run: &'a StoredRun,
-    file: &'a RunFile,
-    by_name: HashMap<UnitName, Option<Unit>>,
-    order: Vec<UnitName>,
-}
-
-/// A task at a backend.
-struct Unit {
-    task: Task,
-    tally: Tally,
-    repeats: Option<Repeats>,
-}
-
-impl Units<'_> {
-    /// The unit that a sample is of; none if the run file does not have it any more.
-    fn of(&mut self, record: &SampleRecord) -> Result<Option<&mut Unit>, ScoreError> {
-        let name = UnitName { task: record.task.clone(), backend: record.backend.clone() };
-        if !self.by_name.contains_key(&name) {
-            let unit = self.open(&name, record)?;
-            self.order.push(name.clone());
-            self.by_name.insert(name.clone(), unit);
-        }
-        Ok(self.by_name.get_mut(&name).and_then(Option::as_mut))
-    }
-
-    fn open(&self, name: &UnitName, record: &SampleRecord) -> Result<Option<Unit>, ScoreError> {
-        let config = &self.file.config;
-        let Some(typed) = config.tasks.iter().find(|task| task.id == name.task) else {
-            return Ok(None);
+/// Counts a sample by what it is worth now; what that is, in words.
+fn add(
+    unit: &mut Unit,
+    repeats: Option<&mut Repeats>,
+    record: SampleRecord,
+    mut outcome: SampleOutcome<'_>,
+) -> Result<String, ScoreError> {
+    let (id, task) = (record.sample.id.clone(), record.task.clone());
+    let failed = |reason: String| ScoreError::Sample { task: task.clone(), id: id.clone(), reason };
+    let (index, repeat) = (record.sample.index, record.sample.repeat);
+    // What the infrastructure did is no answer.
+    if let (Some(response), None) = (record.response, &record.error) {
+        let Question::Full { document, prompt, .. } = &record.question else {
+            return Err(ScoreError::Hashed { task, id });
         };
-        let task = Task::resolve_past(typed.task.clone(), &typed.base_dir)?;
-        let earlier = self.run.summary.as_ref().and_then(|summary| {
-            let is_it = |one: &&TaskResult| one.task == name.task && one.backend == name.backend;
-            summary.results.iter().find(is_it)
-        });
-        let is_generated =
-            matches!(&record.question, Question::Full { form: Form::Generate(_), .. });
-        let is_fallback = earlier.map_or(is_generated, |earlier| earlier.fallback);
-        let task = match task.fallback().filter(|_| is_fallback) {
-            Some(fallback) => fallback?,
-            None => task,
-        };
-        let backend = config.backends.iter().find(|backend| backend.id == name.backend);
-        let said = self.run.manifest.backends.iter().find(|backend| backend.id == name.backend);
-        let description = said.map(|said| &said.description);
-        let named = backend.and_then(|backend| backend.model.clone());
-        let mut tally = Tally::new(Subject {
-            name: name.clone(),
-            model: named.or_else(|| description.and_then(|said| said.model.clone())),
-            mock: said.is_some_and(|said| said.mock),
-            fallback: task.is_fallback,
-            prices: description.and_then(|said| said.prices.clone()),
-            repeats: task.repeats,
-            metrics: task.metrics.clone(),
-        });
-        if let Some(earlier) = earlier {
-            tally.skip(earlier.samples.skipped);
-            tally.was(earlier.samples_per_second);
+        let form = unit.task.form_of(document).map_err(|error| failed(error.to_string()))?;
+        let rendered = Rendered { prompt: prompt.clone(), form };
+        let graded = grade(&unit.task, &rendered, answers(response));
+        let graded = graded.map_err(|error| failed(error.to_string()))?;
+        if let (Some(repeats), Form::Generate(form)) = (repeats, &rendered.form) {
+            let added = repeats.add(&unit.task, form, index, repeat, &graded.response);
+            added.map_err(|error| failed(error.to_string()))?;
         }
-        let repeats = Repeats::of(&task);
-        Ok(Some(Unit { task, tally, repeats }))
+        apply(graded, &mut outcome);
     }
-
-    #[allow(clippy::type_complexity, reason = "three parts of one summary")]
-    fn sum_up(
-        mut self,
-    ) -> Result<(Vec<TaskResult>, Vec<GroupResult>, Vec<OverRepeats>), ScoreError> {
-        let config = &self.file.config;
-        // As the run's own summary has them: in the order of the run file.
-        let place = |name: &UnitName| {
-            let task = config.tasks.iter().position(|task| task.id == name.task);
-            let backend = config.backends.iter().position(|one| one.id == name.backend);
-            (task, backend)
-        };
-        self.order.sort_by_key(place);
-        let mut units: Vec<Unit> =
-            self.order.iter().filter_map(|name| self.by_name.remove(name)?).collect();
-        let over = units.iter_mut().filter_map(|unit| {
-            let repeats = unit.repeats.take()?;
-            Some(repeats.sum_up(unit.tally.name()))
-        });
-        let over_repeats = over.collect::<Result<_, _>>()?;
-        let tallies: Vec<Tally> = units.into_iter().map(|unit| unit.tally).collect();
-        let results = tallies.iter().map(Tally::result).collect::<Result<_, _>>()?;
-        Ok((results, groups(config, &tallies)?, over_repeats))
-    }
-}
-
-impl Unit {
-    /// Counts a sample by what it is worth now; what that is, in words.
-    fn add(
-        &mut self,
-        record: SampleRecord,
-        mut outcome: SampleOutcome<'_>,
-    ) -> Result<String, ScoreError> {
-        let (id, task) = (record.sample.id.clone(), record.task.clone());
-        let failed =
-            |reason: String| ScoreError::Sample { task: task.clone(), id: id.clone(), reason };
-        let (index, repeat) = (record.sample.index, record.sample.repeat);
-        // What the infrastructure did is no answer.
-        if let (Some(response), None) = (record.response, &record.error) {
-            let Question::Full { document, prompt, .. } = &record.question else {
-                return Err(ScoreError::Hashed { task, id });
-            };
-            let form = self.task.form_of(document).map_err(|error| failed(error.to_string()))?;
-            let rendered = Rendered { prompt: prompt.clone(), form };
-            let graded = grade(&self.task, &rendered, answers(response));
-            let graded = graded.map_err(|error| failed(error.to_string()))?;
-            if let (Some(repeats), Form::Generate(form)) = (&mut self.repeats, &rendered.form) {
-                let added = repeats.add(&self.task, form, index, repeat, &graded.response);
-                added.map_err(|error| failed(error.to_string()))?;
-            }
-            apply(graded, &mut outcome);
-        }
-        let worth = worth_of(&outcome.status, outcome.scores.as_ref());
-        self.tally.replay(outcome)?;
-        Ok(worth)
-    }
+    let worth = worth_of(&outcome.status, outcome.scores.as_ref());
+    unit.tally.replay(outcome).map_err(CountError::from)?;
+    Ok(worth)
 }
 
 /// Puts into what is counted of a sample what it is worth now.

@@ -111,6 +111,38 @@ fn a_run_without_a_summary_is_shown_as_far_as_it_came() {
 }
 
 #[test]
+fn a_run_without_a_summary_has_the_results_that_its_summary_would_have() {
+    for store in ["full", "hash"] {
+        let sandbox = Sandbox::new();
+        sandbox.write("data.jsonl", CHOICE_DATA);
+        // No log-likelihood: the task is asked in its generative form. The model is named by the run file alone.
+        let task = CHOICE.replace("kind", "fallback = \"generate\"\nkind");
+        let text = format!(
+            "run.store = \"{store}\"\n[[backend]]\nid = \"b\"\nplugin = \"litellm\"\nmodel = \"openai/gpt-4o\"\n\
+             base_url = \"mock:openai\"\n{task}[[group]]\nid = \"g\"\ntasks = [\"t\"]\nmetric = \"exact_match\"\n"
+        );
+        let directory = sandbox.run(&text).exits(0).left().path;
+        let run = || -> Value {
+            let text = report(&sandbox, &directory, &["--format", "json"]).exits(0).stdout;
+            let json: Value = serde_json::from_str(&text).unwrap();
+            json["runs"][0].clone()
+        };
+        let mut whole = run();
+        assert_eq!(whole["results"][0]["result"]["fallback"], true);
+        assert!(whole["results"][0]["result"]["metrics"]["exact_match"].is_object());
+        fs::remove_file(directory.join("summary.json")).unwrap();
+        let mut killed = run();
+        // Only the process itself knows how fast it was.
+        for run in [&mut whole, &mut killed] {
+            run["results"][0]["result"]["samples_per_second"] = Value::Null;
+        }
+        assert_eq!(killed["results"], whole["results"], "{store}");
+        assert_eq!(killed["groups"], whole["groups"], "{store}");
+        assert!(killed["groups"].is_array());
+    }
+}
+
+#[test]
 fn lm_eval_files_have_the_shapes_that_its_readers_know() {
     let sandbox = Sandbox::new();
     sandbox.write("data.jsonl", CHOICE_DATA);

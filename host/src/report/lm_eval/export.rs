@@ -15,7 +15,7 @@ use super::{
     samples,
 };
 use crate::{
-    report::{error::ReportError, overview::Overview, recount::task_of, view::View},
+    report::{error::ReportError, overview::Overview, task_config::task_of, view::View},
     score::metric::Metric,
     store::{SampleRecord, record::Status, stored_run::StoredSamples},
 };

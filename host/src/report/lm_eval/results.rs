@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     report::{
-        recount::{repeats, task_of},
+        task_config::{repeats, task_of},
         view::View,
     },
     score::metric::{Aggregation, Metric},
