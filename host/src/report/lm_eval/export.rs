@@ -2,7 +2,7 @@
 //! samples of each task.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashSet,
     fs,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    results::{generation, results},
+    results::{Documents, generation, results},
     samples,
 };
 use crate::{
@@ -59,6 +59,7 @@ pub fn export(view: &View, folder: &Path) -> Result<Exported, ReportError> {
         }
     })?;
     places.sort_unstable();
+    let documents = documents(&places, view.results.len());
     let stamp = stamp(view);
     let mut exported = Exported::default();
     for (backend, folder_name, model) in folders(view) {
@@ -66,17 +67,19 @@ pub fn export(view: &View, folder: &Path) -> Result<Exported, ReportError> {
         fs::create_dir_all(&folder)
             .map_err(|source| ReportError::Write { path: folder.clone(), source })?;
         let path = folder.join(format!("results_{stamp}.json"));
-        let content = results(view, &backend, &model, &folder_name);
+        let content = results(view, &documents, (&backend, &model, &folder_name));
         write(&path, |file| {
             serde_json::to_writer_pretty(&mut *file, &content).map_err(std::io::Error::from)?;
             Ok(file.write_all(b"\n")?)
         })?;
         exported.files.push(path);
+        let mut taken = HashSet::new();
         for (unit, result) in view.results.iter().enumerate() {
             if result.backend != backend {
                 continue;
             }
-            let path = folder.join(format!("samples_{}_{stamp}.jsonl", word(&result.task)));
+            let name = free(&mut taken, word(&result.task), "_");
+            let path = folder.join(format!("samples_{name}_{stamp}.jsonl"));
             let from = places.partition_point(|place| place.unit < unit);
             let to = places.partition_point(|place| place.unit <= unit);
             let own = places.get(from..to).unwrap_or_default();
@@ -91,6 +94,20 @@ pub fn export(view: &View, folder: &Path) -> Result<Exported, ReportError> {
         }
     }
     Ok(exported)
+}
+
+/// Of each unit how many documents it has. Places are sorted.
+fn documents(places: &[Place], units: usize) -> Vec<Documents> {
+    let mut documents = vec![Documents::default(); units];
+    let same = |a: &Place, b: &Place| (a.unit, a.index) == (b.unit, b.index);
+    for document in places.chunk_by(same) {
+        let unit = document.first().and_then(|place| documents.get_mut(place.unit));
+        if let Some(unit) = unit {
+            unit.finished += 1;
+            unit.scored += u64::from(document.iter().any(|place| place.repeat != u32::MAX));
+        }
+    }
+    documents
 }
 
 /// Writes the lines of a unit's documents; how many of them have none.
@@ -132,25 +149,34 @@ fn write(
     file.flush().map_err(failed)
 }
 
-/// Each backend with its folder and its model. Backends of one model are told apart by their ids.
+/// Each backend with its folder and its model. Backends whose models have one folder's name are told apart by their ids.
 fn folders(view: &View) -> Vec<(String, String, String)> {
-    let mut models: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut backends: Vec<(&str, &str)> = Vec::new();
+    let mut backends: Vec<(&str, &str, String)> = Vec::new();
     for result in &view.results {
-        if backends.iter().all(|(backend, _)| *backend != result.backend) {
+        if backends.iter().all(|(backend, ..)| *backend != result.backend) {
             let model = result.model.as_deref().unwrap_or(&result.backend);
-            *models.entry(model).or_default() += 1;
-            backends.push((&result.backend, model));
+            backends.push((&result.backend, model, sanitized(model)));
         }
     }
-    let named = |(backend, model): (&str, &str)| {
-        let folder = match models.get(model) {
-            Some(1) => sanitized(model),
-            _ => format!("{}__{}", sanitized(model), sanitized(backend)),
+    let mut taken = HashSet::new();
+    let named = |(backend, model, folder): &(&str, &str, String)| {
+        let folder = match backends.iter().filter(|(.., other)| other == folder).count() {
+            1 => folder.clone(),
+            _ => format!("{folder}__{}", sanitized(backend)),
         };
-        (backend.to_owned(), folder, model.to_owned())
+        let folder = free(&mut taken, folder, "__");
+        ((*backend).to_owned(), folder, (*model).to_owned())
     };
-    backends.into_iter().map(named).collect()
+    backends.iter().map(named).collect()
+}
+
+/// The name, or with a number after it if it is taken: names that differ may be one when they are made fit for files.
+fn free(taken: &mut HashSet<String>, name: String, between: &str) -> String {
+    let numbered = (2_u32..).map(|number| format!("{name}{between}{number}"));
+    let mut names = std::iter::once(name.clone()).chain(numbered);
+    let free = names.find(|name| !taken.contains(name)).unwrap_or_else(|| name.clone());
+    taken.insert(free.clone());
+    free
 }
 
 /// A model's name as a folder: `re.sub(r"[\"<>:/\|\\?\*\[\]]+", "__", name)`.
@@ -202,5 +228,39 @@ mod tests {
         let view = crate::report::view::tests::view("r");
         assert_eq!(stamp(&view), "2026-01-02T03-05-05.000000");
         assert_eq!(folders(&view), [("b".to_owned(), "b".to_owned(), "b".to_owned())]);
+    }
+
+    #[test]
+    fn names_that_become_one_are_told_apart() {
+        let mut taken = HashSet::new();
+        let names = ["a-b", "a_b", "a_b_2", "a.b"].map(|name| free(&mut taken, word(name), "_"));
+        assert_eq!(names, ["a_b", "a_b_2", "a_b_2_2", "a_b_3"]);
+        let mut view = crate::report::view::tests::view("r");
+        let result = view.results[0].clone();
+        let at = |backend: &str, model: &str| {
+            let (backend, model) = (backend.to_owned(), Some(model.to_owned()));
+            crate::store::summary::TaskResult { backend, model, ..result.clone() }
+        };
+        view.results = vec![at("x", "m/n"), at("y", "m:n"), at("z", "m")];
+        let folders: Vec<String> =
+            folders(&view).into_iter().map(|(_, folder, _)| folder).collect();
+        assert_eq!(folders, ["m__n__x", "m__n__y", "m"]);
+    }
+
+    #[test]
+    fn documents_are_counted_and_not_their_repeats() {
+        let place = |unit, index, repeat| Place { unit, index, repeat, number: 0 };
+        const UNSCORED: u32 = u32::MAX;
+        let places = [
+            place(0, 0, 0),
+            place(0, 0, 1),
+            place(0, 1, 0),
+            place(0, 1, UNSCORED),
+            place(0, 2, UNSCORED),
+            place(0, 2, UNSCORED),
+            place(2, 2, 0),
+        ];
+        let of = |finished, scored| Documents { finished, scored };
+        assert_eq!(documents(&places, 3), [of(3, 2), of(0, 0), of(1, 1)]);
     }
 }

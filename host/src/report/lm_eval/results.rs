@@ -4,19 +4,33 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    report::{
-        task_config::{repeats, task_of},
-        view::View,
-    },
+    report::{task_config::task_of, view::View},
     score::metric::{Aggregation, Metric},
     store::summary::{MetricEntry, TaskResult},
 };
 
-/// The file's content, but for what names the model.
-pub fn results(view: &View, backend: &str, model: &str, sanitized: &str) -> Value {
+/// How many documents a task has at a backend. Repeats of a document are one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Documents {
+    /// Those that are finished.
+    pub finished: u64,
+    /// Those of which some repeat has a score.
+    pub scored: u64,
+}
+
+/// The file's content, but for what names the model. `documents` has an entry a result.
+pub fn results(
+    view: &View,
+    documents: &[Documents],
+    (backend, model, sanitized): (&str, &str, &str),
+) -> Value {
     let manifest = &view.run.manifest;
     let own: Vec<&TaskResult> =
         view.results.iter().filter(|result| result.backend == backend).collect();
+    let documents = |result: &TaskResult| -> Documents {
+        let unit = view.unit(&result.task, &result.backend);
+        unit.and_then(|unit| documents.get(unit)).copied().unwrap_or_default()
+    };
     let by_task = |of: &dyn Fn(&TaskResult) -> Value| -> Value {
         own.iter().map(|result| (result.task.clone(), of(result))).collect::<Map<_, _>>().into()
     };
@@ -30,18 +44,15 @@ pub fn results(view: &View, backend: &str, model: &str, sanitized: &str) -> Valu
         subtasks.entry(result.task.clone()).or_insert_with(|| json!([]));
     }
     let mut content = json!({
-        "results": by_task(&|result| metrics(view, result)),
+        "results": by_task(&|result| metrics(view, result, documents(result))),
         "group_subtasks": subtasks,
         "configs": by_task(&|result| config(view, &result.task)),
         "versions": by_task(&|_| "N/A".into()),
         "n-shot": by_task(&|result| shots(task_of(manifest, &result.task))),
         "higher_is_better": by_task(&higher_is_better),
         "n-samples": by_task(&|result| {
-            let repeats = u64::from(repeats(manifest, &result.task).get());
-            json!({
-                "original": result.samples.total / repeats,
-                "effective": result.samples.scored.div_ceil(repeats),
-            })
+            let Documents { finished, scored } = documents(result);
+            json!({ "original": finished, "effective": scored })
         }),
         "config": {
             "model": plugin, "model_args": format!("model={model}"), "model_num_parameters": null,
@@ -72,13 +83,13 @@ pub fn results(view: &View, backend: &str, model: &str, sanitized: &str) -> Valu
 }
 
 /// The metrics of a task.
-fn metrics(view: &View, result: &TaskResult) -> Value {
+fn metrics(view: &View, result: &TaskResult, documents: Documents) -> Value {
     let mut metrics = Map::new();
     metrics.insert("alias".to_owned(), result.task.as_str().into());
     for shown in view.metrics(result) {
         set(&mut metrics, shown.name, shown.entry);
     }
-    metrics.insert("sample_len".to_owned(), result.samples.scored.into());
+    metrics.insert("sample_len".to_owned(), documents.scored.into());
     metrics.into()
 }
 
