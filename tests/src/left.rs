@@ -9,6 +9,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::page;
+
 /// A run directory.
 #[derive(Debug)]
 pub struct Left {
@@ -81,11 +83,18 @@ impl Left {
         self.journal.iter().map(|line| line["status"]["unscored"].as_str().unwrap_or("")).collect()
     }
 
-    /// Every byte of every file of the directory.
+    /// Every byte of every file of the directory, and what the report has packed.
     pub fn bytes(&self) -> Vec<u8> {
         let mut all = Vec::new();
         for entry in fs::read_dir(&self.path).unwrap() {
             all.extend(fs::read(entry.unwrap().path()).unwrap());
+        }
+        if let Ok(page) = fs::read_to_string(self.path.join("report.html")) {
+            for attribute in ["data-index", "data-details"] {
+                let unpacked = page::unpacked(&page, attribute);
+                assert_eq!(unpacked.is_empty(), self.journal.is_empty(), "{attribute}");
+                all.extend(unpacked.into_bytes());
+            }
         }
         all
     }

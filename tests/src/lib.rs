@@ -6,6 +6,7 @@ pub mod built;
 pub mod fake_tgi;
 pub mod left;
 pub mod mock;
+pub mod page;
 pub mod patience;
 pub mod python;
 pub mod real;
