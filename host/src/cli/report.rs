@@ -13,7 +13,13 @@ use super::{
 };
 use crate::{
     printer::{Mode, Printer},
-    report::{csv, error::ReportError, html, json, junit, lm_eval, markdown, view::View},
+    report::{
+        comparison::compare::{Only, check_names},
+        csv,
+        error::ReportError,
+        html, json, junit, lm_eval, markdown,
+        view::View,
+    },
     run::error::exit,
     store::run_dir,
 };
@@ -46,8 +52,12 @@ fn make(args: &ReportArgs, printer: &Printer) -> anyhow::Result<Vec<PathBuf>> {
     {
         bail!("under --json stdout has JSON records only; name a file by --out");
     }
-    let views: Vec<View> =
+    let mut views: Vec<View> =
         args.directories.iter().map(|path| View::open(path)).collect::<Result<_, _>>()?;
+    let (tasks, backends) = (args.tasks.clone(), args.backends.clone());
+    let only = Only { tasks, backends, metrics: Vec::new() };
+    check_names(&views.iter().map(|view| &view.run).collect::<Vec<_>>(), &only)?;
+    views.iter_mut().for_each(|view| view.keep(&only));
     for view in &views {
         if view.state.is_none() {
             printer.note(&format!(
@@ -59,7 +69,7 @@ fn make(args: &ReportArgs, printer: &Printer) -> anyhow::Result<Vec<PathBuf>> {
     match args.format {
         Format::Html => {
             let out = args.out.clone().unwrap_or_else(|| first.join(run_dir::REPORT));
-            html::write::write_file(&views, &out)?;
+            html::write::write_file(&views, &only, &out)?;
             Ok(vec![out])
         }
         Format::Md => {

@@ -12,7 +12,10 @@ use super::{
     verdict::{VERDICTS, Verdict},
     view::View,
 };
-use crate::store::{SampleRecord, record::Status, stored_run::StoredSamples};
+use crate::{
+    score::metric::Metric,
+    store::{SampleRecord, record::Status, stored_run::StoredSamples},
+};
 
 /// Writes the suites of a run.
 ///
@@ -46,7 +49,12 @@ pub fn write(view: &View, out: &mut dyn Write) -> Result<(), ReportError> {
             escape(&view.run.manifest.started),
             counts(&own, seconds)
         )?;
-        cases(&samples, &suite_of, number, &format!("{task}.{backend}"), out)?;
+        let suite = Suite {
+            number,
+            class: format!("{task}.{backend}"),
+            judged_by: View::judged_by(result),
+        };
+        cases(&samples, &suite_of, &suite, out)?;
         writeln!(out, "  </testsuite>")?;
     }
     writeln!(out, "</testsuites>")?;
@@ -64,25 +72,35 @@ fn counts(verdicts: &[u64; VERDICTS], seconds: f64) -> String {
     )
 }
 
+/// A task at a backend.
+struct Suite {
+    /// Its number among the results.
+    number: usize,
+    /// What its cases name as their class.
+    class: String,
+    /// What says whether a sample is right.
+    judged_by: Option<Metric>,
+}
+
 fn cases(
     samples: &StoredSamples,
     suite_of: &[u16],
-    suite: usize,
-    class: &str,
+    suite: &Suite,
     out: &mut dyn Write,
 ) -> Result<(), ReportError> {
     let mut buffer = Vec::new();
     for (number, own) in suite_of.iter().enumerate() {
-        if usize::from(*own) != suite {
+        if usize::from(*own) != suite.number {
             continue;
         }
         let line = samples.line(number, &mut buffer)?;
-        case(&samples.parse(line)?, class, out)?;
+        case(&samples.parse(line)?, suite, out)?;
     }
     Ok(())
 }
 
-fn case(record: &SampleRecord, class: &str, out: &mut dyn Write) -> io::Result<()> {
+fn case(record: &SampleRecord, suite: &Suite, out: &mut dyn Write) -> io::Result<()> {
+    let class = &suite.class;
     let name = match record.sample.repeat {
         0 => escape(&record.sample.id),
         repeat => format!("{} repeat {repeat}", escape(&record.sample.id)),
@@ -90,7 +108,7 @@ fn case(record: &SampleRecord, class: &str, out: &mut dyn Write) -> io::Result<(
     let seconds = record.timing_ms.total / 1e3;
     let open = format!(r#"    <testcase classname="{class}" name="{name}" time="{seconds:.3}""#);
     let Brief { answer, target } = Brief::of(record);
-    match (&record.status, Verdict::of(&record.status, record.scores.as_ref())) {
+    match (&record.status, Verdict::of(suite.judged_by, &record.status, record.scores.as_ref())) {
         (Status::Unscored(reason), _) => {
             let message = record.error.as_ref().map_or("", |error| error.message.as_str());
             writeln!(
@@ -156,7 +174,9 @@ mod tests {
         }))
         .unwrap();
         let mut out = Vec::new();
-        case(&record, "t.b", &mut out).unwrap();
+        let judged_by = Some(Metric::ExactMatch);
+        let suite = Suite { number: 0, class: "t.b".to_owned(), judged_by };
+        case(&record, &suite, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -8,7 +8,10 @@ use super::{
     verdict::{VERDICTS, Verdict},
     view::View,
 };
-use crate::store::{outcome::SampleOutcome, record::Status, stored_run::StoredSamples};
+use crate::{
+    score::metric::Metric,
+    store::{outcome::SampleOutcome, record::Status, stored_run::StoredSamples},
+};
 
 /// A run as a whole.
 #[derive(Debug, Default)]
@@ -43,6 +46,7 @@ impl Overview {
     ) -> Result<Self, ReportError> {
         let history = History::read(&view.run.directory)?;
         let units = view.results.len();
+        let judged_by: Vec<Option<Metric>> = view.results.iter().map(View::judged_by).collect();
         let mut overview = Self {
             verdicts: vec![[0; VERDICTS]; units],
             total_ms: vec![0.0; units],
@@ -63,15 +67,16 @@ impl Overview {
                 let Some(unit) = view.unit(&outcome.task, &outcome.backend) else { return Ok(()) };
                 last = unit;
             }
-            overview.add(last, &outcome, line.len());
+            let metric = judged_by.get(last).copied().flatten();
+            let verdict = Verdict::of(metric, &outcome.status, outcome.scores.as_ref());
+            overview.add(last, verdict, &outcome, line.len());
             seen(last, &outcome, number);
             Ok::<_, ReportError>(())
         })?;
         Ok(overview)
     }
 
-    fn add(&mut self, unit: usize, outcome: &SampleOutcome<'_>, bytes: usize) {
-        let verdict = Verdict::of(&outcome.status, outcome.scores.as_ref());
+    fn add(&mut self, unit: usize, verdict: Verdict, outcome: &SampleOutcome<'_>, bytes: usize) {
         let ms = outcome.timing_ms.total;
         let is_timed = outcome.status == Status::Scored && !outcome.cached;
         if let Some(count) =

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::comparison::pairing::Pair;
 use crate::store::summary::TaskResult;
 
 /// The same task in one run, or in two.
@@ -13,81 +14,71 @@ pub struct UnitPair {
     pub second: Option<usize>,
 }
 
-/// Pairs results by task and backend; what is left of a task, since backends have other names, by position, if both
-/// runs have as many of them left. Those without a partner stand by themselves.
-pub fn pair_units(first: &[TaskResult], second: &[TaskResult]) -> Vec<UnitPair> {
-    let mut taken = vec![false; second.len()];
-    let mut take = |at: Option<usize>| {
-        if let Some(flag) = at.and_then(|at| taken.get_mut(at)) {
-            *flag = true;
-        }
-        at
+/// Results side by side, as the comparison pairs them: a result may stand beside several of the other run. Those
+/// without a partner stand by themselves.
+pub fn pair_units(pairs: &[Pair], first: &[TaskResult], second: &[TaskResult]) -> Vec<UnitPair> {
+    let at = |results: &[TaskResult], task: &str, backend: &str| {
+        results.iter().position(|one| one.task == task && one.backend == backend)
     };
-    let named: Vec<Option<usize>> = first
-        .iter()
-        .map(|own| {
-            take(
-                second
-                    .iter()
-                    .position(|other| (&own.task, &own.backend) == (&other.task, &other.backend)),
-            )
-        })
-        .collect();
-    let left = |taken: &[bool], task: &str| -> Vec<usize> {
-        let all = second.iter().zip(taken).enumerate();
-        all.filter(|(_, (other, taken))| !**taken && other.task == task).map(|(at, _)| at).collect()
-    };
-    let mut pairs: Vec<UnitPair> = (0..first.len())
-        .zip(&named)
-        .map(|(at, partner)| UnitPair { first: Some(at), second: *partner })
-        .collect();
-    for at in 0..first.len() {
-        let Some(task) = first.get(at).map(|own| own.task.clone()) else { continue };
-        let open: Vec<usize> = pairs
-            .iter()
-            .filter(|pair| pair.second.is_none())
-            .filter_map(|pair| pair.first)
-            .filter(|at| first.get(*at).is_some_and(|own| own.task == task))
-            .collect();
-        let partners = left(&taken, &task);
-        if open.first() != Some(&at) || open.len() != partners.len() {
-            continue;
-        }
-        for (own, partner) in open.iter().zip(&partners) {
-            if let (Some(pair), Some(flag)) = (pairs.get_mut(*own), taken.get_mut(*partner)) {
-                pair.second = Some(*partner);
-                *flag = true;
+    let (mut units, mut partnered) = (Vec::new(), vec![false; second.len()]);
+    for (number, own) in first.iter().enumerate() {
+        let is_own = |pair: &&Pair| pair.task == own.task && pair.baseline == own.backend;
+        let before = units.len();
+        for pair in pairs.iter().filter(is_own) {
+            let Some(partner) = at(second, &pair.task, &pair.candidate) else { continue };
+            units.push(UnitPair { first: Some(number), second: Some(partner) });
+            if let Some(is_partnered) = partnered.get_mut(partner) {
+                *is_partnered = true;
             }
         }
+        if units.len() == before {
+            units.push(UnitPair { first: Some(number), second: None });
+        }
     }
-    let alone = taken.iter().enumerate().filter(|(_, taken)| !**taken);
-    pairs.extend(alone.map(|(at, _)| UnitPair { first: None, second: Some(at) }));
-    pairs
+    let alone = partnered.iter().enumerate().filter(|(_, is_partnered)| !**is_partnered);
+    units.extend(alone.map(|(at, _)| UnitPair { first: None, second: Some(at) }));
+    units
 }
 
-/// Where the samples of a run are, by what identifies them: 12 bytes each.
+/// Where the samples of a run are, by what identifies them: 16 bytes each.
 #[derive(Debug, Default)]
-pub struct SampleFinder(HashMap<u64, u32>);
+pub struct SampleFinder(HashMap<u64, (u32, u32)>);
 
 impl SampleFinder {
     /// Adds a sample of a pair of units.
     pub fn add(&mut self, pair: usize, id: &str, repeat: u32, number: usize) {
-        if let Ok(number) = u32::try_from(number) {
-            self.0.insert(key(pair, id, repeat), number);
+        if let (Ok(number), Ok(short)) = (u32::try_from(number), u32::try_from(pair)) {
+            self.0.insert(key(pair, id, repeat), (number, short));
         }
     }
 
     /// Takes the sample out; whatever is left at the end has no partner.
     pub fn take(&mut self, pair: usize, id: &str, repeat: u32) -> Option<usize> {
-        self.0.remove(&key(pair, id, repeat)).and_then(|number| usize::try_from(number).ok())
+        let (number, _) = self.0.remove(&key(pair, id, repeat))?;
+        usize::try_from(number).ok()
     }
 
-    /// What nobody took, in the order of the journal.
-    pub fn left(self) -> Vec<usize> {
-        let mut numbers: Vec<usize> =
-            self.0.into_values().filter_map(|number| usize::try_from(number).ok()).collect();
-        numbers.sort_unstable();
-        numbers
+    /// What nobody took, with its pair, in the order of the journal.
+    pub fn left(self) -> Vec<(usize, usize)> {
+        let mut left: Vec<(u32, u32)> = self.0.into_values().collect();
+        left.sort_unstable();
+        left.into_iter().map(|(number, pair)| (number as usize, pair as usize)).collect()
+    }
+}
+
+/// The samples that flipped, by pair of units and id.
+#[derive(Debug, Default)]
+pub struct Flips(HashMap<u64, bool>);
+
+impl Flips {
+    /// Adds a sample; whether the second run has it right.
+    pub fn add(&mut self, pair: usize, id: &str, gained: bool) {
+        self.0.insert(key(pair, id, 0), gained);
+    }
+
+    /// Whether the second run has a flipped sample right, whichever its repeat; none if it did not flip.
+    pub fn gained(&self, pair: usize, id: &str) -> Option<bool> {
+        self.0.get(&key(pair, id, 0)).copied()
     }
 }
 
@@ -119,30 +110,55 @@ mod tests {
     }
 
     #[test]
-    fn units_pair_by_name_and_else_by_position() {
-        let pairs = |first: &[(&str, &str)], second: &[(&str, &str)]| {
-            let pairs = pair_units(&results(first), &results(second));
-            pairs.iter().map(|pair| (pair.first, pair.second)).collect::<Vec<_>>()
+    fn units_stand_beside_those_that_they_are_compared_with() {
+        let pair = |(task, baseline, candidate): &(&str, &str, &str)| Pair {
+            task: (*task).to_owned(),
+            baseline: (*baseline).to_owned(),
+            candidate: (*candidate).to_owned(),
         };
+        let units =
+            |pairs: &[(&str, &str, &str)], first: &[(&str, &str)], second: &[(&str, &str)]| {
+                let pairs: Vec<Pair> = pairs.iter().map(pair).collect();
+                let units = pair_units(&pairs, &results(first), &results(second));
+                units.iter().map(|unit| (unit.first, unit.second)).collect::<Vec<_>>()
+            };
+        let ab = [("t", "a"), ("t", "b")];
         let table = [
             (
-                pairs(&[("t", "a"), ("t", "b")], &[("t", "b"), ("t", "a")]),
+                units(&[("t", "a", "a"), ("t", "b", "b")], &ab, &[("t", "b"), ("t", "a")]),
                 vec![(Some(0), Some(1)), (Some(1), Some(0))],
             ),
+            // Both stand beside the only one of the other run.
             (
-                pairs(&[("t", "a"), ("t", "old")], &[("t", "new"), ("t", "a")]),
-                vec![(Some(0), Some(1)), (Some(1), Some(0))],
+                units(&[("t", "a", "c"), ("t", "b", "c")], &ab, &[("t", "c")]),
+                vec![(Some(0), Some(0)), (Some(1), Some(0))],
             ),
             (
-                pairs(&[("t", "a"), ("t", "b")], &[("t", "c")]),
-                vec![(Some(0), None), (Some(1), None), (None, Some(0))],
+                units(&[("t", "c", "a"), ("t", "c", "b")], &[("t", "c")], &ab),
+                vec![(Some(0), Some(0)), (Some(0), Some(1))],
             ),
-            (pairs(&[("t", "a")], &[("u", "a")]), vec![(Some(0), None), (None, Some(0))]),
-            (pairs(&[("t", "a")], &[]), vec![(Some(0), None)]),
+            // What is not compared stands alone, wherever it is.
+            (
+                units(&[], &ab, &[("t", "c"), ("t", "d")]),
+                vec![(Some(0), None), (Some(1), None), (None, Some(0)), (None, Some(1))],
+            ),
+            (
+                units(&[("t", "a", "a"), ("t", "b", "b")], &ab, &[("t", "a")]),
+                vec![(Some(0), Some(0)), (Some(1), None)],
+            ),
+            (units(&[], &[("t", "a")], &[]), vec![(Some(0), None)]),
         ];
         for (found, expected) in table {
             assert_eq!(found, expected);
         }
+    }
+
+    #[test]
+    fn flips_are_of_samples_whatever_their_repeats() {
+        let mut flips = Flips::default();
+        flips.add(1, "7", true);
+        assert_eq!(flips.gained(1, "7"), Some(true));
+        assert_eq!((flips.gained(0, "7"), flips.gained(1, "8")), (None, None));
     }
 
     #[test]
@@ -154,6 +170,6 @@ mod tests {
         assert_eq!(finder.take(0, "7", 1), Some(4));
         assert_eq!(finder.take(0, "7", 1), None);
         assert_eq!(finder.take(0, "8", 0), None);
-        assert_eq!(finder.left(), [3, 5]);
+        assert_eq!(finder.left(), [(3, 0), (5, 1)]);
     }
 }

@@ -22,13 +22,12 @@ pub enum Verdict {
 pub const VERDICTS: usize = 4;
 
 impl Verdict {
-    /// Of a sample's own scores. Right means right by `acc`, or by `exact_match` where there is no `acc`.
-    pub fn of(status: &Status, scores: Option<&Parts>) -> Self {
+    /// Of a sample's own scores, by the metric that its task is judged by.
+    pub fn of(metric: Option<Metric>, status: &Status, scores: Option<&Parts>) -> Self {
         if let Status::Unscored(_) = status {
             return Self::Unscored;
         }
-        let by = |metric| scores.and_then(|scores| scores.get(metric));
-        match by(Metric::Acc).or_else(|| by(Metric::ExactMatch)) {
+        match metric.and_then(|metric| scores?.get(metric)) {
             Some(value) if value >= 1.0 => Self::Right,
             Some(value) if value <= 0.0 => Self::Wrong,
             _ => Self::Graded,
@@ -51,20 +50,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn right_is_right_by_the_first_metric_that_can_say() {
+    fn right_is_right_by_the_metric_that_the_task_is_judged_by() {
         let parts = |entries: &[(&str, f64)]| {
             Parts(entries.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect())
         };
         let table = [
-            (parts(&[("acc", 1.0), ("exact_match", 0.0)]), Verdict::Right),
-            (parts(&[("exact_match", 0.0)]), Verdict::Wrong),
-            (parts(&[("exact_match", 0.5)]), Verdict::Graded),
-            (parts(&[("loglikelihood", -3.0)]), Verdict::Graded),
+            (Some(Metric::Acc), parts(&[("acc", 1.0), ("acc_norm", 0.0)]), Verdict::Right),
+            (Some(Metric::AccNorm), parts(&[("acc", 1.0), ("acc_norm", 0.0)]), Verdict::Wrong),
+            (Some(Metric::ExactMatch), parts(&[("exact_match", 0.5)]), Verdict::Graded),
+            (None, parts(&[("loglikelihood", -3.0)]), Verdict::Graded),
         ];
-        for (scores, expected) in table {
-            assert_eq!(Verdict::of(&Status::Scored, Some(&scores)), expected);
+        for (metric, scores, expected) in table {
+            assert_eq!(Verdict::of(metric, &Status::Scored, Some(&scores)), expected);
         }
         let unscored = Status::Unscored("timeout".to_owned());
-        assert_eq!(Verdict::of(&unscored, None), Verdict::Unscored);
+        assert_eq!(Verdict::of(Some(Metric::Acc), &unscored, None), Verdict::Unscored);
     }
 }

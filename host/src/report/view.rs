@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{
+    comparison::compare::Only,
     error::ReportError,
     interval::{Interval, interval},
     task_config::repeats,
@@ -81,6 +82,24 @@ impl View {
             Some(MetricView { name: metric.name(), entry, interval })
         };
         Metric::ALL.into_iter().filter_map(view).collect()
+    }
+
+    /// Leaves these tasks and backends only. An average over tasks stays if all of them do.
+    pub fn keep(&mut self, only: &Only) {
+        let has = |list: &[String], id: &String| list.is_empty() || list.contains(id);
+        let has_task = |task: &String| has(&only.tasks, task);
+        self.results.retain(|one| has_task(&one.task) && has(&only.backends, &one.backend));
+        self.groups
+            .retain(|one| one.tasks.iter().all(has_task) && has(&only.backends, &one.backend));
+    }
+
+    /// The metric that says whether a sample of a result is right: the first reported one that can say so, as the
+    /// comparison of runs has it.
+    pub fn judged_by(result: &TaskResult) -> Option<Metric> {
+        let says = |metric: &Metric| {
+            metric.is_right_or_wrong() && result.metrics.contains_key(metric.name())
+        };
+        Metric::ALL.into_iter().find(says)
     }
 
     /// Which result a task at a backend is.

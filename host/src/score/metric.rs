@@ -98,6 +98,14 @@ impl Metric {
     }
 }
 
+impl Metric {
+    /// Whether it says of a sample that it is right or wrong. Where it is a mean, a half or less of 1 is wrong.
+    #[must_use]
+    pub fn is_right_or_wrong(self) -> bool {
+        matches!(self.aggregation(), Aggregation::Mean { wrong: 0.0, right: 1.0 })
+    }
+}
+
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

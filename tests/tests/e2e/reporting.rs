@@ -7,7 +7,10 @@ use std::{
     process::Stdio,
 };
 
-use host_tests::sandbox::{Outcome, Sandbox};
+use host_tests::{
+    page,
+    sandbox::{Outcome, Sandbox},
+};
 use serde_json::Value;
 
 use super::{CHOICE, CHOICE_DATA, ECHO, echoes, hostile};
@@ -139,6 +142,109 @@ fn a_run_without_a_summary_has_the_results_that_its_summary_would_have() {
         assert_eq!(killed["results"], whole["results"], "{store}");
         assert_eq!(killed["groups"], whole["groups"], "{store}");
         assert!(killed["groups"].is_array());
+    }
+}
+
+/// A run of echoing backends of these names; its directory.
+fn echoed(sandbox: &Sandbox, backends: &[&str], task: &str) -> PathBuf {
+    let one = |id: &&str| {
+        format!("[[backend]]\nid = \"{id}\"\nplugin = \"hostile\"\nconfig.mode = \"echo\"\n")
+    };
+    let backends: String = backends.iter().map(one).collect();
+    let text = format!("run.report = false\n{backends}{task}");
+    sandbox.run(&text).exits(0).left().path
+}
+
+#[test]
+fn two_runs_stand_side_by_side_as_they_are_compared() {
+    let sandbox = Sandbox::with_hostile();
+    sandbox.write("data.jsonl", echoes(3));
+    let [xy, z, zw] =
+        [&["x", "y"][..], &["z"], &["z", "w"]].map(|backends| echoed(&sandbox, backends, ECHO));
+    let units = |first: &Path, second: &Path, arguments: &[&str]| {
+        let arguments = [&[second.to_str().unwrap(), "--out", "both.html"], arguments].concat();
+        let _ = report(&sandbox, first, &arguments).exits(0);
+        let page = fs::read_to_string(sandbox.path("both.html")).unwrap();
+        let sides: Vec<(u64, bool)> = page::rows(&page)
+            .iter()
+            .map(|row| {
+                let is_paired = row[4].as_array().unwrap().iter().all(|side| !side.is_null());
+                (row[1].as_u64().unwrap(), is_paired)
+            })
+            .collect();
+        let units = page::meta(&page)["units"].clone();
+        let named: Vec<(String, usize, usize)> = (0..)
+            .zip(units.as_array().unwrap())
+            .map(|(number, name)| {
+                let own = || sides.iter().filter(move |(unit, _)| *unit == number);
+                let paired = own().filter(|(_, is_paired)| *is_paired).count();
+                (name.as_str().unwrap().to_owned(), own().count(), paired)
+            })
+            .collect();
+        named
+    };
+    let unit = |name: &str, rows, paired| (name.to_owned(), rows, paired);
+    // One backend stands beside each of the other run.
+    let expected = [unit("t @ x / z", 3, 3), unit("t @ y / z", 3, 3)];
+    assert_eq!(units(&xy, &z, &[]), expected);
+    assert_eq!(units(&z, &xy, &[]), [unit("t @ z / x", 3, 3), unit("t @ z / y", 3, 3)]);
+    // Nobody knows which of several belong together, until it is said.
+    let alone = ["t @ x", "t @ y", "t @ z", "t @ w"].map(|name| unit(name, 3, 0));
+    assert_eq!(units(&xy, &zw, &[]), alone);
+    let said = ["--backend", "x", "--backend", "w"];
+    assert_eq!(units(&xy, &zw, &said), [unit("t @ x / w", 3, 3)]);
+    let csv = report(&sandbox, &xy, &["--format", "csv", "--backend", "y"]).exits(0).stdout;
+    assert!(csv.lines().count() == 2 && csv.contains(",t,y,"), "{csv}");
+    let _ = report(&sandbox, &xy, &["--backend", "v"])
+        .exits(2)
+        .says(&["no run has the backend `v`; there is x, y"]);
+    let _ = report(&sandbox, &xy, &["--task", "u"]).exits(2).says(&["no run has the task `u`"]);
+}
+
+#[test]
+fn what_flipped_is_what_the_comparison_says_flipped() {
+    let sandbox = Sandbox::with_hostile();
+    sandbox.write("data.jsonl", echoes(4));
+    let first = echoed(&sandbox, &["b"], ECHO);
+    // The third record is another one, and it happens to be wrong.
+    sandbox.write(
+        "data.jsonl",
+        echoes(4).replace("\"target\": \"word 2\"", "\"target\": \"another\""),
+    );
+    let task = ECHO.replace("{{ says }}", "{{ says }}{{ '!' if says.endswith('1') else '' }}");
+    let second = echoed(&sandbox, &["b"], &task);
+    let marks = |first: &Path, second: &Path| -> Vec<u64> {
+        let arguments = [second.to_str().unwrap(), "--out", "both.html"];
+        let _ = report(&sandbox, first, &arguments).exits(0);
+        let page = fs::read_to_string(sandbox.path("both.html")).unwrap();
+        let mut rows = page::rows(&page);
+        rows.sort_by_key(|row| row[0].as_str().unwrap().to_owned());
+        rows.iter().map(|row| row[5].as_u64().unwrap()).collect()
+    };
+    let (gained, lost, other_record) = (1, 2, 3);
+    assert_eq!(marks(&first, &second), [0, lost, other_record, 0]);
+    assert_eq!(marks(&second, &first), [0, gained, other_record, 0]);
+}
+
+#[test]
+fn tasks_whose_names_are_one_in_a_file_name_have_files_of_their_own() {
+    let sandbox = Sandbox::with_hostile();
+    sandbox.write("data.jsonl", echoes(3));
+    let named = |id: &str| ECHO.replace("id = \"t\"", &format!("id = \"{id}\"\nrepeats = 2"));
+    let task = format!("{}{}", named("a-b"), named("a_b"));
+    let directory = echoed(&sandbox, &["b"], &task);
+    let outcome = report(&sandbox, &directory, &["--format", "lm-eval"]).exits(0);
+    let files: Vec<&str> = outcome.stdout.lines().collect();
+    let [results, samples @ ..] = files.as_slice() else { panic!("{files:?}") };
+    let lines = |path: &&str| fs::read_to_string(path).unwrap().lines().count();
+    assert_eq!(samples.iter().map(lines).collect::<Vec<_>>(), [3, 3]);
+    assert_ne!(samples[0], samples[1]);
+    let results: Value = serde_json::from_slice(&fs::read(results).unwrap()).unwrap();
+    for task in ["a-b", "a_b"] {
+        // Documents, and not their repeats.
+        assert_eq!(results["results"][task]["sample_len"], 3);
+        assert_eq!(results["n-samples"][task]["effective"], 3);
+        assert_eq!(results["n-samples"][task]["original"], 3);
     }
 }
 

@@ -13,6 +13,12 @@ pub struct ReportArgs {
     /// What is made.
     #[arg(long, value_enum, default_value_t = Format::Html)]
     pub format: Format,
+    /// Only this task. May be repeated.
+    #[arg(long = "task", value_name = "ID")]
+    pub tasks: Vec<String>,
+    /// Only this backend. May be repeated: one of each run, where they have no name in common.
+    #[arg(long = "backend", value_name = "ID")]
+    pub backends: Vec<String>,
     /// Where it goes: a file, for lm-eval a folder. By default `html` and `lm-eval` go into the (first) run directory, as
     /// `report.html` and `lm-eval/`, and the others to stdout.
     #[arg(long, short, value_name = "PATH")]

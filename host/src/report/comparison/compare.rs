@@ -122,7 +122,7 @@ pub struct Side {
 /// A run cannot be read, or there is nothing that can be compared.
 pub fn compare(runs: &[StoredRun], only: &Only) -> Result<Comparison, CompareError> {
     let all: Vec<Vec<TaskBackends>> = runs.iter().map(|run| chosen(run, only)).collect();
-    check_names(runs, only)?;
+    check_names(&runs.iter().collect::<Vec<_>>(), only)?;
     let journals = runs.iter().map(StoredRun::samples).collect::<Result<Vec<_>, _>>()?;
     let mut comparison = Comparison { units: Vec::new(), remarks: Vec::new(), journals };
     let mut left_out = Vec::new();
@@ -170,10 +170,18 @@ fn chosen(run: &StoredRun, only: &Only) -> Vec<TaskBackends> {
     backends.filter(|task| !task.backends.is_empty()).collect()
 }
 
+/// Which task at which backend of two runs is compared with which.
+pub fn paired(baseline: &StoredRun, candidate: &StoredRun, only: &Only) -> Vec<Pair> {
+    pairing::between(&chosen(baseline, only), &chosen(candidate, only), ["", ""]).0
+}
+
 /// Refuses names that no run has: a mistyped one would silently compare less.
-fn check_names(runs: &[StoredRun], only: &Only) -> Result<(), CompareError> {
+///
+/// # Errors
+/// There is one.
+pub fn check_names(runs: &[&StoredRun], only: &Only) -> Result<(), CompareError> {
     let (mut tasks, mut backends) = (Vec::new(), Vec::new());
-    for (task, of_task) in runs.iter().flat_map(difference::tasks_of) {
+    for (task, of_task) in runs.iter().flat_map(|run| difference::tasks_of(run)) {
         tasks.push(task);
         backends.extend(of_task);
     }
@@ -272,6 +280,20 @@ impl Comparison {
             let own = row.p_value.and_then(|_| adjusted.next());
             row.decide(own, tests);
         }
+    }
+
+    /// The samples of a unit that flipped, by the first metric that says right or wrong: the id of each, and whether the
+    /// candidate has it right.
+    ///
+    /// # Errors
+    /// A journal cannot be read.
+    pub fn flipped(&self, unit: &UnitComparison) -> Result<Vec<(String, bool)>, ReadError> {
+        let row = unit.rows.iter().find(|row| row.metric.is_right_or_wrong());
+        let (Some(row), Some(journal)) = (row, self.journals.get(unit.baseline.number)) else {
+            return Ok(Vec::new());
+        };
+        let id = |flip: &Flip| Ok((flip::id_of(journal, flip.baseline_line)?, flip.gained));
+        row.flips.iter().map(id).collect()
     }
 
     /// What a flipped sample was asked and answered.

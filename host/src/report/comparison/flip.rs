@@ -10,6 +10,7 @@ use crate::{
         multiple_choice::{OptionLikelihood, chosen},
     },
     store::{
+        outcome::SampleOutcome,
         record::{ChoiceRecord, Question, Response, SampleRecord},
         stored_run::{ReadError, StoredSamples},
     },
@@ -46,7 +47,7 @@ pub(super) struct FlipSide {
 pub(super) fn id_of(samples: &StoredSamples, line: u32) -> Result<String, ReadError> {
     let mut buffer = Vec::new();
     let line = samples.line(line as usize, &mut buffer)?;
-    Ok(samples.parse::<SampleRecord>(line)?.sample.id)
+    Ok(samples.parse::<SampleOutcome<'_>>(line)?.sample.id.into_owned())
 }
 
 /// Reads one side, with the answer as a metric takes it.

@@ -8,7 +8,7 @@ pub mod compare;
 pub mod counts;
 pub mod difference;
 pub mod flip;
-mod pairing;
+pub mod pairing;
 pub mod record;
 pub mod row;
 pub mod text;

@@ -11,13 +11,13 @@ pub(super) struct TaskBackends {
 
 /// What is compared of one task: a backend of the baseline with one of the candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pair {
+pub struct Pair {
     /// Id of the task.
-    pub(super) task: String,
+    pub task: String,
     /// The backend in the baseline.
-    pub(super) baseline: String,
+    pub baseline: String,
     /// The backend in the candidate.
-    pub(super) candidate: String,
+    pub candidate: String,
 }
 
 /// What is compared between two runs, and what of them is not, in words. Backends of one id belong together; where

@@ -136,11 +136,6 @@ fn is_better_higher(metric: Metric) -> bool {
     }
 }
 
-/// Whether a metric says right or wrong: a half or less of 1 is wrong.
-fn grades(metric: Metric) -> bool {
-    matches!(metric.aggregation(), Aggregation::Mean { wrong: 0.0, right: 1.0 })
-}
-
 /// Compares a metric; none if no sample has it on both sides. The verdict follows when all rows are there.
 ///
 /// # Errors
@@ -152,7 +147,7 @@ pub(super) fn compare(
 ) -> Result<Option<Row>, ExactError> {
     let mut sums = [ExactSum::default(); 2];
     let (mut differences, mut flips) = (Vec::new(), Vec::new());
-    let (mut is_binary, mut has_clusters) = (grades(metric), true);
+    let (mut is_binary, mut has_clusters) = (metric.is_right_or_wrong(), true);
     for (left, right) in pairs(baseline, candidate) {
         let (Some(left), Some(right)) = (left, right) else { continue };
         let (Some(first), Some(other)) = (left.first(), right.first()) else { continue };
@@ -167,7 +162,7 @@ pub(super) fn compare(
         let cluster = if first.cluster == 0 { other.cluster } else { first.cluster };
         has_clusters &= cluster != 0;
         differences.push((cluster, b - a));
-        if grades(metric) && (a > 0.5) != (b > 0.5) {
+        if metric.is_right_or_wrong() && (a > 0.5) != (b > 0.5) {
             let line = |sample: &Sample<'_>, is_right: bool| {
                 let mut ended =
                     sample.values(metric).filter(|(_, value)| (*value > 0.5) == is_right);

@@ -11,7 +11,7 @@ use crate::{
         text::{probability, signed, verdict},
     },
     score::metric::{Aggregation, Metric},
-    store::stored_run::StoredRun,
+    store::stored_run::{ReadError, StoredRun},
 };
 
 /// The comparison of two runs.
@@ -21,6 +21,19 @@ pub struct Compared {
     pub rows: Vec<ComparedRow>,
     /// What was left out, what else differs, or why nothing is compared.
     pub remarks: Vec<String>,
+    /// What flipped, by task and backends.
+    pub flipped: Vec<Flipped>,
+}
+
+/// The samples of a task at a backend of each run that flipped.
+#[derive(Debug)]
+pub struct Flipped {
+    /// The task.
+    pub task: String,
+    /// The backends in A and in B.
+    pub backends: [String; 2],
+    /// Ids, and whether B has the sample right.
+    pub samples: Vec<(String, bool)>,
 }
 
 /// A metric of a task in both runs.
@@ -58,10 +71,15 @@ pub struct ComparedRow {
 
 /// Compares the second run with the first. That they cannot be compared is something to be told, and no failure: the
 /// page shows both all the same.
-pub fn compared(runs: &[StoredRun]) -> Compared {
-    let comparison = match compare(runs, &Only::default()) {
+///
+/// # Errors
+/// A journal cannot be read.
+pub fn compared(runs: &[StoredRun], only: &Only) -> Result<Compared, ReadError> {
+    let comparison = match compare(runs, only) {
         Ok(comparison) => comparison,
-        Err(error) => return Compared { remarks: vec![error.to_string()], ..Compared::default() },
+        Err(error) => {
+            return Ok(Compared { remarks: vec![error.to_string()], ..Compared::default() });
+        }
     };
     let rows =
         comparison.units.iter().flat_map(|unit| unit.rows.iter().map(move |row| (unit, row)));
@@ -83,7 +101,15 @@ pub fn compared(runs: &[StoredRun]) -> Compared {
         }
     }
     let axis = Axis::linear(-most, most);
-    Compared { rows: rows.map(|(unit, row)| compared_row(unit, row, axis)).collect(), remarks }
+    let rows = rows.map(|(unit, row)| compared_row(unit, row, axis)).collect();
+    let flipped = comparison.units.iter().map(|unit| {
+        Ok::<_, ReadError>(Flipped {
+            task: unit.task.clone(),
+            backends: [unit.baseline.backend.clone(), unit.candidate.backend.clone()],
+            samples: comparison.flipped(unit)?,
+        })
+    });
+    Ok(Compared { rows, remarks, flipped: flipped.collect::<Result<_, _>>()? })
 }
 
 fn unit_name(unit: &UnitComparison) -> String {

@@ -50,12 +50,10 @@
     return text.split("\n").filter((line) => line).map((line) => JSON.parse(line));
   };
 
-  // Rows of the list: [id, unit, repeat, target, [[verdict, ms, answer] or null, ...]].
+  // Rows of the list: [id, unit, repeat, target, [[verdict, ms, answer] or null, ...], mark]. The mark is the
+  // comparison's: of all repeats of a sample whether it flipped, and whether both runs have one record of it.
   const rows = [];
-  const flipped = (row) => {
-    const [a, b] = row[4];
-    return Boolean(a && b && a[0] !== 3 && b[0] !== 3 && (a[0] === 1) !== (b[0] === 1));
-  };
+  const GAINED = 1, LOST = 2, OTHER_RECORD = 3;
   const has = (row, test) => row[4].some((side) => side && test(side[0]));
   const FILTERS = [
     ["all", "All", () => true],
@@ -65,9 +63,10 @@
     ["wrong", "Wrong", (row) => has(row, (v) => v === 0)],
   ];
   if (PAIRS) {
-    FILTERS.push(["flipped", "Flipped", flipped]);
-    FILTERS.push(["lost", "A right, B wrong", (row) => flipped(row) && row[4][0][0] === 1]);
-    FILTERS.push(["won", "A wrong, B right", (row) => flipped(row) && row[4][1][0] === 1]);
+    FILTERS.push(["flipped", "Flipped", (row) => row[5] === GAINED || row[5] === LOST]);
+    FILTERS.push(["lost", "A right, B wrong", (row) => row[5] === LOST]);
+    FILTERS.push(["won", "A wrong, B right", (row) => row[5] === GAINED]);
+    FILTERS.push(["changed", "Another record in B", (row) => row[5] === OTHER_RECORD]);
     FILTERS.push(["alone", "In one run only", (row) => row[4].includes(null)]);
   }
   let filter = FILTERS[0];
