@@ -6,8 +6,8 @@
 use std::io::{self, Write};
 
 use super::{
+    answer::InWords,
     error::ReportError,
-    html::detail::Brief,
     overview::Overview,
     verdict::{VERDICTS, Verdict},
     view::View,
@@ -107,7 +107,7 @@ fn case(record: &SampleRecord, suite: &Suite, out: &mut dyn Write) -> io::Result
     };
     let seconds = record.timing_ms.total / 1e3;
     let open = format!(r#"    <testcase classname="{class}" name="{name}" time="{seconds:.3}""#);
-    let Brief { answer, target } = Brief::of(record);
+    let InWords { answer, target } = InWords::of(record, suite.judged_by).short();
     match (&record.status, Verdict::of(suite.judged_by, &record.status, record.scores.as_ref())) {
         (Status::Unscored(reason), _) => {
             let message = record.error.as_ref().map_or("", |error| error.message.as_str());

@@ -1,6 +1,7 @@
 //! What a person or a program is shown of a run. Reads events and what `store` wrote, nothing else; where a run has no
 //! summary yet, `run` counts what its journal holds, as it counts a run that goes on.
 
+pub mod answer;
 pub mod collected;
 pub mod comparison;
 pub mod csv;

@@ -1,9 +1,10 @@
-//! What the page tells of one sample: short in the list, and everything where it is opened.
+//! What the page tells of one sample where it is opened: everything.
 
 use plugin_api::{Changed, Likelihood, TokenLogprob};
 use serde::Serialize;
 
 use crate::{
+    report::answer::targets,
     score::parts::Parts,
     store::record::{
         ChoiceRecord, Failure, Question, Response, SampleRecord, Status, Timing, Tokens,
@@ -14,8 +15,6 @@ use crate::{
     },
 };
 
-/// Longest that a text in the list is, in characters.
-const SHORT: usize = 80;
 /// Longest that a text of an opened sample is, in bytes.
 const LONG: usize = 20_000;
 /// Most options, choices and tokens that are told of a sample.
@@ -118,81 +117,6 @@ const fn is_zero(value: &usize) -> bool {
     *value == 0
 }
 
-/// What the list says of a sample: the answer, and what is right.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Brief {
-    /// The answer that was read; the whole reply where none was.
-    pub answer: String,
-    /// What is right.
-    pub target: String,
-}
-
-impl Brief {
-    /// Of this record.
-    pub fn of(record: &SampleRecord) -> Self {
-        let form = match &record.question {
-            Question::Full { form, .. } => Some(form),
-            Question::Hash { .. } => None,
-        };
-        let target = match form {
-            Some(Form::MultipleChoice(form)) => {
-                form.gold.iter().map(|gold| named(form, *gold)).collect::<Vec<_>>().join(" | ")
-            }
-            Some(Form::Generate(form)) => form.references.join(" | "),
-            Some(Form::Rolling { .. }) | None => String::new(),
-        };
-        let answer = match (&record.response, form) {
-            (Some(Response::Completion { choices, .. }), _) => choices
-                .first()
-                .map(|choice| choice.answer.as_ref().unwrap_or(&choice.text).clone())
-                .unwrap_or_default(),
-            (Some(Response::Likelihoods { conditional, .. }), Some(Form::MultipleChoice(form))) => {
-                likeliest(conditional).map(|at| named(form, at)).unwrap_or_default()
-            }
-            (Some(Response::Likelihoods { conditional, .. }), _) => conditional
-                .first()
-                .and_then(|one| one.logprob)
-                .map(|nats| format!("{nats:.3} nats"))
-                .unwrap_or_default(),
-            (None, _) => match &record.status {
-                Status::Unscored(reason) => reason.clone(),
-                Status::Scored => String::new(),
-            },
-        };
-        Self { answer: short(&answer), target: short(&target) }
-    }
-}
-
-/// The first of the largest log-likelihoods.
-fn likeliest(likelihoods: &[Likelihood]) -> Option<usize> {
-    let mut best: Option<(usize, f64)> = None;
-    for (at, likelihood) in likelihoods.iter().enumerate() {
-        if let Some(logprob) = likelihood.logprob
-            && best.is_none_or(|(_, most)| logprob > most)
-        {
-            best = Some((at, logprob));
-        }
-    }
-    best.map(|(at, _)| at)
-}
-
-/// An option by its label and text, or by its text alone where the label says the same.
-fn named(form: &MultipleChoice, at: usize) -> String {
-    let of = |list: &[String]| list.get(at).cloned().unwrap_or_default();
-    let (label, text) = (of(&form.choices.labels), of(&form.choices.texts));
-    if label == text || label.is_empty() { text } else { format!("{label}: {text}") }
-}
-
-/// The beginning of a text, on one line.
-fn short(text: &str) -> String {
-    let mut line: String = text.chars().take(SHORT + 1).collect();
-    if line.chars().count() > SHORT {
-        line.pop();
-        line.push('…');
-    }
-    line.replace(['\n', '\r', '\t'], " ")
-}
-
 /// A text, or its beginning.
 fn long(text: String) -> Text {
     if text.len() <= LONG {
@@ -212,13 +136,7 @@ impl From<SampleRecord> for Detail {
             }
             Question::Hash { .. } => (None, Vec::new(), None),
         };
-        let target = match &form {
-            Some(Form::MultipleChoice(form)) => {
-                form.gold.iter().map(|gold| long(named(form, *gold))).collect()
-            }
-            Some(Form::Generate(form)) => form.references.iter().cloned().map(long).collect(),
-            Some(Form::Rolling { .. }) | None => Vec::new(),
-        };
+        let target = form.iter().flat_map(targets).map(long).collect();
         let (mut model, mut options, mut choices) = (None, Vec::new(), Vec::new());
         match record.response {
             Some(Response::Completion { model: named, choices: all }) => {
@@ -353,15 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn the_list_names_the_likeliest_option_and_the_right_one() {
+    fn options_say_which_is_right_and_how_likely_each_is() {
         let likelihoods = json!({ "likelihoods": { "conditional": [
             { "logprob": -1.5, "tokens": 1 }, { "logprob": -2.5, "tokens": 1 },
         ] } });
         let record = record(choice(), likelihoods);
-        let brief = Brief::of(&record);
-        assert_eq!((brief.answer.as_str(), brief.target.as_str()), ("A: yes", "B: no"));
         let detail = serde_json::to_value(Detail::from(record)).unwrap();
         assert_eq!(detail["options"][1]["right"], true);
+        assert_eq!(detail["target"][0]["text"], "B. no");
         assert_eq!(detail["options"][0]["given"]["logprob"], -1.5);
         assert_eq!(detail["prompt"], json!([{ "role": "", "text": "Q" }]));
     }
@@ -378,10 +295,6 @@ mod tests {
             "incident": "no_answer",
         }] } });
         let record = record(question, reply);
-        let brief = Brief::of(&record);
-        assert_eq!(brief.answer.chars().count(), SHORT + 1);
-        assert!(brief.answer.starts_with("line y") && brief.answer.ends_with('…'));
-        assert_eq!(brief.target, "7");
         let detail = serde_json::to_value(Detail::from(record)).unwrap();
         let said = &detail["prompt"][0];
         let kept = said["text"].as_str().unwrap().len();
@@ -397,7 +310,6 @@ mod tests {
             "text": "ab".repeat(32), "finish_reason": "stop",
         }] } });
         let record = record(question, reply);
-        assert_eq!(Brief::of(&record).target, "");
         let detail = serde_json::to_value(Detail::from(record)).unwrap();
         assert!(detail["prompt"].is_null() && detail["document"].is_null());
     }

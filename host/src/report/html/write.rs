@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{
     charts::figures,
     comparison::{Flipped, compared},
-    detail::{Brief, Detail},
+    detail::Detail,
     details::{Chooser, Kept, MOST_BYTES},
     embed,
     page::{End, Page, Samples},
@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     report::{
+        answer::InWords,
         comparison::compare::{Only, paired},
         error::ReportError,
         overview::Overview,
@@ -343,8 +344,9 @@ impl<'a> Rows<'a> {
     fn add(&mut self, pair: usize, sides: &[Option<Judged>]) -> Result<(), ReportError> {
         let Some(any) = sides.iter().flatten().next() else { return Ok(()) };
         let any = &any.record.sample;
-        let brief: Vec<Option<Brief>> =
-            sides.iter().map(|side| side.as_ref().map(|side| Brief::of(&side.record))).collect();
+        let in_words = |side: &Judged| InWords::of(&side.record, side.by).short();
+        let brief: Vec<Option<InWords>> =
+            sides.iter().map(|side| side.as_ref().map(in_words)).collect();
         let target = brief.iter().flatten().map(|brief| brief.target.as_str()).next();
         let told: Vec<Option<(usize, f64, &str)>> = sides
             .iter()
