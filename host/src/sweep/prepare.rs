@@ -73,8 +73,9 @@ fn run_file(
             return Err(Problem::new(&place, key, message));
         }
     }
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let template_folder = absolute(template.path.parent().unwrap_or(Path::new("")));
+    // A template without a folder before its name is in the current one, which an empty path would not be.
+    let whole = std::path::absolute(&template.path).unwrap_or_else(|_| template.path.clone());
+    let template_folder = whole.parent().unwrap_or(Path::new("/"));
     // A path that holds a dollar is that path.
     let path = |path: &Path| toml_text(&path.to_string_lossy().replace('$', "$$"));
     let plain = |path: &Path| path.display().to_string().replace(char::is_control, " ");
@@ -83,7 +84,7 @@ fn run_file(
         cell.id,
         plain(&template.path),
         plain(&matrix.path),
-        path(&template_folder),
+        path(template_folder),
         path(folder),
     );
     if !has("name") {
