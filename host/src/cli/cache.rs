@@ -7,10 +7,12 @@ use std::{
 };
 
 use anyhow::Context;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{
     args::{CacheCommand, PruneArgs},
-    print_error,
+    done::Done,
 };
 use crate::{
     asset,
@@ -20,18 +22,25 @@ use crate::{
     store::cache::{self, Prune},
 };
 
+/// What is told of the cache, as programs are told.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum CacheRecord {
+    /// What is in it.
+    CacheStats(cache::Stats),
+    /// What was removed.
+    CachePruned(cache::Pruned),
+}
+
 /// Shows, or removes.
-pub(super) fn main(command: &CacheCommand, printer: &Printer) -> u8 {
+pub(super) fn main(command: &CacheCommand, printer: &Printer) -> Done {
     let done = match command {
         CacheCommand::Stats => stats(printer),
         CacheCommand::Prune(args) => prune(args, printer),
     };
     match done {
-        Ok(()) => exit::DONE,
-        Err(error) => {
-            print_error(printer, &error);
-            exit::USAGE
-        }
+        Ok(()) => exit::DONE.into(),
+        Err(error) => Done::failed(printer, &error, exit::USAGE),
     }
 }
 
@@ -43,7 +52,7 @@ fn path() -> anyhow::Result<PathBuf> {
 
 fn stats(printer: &Printer) -> anyhow::Result<()> {
     let stats = cache::stats(&path()?)?;
-    printer.record(&stats);
+    printer.record(&CacheRecord::CacheStats(stats.clone()));
     if !stats.backends.is_empty() {
         let mut table = table::plain(printer.width());
         table.set_header(["backend", "plugin", "model", "entries", "size", "hits"]);
@@ -77,7 +86,7 @@ fn prune(args: &PruneArgs, printer: &Printer) -> anyhow::Result<()> {
         let before_s = args.older_than.map(|age| now.saturating_sub(age).as_secs());
         cache::prune(&path, &Prune { before_s, max_bytes: args.max_size })?
     };
-    printer.record(&pruned);
+    printer.record(&CacheRecord::CachePruned(pruned));
     printer.data(&format!(
         "{} entries removed, {} left; {} of {} freed\n",
         pruned.removed,

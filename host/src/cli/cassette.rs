@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::done::Done;
 use crate::{
     printer::Printer,
     run::error::exit,
@@ -22,29 +23,25 @@ pub(super) fn open(
 
 /// What came of a recording, and the exit code with it: one that is not complete, or that did not fit the run, must
 /// not look like success.
-pub(super) fn played(cassette: &Cassette, code: u8, printer: &Printer) -> u8 {
-    let otherwise = |failed: u8| if code == exit::DONE { failed } else { code };
+pub(super) fn played(cassette: &Cassette, done: Done, printer: &Printer) -> Done {
     match cassette {
         Cassette::Record(recorder) => match recorder.finish() {
             Ok(exchanges) => {
                 printer.note(&format!("recorded: {exchanges} exchanges"));
-                code
+                done
             }
-            Err(error) => {
-                printer.error(&error.to_string());
-                otherwise(exit::INTERNAL)
-            }
+            Err(error) => done.or_failed(printer, error.to_string(), exit::INTERNAL),
         },
-        Cassette::Look(_) => code,
+        Cassette::Look(_) => done,
         Cassette::Replay(player) => match player.unknown() {
-            unknown if unknown.requests == 0 => code,
+            unknown if unknown.requests == 0 => done,
             unknown => {
-                printer.error(&format!(
+                let error = format!(
                     "{} requests are not in the recording; the first: {}",
                     unknown.requests,
                     unknown.first.unwrap_or_default()
-                ));
-                otherwise(exit::UNSCORED)
+                );
+                done.or_failed(printer, error, exit::UNSCORED)
             }
         },
     }

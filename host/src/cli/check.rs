@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::{
     args::CheckArgs,
+    done::Done,
     in_words,
-    run::{discover, fail, surroundings},
+    run::{discover, surroundings},
     run_mock::RunMock,
 };
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
 /// What is told of a run file, as programs are told.
 #[derive(Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum CheckRecord<'a> {
+pub(super) enum CheckRecord<'a> {
     /// Something that was found.
     Finding {
         /// The run file.
@@ -43,26 +44,27 @@ enum CheckRecord<'a> {
 }
 
 /// Looks every file over; the first file's exit code that is not 0 is the command's.
-pub(super) fn main(args: &CheckArgs, printer: &Printer) -> u8 {
+pub(super) fn main(args: &CheckArgs, printer: &Printer) -> Done {
     let discovery = match discover(&args.plugins, args.strict, printer) {
         Ok(discovery) => discovery,
-        Err(code) => return code,
+        Err(done) => return done,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(printer, &error.into(), exit::INTERNAL),
+        Err(error) => return Done::failed(printer, &error.into(), exit::INTERNAL),
     };
-    let mut code = exit::DONE;
+    let mut done = Done::from(exit::DONE);
     for path in &args.files {
         let checked = runtime.block_on(look_over(path, args, &discovery, printer));
         show(path, &checked, printer);
-        if code == exit::DONE {
-            code = checked.exit_code.unwrap_or(exit::DONE);
+        if let Some(exit_code) = checked.exit_code.filter(|_| done.exit_code == exit::DONE) {
+            let error = Some(format!("{}: it cannot run", path.display()));
+            done = Done { error, ..exit_code.into() };
         }
     }
     // What a plugin does still is not waited for.
     runtime.shutdown_background();
-    code
+    done
 }
 
 async fn look_over(

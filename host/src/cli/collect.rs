@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use super::{args::CollectArgs, in_words, print_error};
+use super::{args::CollectArgs, done::Done};
 use crate::{
     printer::Printer,
     report::{collected::CollectEvent, leaderboard},
@@ -13,16 +13,11 @@ use crate::{
 };
 
 /// Collects, shows, and gives the exit code.
-pub(super) fn main(args: &CollectArgs, printer: &Printer) -> u8 {
-    let (exit_code, index, error) = match collect(&args.directory, printer) {
-        Ok(path) => (exit::DONE, Some(path.display().to_string()), None),
-        Err(error) => {
-            print_error(printer, &error);
-            (exit::USAGE, None, Some(in_words(&error)))
-        }
-    };
-    printer.record(&CollectEvent::Done { exit_code, index, error });
-    exit_code
+pub(super) fn main(args: &CollectArgs, printer: &Printer) -> Done {
+    match collect(&args.directory, printer) {
+        Ok(path) => Done { index: Some(path.display().to_string()), ..exit::DONE.into() },
+        Err(error) => Done::failed(printer, &error, exit::USAGE),
+    }
 }
 
 fn collect(directory: &Path, printer: &Printer) -> anyhow::Result<PathBuf> {

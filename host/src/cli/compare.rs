@@ -1,6 +1,6 @@
 //! `host compare`.
 
-use super::{args::CompareArgs, in_words, print_error};
+use super::{args::CompareArgs, done::Done};
 use crate::{
     printer::{Mode, Printer},
     report::comparison::{
@@ -17,20 +17,15 @@ use crate::{
 const FLIPS: usize = 10;
 
 /// Compares.
-pub(super) fn main(args: &CompareArgs, printer: &Printer) -> u8 {
+pub(super) fn main(args: &CompareArgs, printer: &Printer) -> Done {
     let done = compared(args).and_then(|comparison| match printer.mode() {
         Mode::Json => lines(args, &comparison, printer),
         _ => show(args, &comparison, printer),
     });
-    let (exit_code, error) = match done {
-        Ok(()) => (exit::DONE, None),
-        Err(error) => {
-            print_error(printer, &error);
-            (exit::USAGE, Some(in_words(&error)))
-        }
-    };
-    printer.record(&CompareRecord::Done { exit_code, error });
-    exit_code
+    match done {
+        Ok(()) => exit::DONE.into(),
+        Err(error) => Done::failed(printer, &error, exit::USAGE),
+    }
 }
 
 fn compared(args: &CompareArgs) -> anyhow::Result<Comparison> {

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{
     args::{CtlArgs, CtlCommand},
-    run::fail,
+    done::Done,
 };
 use crate::{
     printer::Printer,
@@ -31,15 +31,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How a run stands, as programs are told.
 #[derive(Serialize, JsonSchema)]
 #[serde(tag = "event", rename = "status")]
-struct StatusRecord<'a> {
+pub(super) struct StatusRecord<'a> {
+    /// How.
     status: &'a RunStatus,
 }
 
 /// Asks, and tells what the run answers.
-pub(super) fn main(args: &CtlArgs, printer: &Printer) -> u8 {
+pub(super) fn main(args: &CtlArgs, printer: &Printer) -> Done {
     match ctl(args, printer) {
-        Ok(()) => exit::DONE,
-        Err(error) => fail(printer, &error, exit::USAGE),
+        Ok(()) => exit::DONE.into(),
+        Err(error) => Done::failed(printer, &error, exit::USAGE),
     }
 }
 

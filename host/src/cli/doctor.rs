@@ -13,10 +13,11 @@ use plugin_api::{
     abi::{ABI_MAJOR, ABI_MINOR},
     manifest::SecretSlot,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use url::Url;
 
-use super::args::DoctorArgs;
+use super::{args::DoctorArgs, done::Done};
 use crate::{
     asset,
     plugin::discover::{self, Candidate, Provenance},
@@ -40,9 +41,9 @@ const PROXIES: [&str; 8] = [
 ];
 
 /// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "event", rename = "fact")]
-struct Fact {
+pub(super) struct Fact {
     /// What it belongs to.
     topic: &'static str,
     /// What was looked at.
@@ -54,9 +55,9 @@ struct Fact {
 }
 
 /// How a thing stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum State {
+pub(super) enum State {
     /// There, and good.
     Good,
     /// Not there, and not needed by everyone.
@@ -94,7 +95,7 @@ impl Fact {
 }
 
 /// Looks and tells. What is bad is told, and changes no exit code: a run says by itself what it cannot do without.
-pub(super) fn main(args: &DoctorArgs, printer: &Printer) -> u8 {
+pub(super) fn main(args: &DoctorArgs, printer: &Printer) -> Done {
     let mut facts = program();
     facts.extend(plugins(args));
     facts.extend(folders(args));
@@ -110,7 +111,7 @@ pub(super) fn main(args: &DoctorArgs, printer: &Printer) -> u8 {
         shown.add_row([topic, &fact.name, fact.state.in_words(), &fact.detail]);
     }
     printer.data(&format!("{shown}\n"));
-    exit::DONE
+    exit::DONE.into()
 }
 
 /// Absent keys of one plugin that are listed each by itself.

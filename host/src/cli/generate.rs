@@ -5,13 +5,15 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, bail};
 use clap::{Command, CommandFactory};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{
     Args,
     args::{CompletionsArgs, ManArgs, SchemaArgs},
-    print_error,
+    done::Done,
+    output::output_schema,
 };
 use crate::{
     config::{published_schema, task_schema},
@@ -19,24 +21,23 @@ use crate::{
     run::error::exit,
 };
 
-fn done(result: anyhow::Result<()>, printer: &Printer) -> u8 {
+fn done(result: anyhow::Result<()>, printer: &Printer) -> Done {
     match result {
-        Ok(()) => exit::DONE,
-        Err(error) => {
-            print_error(printer, &error);
-            exit::USAGE
-        }
+        Ok(()) => exit::DONE.into(),
+        Err(error) => Done::failed(printer, &error, exit::USAGE),
     }
 }
 
-/// Prints the JSON Schema of run files or of task files.
-pub(super) fn schema(args: &SchemaArgs, printer: &Printer) -> u8 {
+/// Prints the JSON Schema of run files, of task files, or of what is printed under `--json`.
+pub(super) fn schema(args: &SchemaArgs, printer: &Printer) -> Done {
     done(print_schema(args, printer), printer)
 }
 
 fn print_schema(args: &SchemaArgs, printer: &Printer) -> anyhow::Result<()> {
-    let schema = if args.task {
-        task_schema()
+    let (of, schema) = if args.output {
+        (SchemaOf::Output, output_schema())
+    } else if args.task {
+        (SchemaOf::TaskFile, task_schema())
     } else {
         let discovery = super::plugin::find(&args.plugins)?;
         for refused in &discovery.refused {
@@ -47,34 +48,70 @@ fn print_schema(args: &SchemaArgs, printer: &Printer) -> anyhow::Result<()> {
             .map(|manifest| (manifest.plugin.id.as_str(), &manifest.config_schema))
             .collect();
         schemas.sort_by_key(|(id, _)| *id);
-        published_schema(schemas)
+        (SchemaOf::RunFile, published_schema(schemas))
     };
-    printer.record(&schema);
-    printer.data(&format!("{}\n", serde_json::to_string_pretty(&schema)?));
+    let text = serde_json::to_string_pretty(&schema)?;
+    printer.record(&Made::Schema { of, schema });
+    printer.data(&format!("{text}\n"));
     Ok(())
 }
 
 /// A text that was made, as programs are told.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum Made<'a> {
-    Completions { shell: String, script: &'a str },
-    ManPage { name: String, roff: &'a str },
-    ManPages { files: Vec<String> },
+pub(super) enum Made<'a> {
+    /// A JSON Schema.
+    Schema {
+        /// Of what.
+        of: SchemaOf,
+        /// It.
+        schema: Value,
+    },
+    /// A script that makes a shell complete what is typed.
+    Completions {
+        /// The shell.
+        shell: String,
+        /// It.
+        script: &'a str,
+    },
+    /// A manual page.
+    ManPage {
+        /// Its file name.
+        name: String,
+        /// Its text, for `man`.
+        roff: &'a str,
+    },
+    /// Manual pages that were written.
+    ManPages {
+        /// Their files.
+        files: Vec<String>,
+    },
+}
+
+/// What a schema is of.
+#[derive(Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SchemaOf {
+    /// Run files.
+    RunFile,
+    /// Task files.
+    TaskFile,
+    /// Lines of stdout under `--json`.
+    Output,
 }
 
 /// Prints the script that makes a shell complete what is typed after `host`.
-pub(super) fn completions(args: &CompletionsArgs, printer: &Printer) -> u8 {
+pub(super) fn completions(args: &CompletionsArgs, printer: &Printer) -> Done {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut shown(), "host", &mut script);
     let script = String::from_utf8_lossy(&script);
     printer.record(&Made::Completions { shell: args.shell.to_string(), script: &script });
     printer.data(&script);
-    exit::DONE
+    exit::DONE.into()
 }
 
 /// Prints a manual page, or writes all of them.
-pub(super) fn man(args: &ManArgs, printer: &Printer) -> u8 {
+pub(super) fn man(args: &ManArgs, printer: &Printer) -> Done {
     let made = match &args.out {
         Some(folder) => write_pages(folder, printer),
         None => print_page(&args.command, printer),

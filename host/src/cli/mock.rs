@@ -1,14 +1,16 @@
 //! `host mock`.
 
-use std::{env, net::SocketAddr, time::Duration};
+use std::{env, net::SocketAddr, pin::pin, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::time::timeout;
 
-use super::{args::MockArgs, print_error, run::asked_to_stop};
+use super::{args::MockArgs, done::Done, run::asked_to_stop};
 use crate::{
     mock::{Capacity, Faults, Flavor, Server, Settings, Upstream},
     printer::Printer,
-    run::{error::exit, event::Event},
+    run::error::exit,
 };
 
 /// The key that every wire wants, unless it is typed.
@@ -17,9 +19,9 @@ const API_KEY: &str = "MOCK_API_KEY";
 const UPSTREAM_API_KEY: &str = "MOCK_UPSTREAM_API_KEY";
 
 /// The first record.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename = "launch")]
-struct Launch {
+pub(super) struct Launch {
     /// Format of these lines.
     format: u32,
     /// Where the wires are, and the one that needs no name.
@@ -28,24 +30,22 @@ struct Launch {
     wires: Vec<WireUrl>,
 }
 
-#[derive(Debug, Serialize)]
+/// A wire.
+#[derive(Debug, Serialize, JsonSchema)]
 struct WireUrl {
+    /// Its name.
     flavor: &'static str,
+    /// Where it is.
     url: String,
 }
 
 /// Serves until it is told to stop.
-pub(super) fn main(args: &MockArgs, printer: &Printer) -> u8 {
+pub(super) fn main(args: &MockArgs, printer: &Printer) -> Done {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    let (exit_code, error) = match serve(settings(args, &variable), printer) {
-        Ok(()) => (exit::DONE, None),
-        Err(error) => {
-            print_error(printer, &error);
-            (exit::USAGE, Some(super::in_words(&error)))
-        }
-    };
-    printer.record(&Event::Done { exit_code, error, summary: None });
-    exit_code
+    match serve(settings(args, &variable), printer) {
+        Ok(()) => exit::DONE.into(),
+        Err(error) => Done::failed(printer, &error, exit::USAGE),
+    }
 }
 
 fn serve(settings: Settings, printer: &Printer) -> anyhow::Result<()> {
@@ -57,9 +57,15 @@ fn serve(settings: Settings, printer: &Printer) -> anyhow::Result<()> {
     let url = server.url();
     let wires =
         Flavor::ALL.map(|flavor| WireUrl { flavor: flavor.name(), url: format!("{url}/{flavor}") });
-    printer.data(&format!("{url}\n"));
-    printer.record(&Launch { format: 1, url, wires: wires.into() });
-    runtime.block_on(asked_to_stop());
+    runtime.block_on(async {
+        let mut stop = pin!(asked_to_stop());
+        // It is listened for before anyone can know that there is something to stop.
+        if timeout(Duration::ZERO, &mut stop).await.is_err() {
+            printer.data(&format!("{url}\n"));
+            printer.record(&Launch { format: 1, url, wires: wires.into() });
+            stop.await;
+        }
+    });
     drop(server);
     Ok(())
 }

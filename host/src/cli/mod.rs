@@ -8,9 +8,11 @@ mod collect;
 mod compare;
 mod ctl;
 mod doctor;
+mod done;
 mod generate;
 mod launch;
 mod mock;
+mod output;
 mod plugin;
 mod release;
 mod report;
@@ -24,22 +26,34 @@ mod task;
 
 pub use args::Args;
 
-use clap::Parser;
+use std::{env, ffi::OsStr};
 
+use clap::Parser;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use self::done::Done;
 use crate::{
     printer::{Mode, Printer},
     run::error::exit,
 };
 
+/// A text that clap makes, as programs are told.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum TypedRecord {
+    /// What `--help` or `--version` asks for.
+    Help {
+        /// It.
+        text: String,
+    },
+}
+
 /// Parses the process's arguments, does what they say, and gives the exit code.
 pub fn main() -> u8 {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => {
-            // Help and version are no errors, and clap knows which stream each belongs to.
-            let _ = error.print();
-            return if error.use_stderr() { exit::USAGE } else { exit::DONE };
-        }
+        Err(error) => return not_parsed(&error),
     };
     let mode = match (args.json, args.quiet) {
         (true, _) => Mode::Json,
@@ -53,31 +67,59 @@ pub fn main() -> u8 {
         2 => logged.warn(text),
         _ => {}
     });
-    match args.command {
-        args::Command::Run(command) => run::main(&command, &printer),
-        args::Command::Resume(command) => resume::main(&command, &printer),
-        args::Command::Sweep(command) => sweep::main(&command, &printer),
-        args::Command::Collect(command) => collect::main(&command, &printer),
-        args::Command::Release(command) => release::main(&command, &printer),
-        args::Command::Report(command) => report::main(&command, &printer),
-        args::Command::Cache(command) => cache::main(&command, &printer),
-        args::Command::Compare(command) => compare::main(&command, &printer),
-        args::Command::Task(command) => task::main(&command, &printer),
-        args::Command::Plugin(command) => plugin::main(&command, &printer),
-        args::Command::Mock(command) => mock::main(&command, &printer),
-        args::Command::Ctl(command) => ctl::main(&command, &printer),
-        args::Command::Check(command) => check::main(&command, &printer),
-        args::Command::Score(command) => score::main(&command, &printer),
-        args::Command::Show(command) => show::main(&command, &printer),
-        args::Command::Doctor(command) => doctor::main(&command, &printer),
-        args::Command::Schema(command) => generate::schema(&command, &printer),
-        args::Command::Completions(command) => generate::completions(&command, &printer),
-        args::Command::Man(command) => generate::man(&command, &printer),
-        args::Command::Supervise { command } => launch::supervise(&command, &printer),
+    let done = carry_out(args.command, &printer);
+    printer.record(&done);
+    done.exit_code
+}
+
+fn carry_out(command: args::Command, printer: &Printer) -> Done {
+    match command {
+        args::Command::Run(command) => run::main(&command, printer),
+        args::Command::Resume(command) => resume::main(&command, printer),
+        args::Command::Sweep(command) => sweep::main(&command, printer),
+        args::Command::Collect(command) => collect::main(&command, printer),
+        args::Command::Release(command) => release::main(&command, printer),
+        args::Command::Report(command) => report::main(&command, printer),
+        args::Command::Cache(command) => cache::main(&command, printer),
+        args::Command::Compare(command) => compare::main(&command, printer),
+        args::Command::Task(command) => task::main(&command, printer),
+        args::Command::Plugin(command) => plugin::main(&command, printer),
+        args::Command::Mock(command) => mock::main(&command, printer),
+        args::Command::Ctl(command) => ctl::main(&command, printer),
+        args::Command::Check(command) => check::main(&command, printer),
+        args::Command::Score(command) => score::main(&command, printer),
+        args::Command::Show(command) => show::main(&command, printer),
+        args::Command::Doctor(command) => doctor::main(&command, printer),
+        args::Command::Schema(command) => generate::schema(&command, printer),
+        args::Command::Completions(command) => generate::completions(&command, printer),
+        args::Command::Man(command) => generate::man(&command, printer),
+        args::Command::Supervise { command } => launch::supervise(&command, printer).into(),
         args::Command::Become { supervisor, command } => {
-            launch::become_server(supervisor, &command, &printer)
+            launch::become_server(supervisor, &command, printer).into()
         }
     }
+}
+
+/// What was typed is no command, or asks for help.
+fn not_parsed(error: &clap::Error) -> u8 {
+    let is_help = !error.use_stderr();
+    let exit_code = if is_help { exit::DONE } else { exit::USAGE };
+    let text = error.to_string();
+    // Nothing was parsed, so that it is looked for as it was typed.
+    if env::args_os().take_while(|typed| typed != "--").any(|typed| typed == OsStr::new("--json")) {
+        let printer = Printer::new(Mode::Json);
+        if is_help {
+            printer.record(&TypedRecord::Help { text });
+            printer.record(&Done::from(exit_code));
+        } else {
+            let text = text.trim_end().strip_prefix("error: ").unwrap_or(&text);
+            printer.record(&Done::failed(&printer, &anyhow::anyhow!("{text}"), exit_code));
+        }
+    } else {
+        // Clap knows which stream it belongs to.
+        let _ = error.print();
+    }
+    exit_code
 }
 
 /// Everything that an error says of itself and its causes. Most name their cause themselves; none is said twice.

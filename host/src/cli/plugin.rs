@@ -3,11 +3,13 @@
 use std::{env, fs, path::Path};
 
 use anyhow::Context;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{
     args::{PluginCommand, PluginDirs},
-    print_error,
+    done::Done,
 };
 use crate::{
     asset::Sha256,
@@ -22,15 +24,12 @@ use crate::{
 use plugin_api::manifest::Manifest;
 
 /// Lists or inspects.
-pub(super) fn main(command: &PluginCommand, printer: &Printer) -> u8 {
+pub(super) fn main(command: &PluginCommand, printer: &Printer) -> Done {
     let result = match command {
         PluginCommand::List { plugins } => list(plugins, printer),
         PluginCommand::Inspect { file } => inspect(file, printer),
     };
-    result.unwrap_or_else(|error| {
-        print_error(printer, &error);
-        exit::USAGE
-    })
+    result.unwrap_or_else(|error| Done::failed(printer, &error, exit::USAGE))
 }
 
 /// Everything that is found in the folders of this command line.
@@ -41,27 +40,47 @@ pub(super) fn find(dirs: &PluginDirs) -> anyhow::Result<Discovery> {
     Ok(discover::discover(&path))
 }
 
-/// A plugin as programs are told.
-#[derive(Serialize)]
-struct PluginRecord<'a> {
-    path: String,
-    installed: bool,
-    manifest: &'a Manifest,
+/// What is told of plugins, as programs are told.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum PluginRecord<'a> {
+    /// One that is found.
+    Plugin {
+        /// Its file.
+        path: String,
+        /// Whether it came with this host.
+        installed: bool,
+        /// What it says of itself.
+        #[schemars(with = "Map<String, Value>")]
+        manifest: &'a Manifest,
+    },
+    /// A file that was inspected.
+    PluginFile {
+        /// The file.
+        path: String,
+        /// Its digest.
+        sha256: String,
+        /// Its size.
+        bytes: usize,
+        /// What it says of itself.
+        #[schemars(with = "Map<String, Value>")]
+        manifest: &'a Manifest,
+    },
+    /// A file that is not used.
+    PluginRefused {
+        /// The file.
+        path: String,
+        /// Why.
+        refused: String,
+    },
 }
 
-/// A refused file as programs are told.
-#[derive(Serialize)]
-struct RefusedRecord {
-    path: String,
-    refused: String,
-}
-
-fn list(dirs: &PluginDirs, printer: &Printer) -> anyhow::Result<u8> {
+fn list(dirs: &PluginDirs, printer: &Printer) -> anyhow::Result<Done> {
     let discovery = find(dirs)?;
     let mut table = table::plain(printer.width());
     table.set_header(["plugin", "version", "capabilities", "file"]);
     for candidate in &discovery.plugins {
-        printer.record(&PluginRecord {
+        printer.record(&PluginRecord::Plugin {
             path: candidate.path.display().to_string(),
             installed: candidate.provenance == Provenance::Installed,
             manifest: &candidate.inspection.manifest,
@@ -71,7 +90,7 @@ fn list(dirs: &PluginDirs, printer: &Printer) -> anyhow::Result<u8> {
     for refused in &discovery.refused {
         let path = refused.path.display().to_string();
         printer.warn(&format!("not used: {path}: {}", refused.reason));
-        printer.record(&RefusedRecord { path, refused: refused.reason.to_string() });
+        printer.record(&PluginRecord::PluginRefused { path, refused: refused.reason.to_string() });
     }
     for seen in &discovery.seen_twice {
         printer.note(&format!("{} is {} once more", seen.path.display(), seen.first.display()));
@@ -81,7 +100,7 @@ fn list(dirs: &PluginDirs, printer: &Printer) -> anyhow::Result<u8> {
     } else {
         printer.data(&format!("{table}\n"));
     }
-    Ok(exit::DONE)
+    Ok(exit::DONE.into())
 }
 
 fn row(candidate: &Candidate) -> [String; 4] {
@@ -96,32 +115,23 @@ fn row(candidate: &Candidate) -> [String; 4] {
     ]
 }
 
-/// An inspected file as programs are told.
-#[derive(Serialize)]
-struct InspectRecord<'a> {
-    path: String,
-    sha256: String,
-    bytes: usize,
-    manifest: &'a Manifest,
-}
-
-fn inspect(file: &Path, printer: &Printer) -> anyhow::Result<u8> {
+fn inspect(file: &Path, printer: &Printer) -> anyhow::Result<Done> {
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let sha256 = Sha256::of(&bytes).to_string();
     let inspection = match inspect::inspect(&bytes) {
         Ok(inspection) => inspection,
         Err(refusal) => {
-            printer.error(&format!("{}: {refusal}", file.display()));
-            printer.record(&RefusedRecord {
+            printer.record(&PluginRecord::PluginRefused {
                 path: file.display().to_string(),
                 refused: refusal.to_string(),
             });
-            return Ok(exit::PLUGIN);
+            let error = anyhow::anyhow!("{}: {refusal}", file.display());
+            return Ok(Done::failed(printer, &error, exit::PLUGIN));
         }
     };
     let manifest = &inspection.manifest;
     let path = file.display().to_string();
-    printer.record(&InspectRecord {
+    printer.record(&PluginRecord::PluginFile {
         path: path.clone(),
         sha256: sha256.clone(),
         bytes: bytes.len(),
@@ -133,7 +143,7 @@ fn inspect(file: &Path, printer: &Printer) -> anyhow::Result<u8> {
         table.add_row([key.to_owned(), value]);
     }
     printer.data(&format!("{table}\n"));
-    Ok(exit::DONE)
+    Ok(exit::DONE.into())
 }
 
 /// What the file says, and what it asks for, in words.

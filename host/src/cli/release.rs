@@ -2,36 +2,36 @@
 
 use std::env;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{args::ReleaseArgs, print_error, run::surroundings, run_mock::RunMock};
+use super::{args::ReleaseArgs, done::Done, run::surroundings, run_mock::RunMock};
 use crate::{
     printer::Printer,
     run::{error::exit, release::release_directory},
 };
 
 /// What came of one backend, as programs are told.
-#[derive(Serialize)]
-struct ReleaseRecord<'a> {
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "event", rename = "released")]
+pub(super) struct ReleaseRecord<'a> {
+    /// Id of the backend.
     backend: &'a str,
+    /// What it holds, or held.
     resources: &'a [String],
+    /// Whether it is freed.
     freed: bool,
+    /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
 /// Frees it, says what is freed, and fails if anything is not.
-pub(super) fn main(args: &ReleaseArgs, printer: &Printer) -> u8 {
-    match release(args, printer) {
-        Ok(code) => code,
-        Err(error) => {
-            print_error(printer, &error);
-            exit::USAGE
-        }
-    }
+pub(super) fn main(args: &ReleaseArgs, printer: &Printer) -> Done {
+    release(args, printer).unwrap_or_else(|error| Done::failed(printer, &error, exit::USAGE))
 }
 
-fn release(args: &ReleaseArgs, printer: &Printer) -> anyhow::Result<u8> {
+fn release(args: &ReleaseArgs, printer: &Printer) -> anyhow::Result<Done> {
     let discovery = super::plugin::find(&args.plugins)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let variable = |name: &str| env::var(name).ok();
@@ -41,11 +41,10 @@ fn release(args: &ReleaseArgs, printer: &Printer) -> anyhow::Result<u8> {
         Ok(released) => released,
         Err(error) => {
             let code = error.exit_code();
-            print_error(printer, &error.into());
-            return Ok(code);
+            return Ok(Done::failed(printer, &error.into(), code));
         }
     };
-    let mut code = exit::DONE;
+    let mut done = Done::from(exit::DONE);
     if released.is_empty() {
         printer.note("nothing to free: the run's backends hold nothing");
     }
@@ -60,12 +59,10 @@ fn release(args: &ReleaseArgs, printer: &Printer) -> anyhow::Result<u8> {
         match one.error {
             None => printer.data(&format!("{}: freed {names}\n", one.backend)),
             Some(error) => {
-                if code == exit::DONE {
-                    code = error.exit_code();
-                }
-                print_error(printer, &error.into());
+                let code = error.exit_code();
+                done = done.or_failed(printer, super::in_words(&error.into()), code);
             }
         }
     }
-    Ok(code)
+    Ok(done)
 }

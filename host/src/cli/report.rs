@@ -5,11 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use super::{
     args::{Format, ReportArgs},
-    in_words, print_error,
+    done::Done,
 };
 use crate::{
     printer::{Mode, Printer},
@@ -24,20 +24,20 @@ use crate::{
     store::run_dir,
 };
 
+/// The way out where a run directory may be read and not written.
+const ELSEWHERE: &str = "there is no report; name another place for it by --out";
+
 /// Makes a report.
-pub(super) fn main(args: &ReportArgs, printer: &Printer) -> u8 {
-    let (exit_code, error, written) = match make(args, printer) {
-        Ok(written) => (exit::DONE, None, written),
-        Err(error) => {
-            print_error(printer, &error);
-            (exit::USAGE, Some(in_words(&error)), Vec::new())
+pub(super) fn main(args: &ReportArgs, printer: &Printer) -> Done {
+    match make(args, printer) {
+        Ok(written) => {
+            for path in &written {
+                printer.data(&format!("{}\n", path.display()));
+            }
+            Done { written, ..exit::DONE.into() }
         }
-    };
-    for path in &written {
-        printer.data(&format!("{}\n", path.display()));
+        Err(error) => Done::failed(printer, &error, exit::USAGE),
     }
-    printer.record(&json::ReportRecord::Done { exit_code, error, written: &written });
-    exit_code
 }
 
 /// Makes it; the files that were written.
@@ -69,7 +69,7 @@ fn make(args: &ReportArgs, printer: &Printer) -> anyhow::Result<Vec<PathBuf>> {
     match args.format {
         Format::Html => {
             let out = args.out.clone().unwrap_or_else(|| first.join(run_dir::REPORT));
-            html::write::write_file(&views, &only, &out)?;
+            html::write::write_file(&views, &only, &out).context(ELSEWHERE)?;
             Ok(vec![out])
         }
         Format::Md => {
@@ -94,7 +94,7 @@ fn make(args: &ReportArgs, printer: &Printer) -> anyhow::Result<Vec<PathBuf>> {
             let out = args.out.clone().unwrap_or_else(|| first.join("lm-eval"));
             let mut files = Vec::new();
             for view in &views {
-                let exported = lm_eval::export::export(view, &out)?;
+                let exported = lm_eval::export::export(view, &out).context(ELSEWHERE)?;
                 if exported.left_out > 0 {
                     printer.warn(&format!(
                         "{} documents are unscored, which lm-evaluation-harness has no word for; they are in none of \

@@ -3,7 +3,8 @@
 use super::{
     args::ResumeArgs,
     cassette,
-    run::{discover, fail, run_one},
+    done::Done,
+    run::{discover, run_one},
 };
 use crate::{
     config::{self, RunFile},
@@ -16,10 +17,10 @@ use crate::{
 };
 
 /// Reads the run file that the directory keeps, and goes on.
-pub(super) fn main(args: &ResumeArgs, printer: &Printer) -> u8 {
+pub(super) fn main(args: &ResumeArgs, printer: &Printer) -> Done {
     let discovery = match discover(&args.plugins, args.strict, printer) {
         Ok(discovery) => discovery,
-        Err(code) => return code,
+        Err(done) => return done,
     };
     let opened = kept(args).and_then(|file| {
         let cassette = cassette::open(None, args.replay.as_deref())?;
@@ -27,11 +28,14 @@ pub(super) fn main(args: &ResumeArgs, printer: &Printer) -> u8 {
     });
     let (file, cassette) = match opened {
         Ok(opened) => opened,
-        Err(error) => return fail(printer, &error, exit::USAGE),
+        Err(error) => return Done::failed(printer, &error, exit::USAGE),
     };
     let how = args.how.of(args.directory.clone());
-    let code = run_one(&file, Some(&how), &discovery, cassette.as_ref(), printer);
-    cassette.map_or(code, |cassette| cassette::played(&cassette, code, printer))
+    let done = run_one(&file, Some(&how), &discovery, cassette.as_ref(), printer);
+    match cassette {
+        Some(cassette) => cassette::played(&cassette, done, printer),
+        None => done,
+    }
 }
 
 fn kept(args: &ResumeArgs) -> anyhow::Result<RunFile> {

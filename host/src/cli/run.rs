@@ -8,6 +8,8 @@ use std::{
 };
 
 use rustix::process::{Signal, getpid, kill_process};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -15,7 +17,9 @@ use tokio::{
 
 use super::{
     args::{PluginDirs, ResumeFlags, RunArgs},
-    cassette, print_error, report,
+    cassette,
+    done::Done,
+    report,
     run_mock::RunMock,
 };
 use crate::{
@@ -27,26 +31,45 @@ use crate::{
     run::{
         engine,
         error::exit,
-        event::{Event, Reporter},
+        event::Reporter,
         finish::Finish,
         open::Surroundings,
         resume::{Resume, Retry},
     },
-    store::run_dir,
+    store::{run_dir, summary::Summary},
     transport::Cassette,
 };
 
+/// What is told beside the events of a run.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum RunRecord<'a> {
+    /// One of several runs is over; after a single one `done` says this.
+    RunEnded {
+        /// Name from the run file.
+        name: &'a str,
+        /// The exit code, if it were alone.
+        exit_code: u8,
+        /// What went wrong, if anything did.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<&'a str>,
+        /// The results.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        summary: Option<&'a Summary>,
+    },
+}
+
 /// Runs every file; the first exit code that is not 0 is the command's.
-pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
+pub(super) fn main(args: &RunArgs, printer: &Printer) -> Done {
     if args.leash
         && let Err(error) = leash()
     {
         let error = anyhow::Error::new(error).context("no thread that listens to standard input");
-        return fail(printer, &error, exit::INTERNAL);
+        return Done::failed(printer, &error, exit::INTERNAL);
     }
     let discovery = match discover(&args.plugins, args.strict, printer) {
         Ok(discovery) => discovery,
-        Err(code) => return code,
+        Err(done) => return done,
     };
     // A mistake in the last file should not cost a run of the first.
     let overrides = Overrides {
@@ -58,41 +81,51 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> u8 {
     };
     let files = match load(args, &overrides) {
         Ok(files) => files,
-        Err(error) => return fail(printer, &error, exit::USAGE),
+        Err(error) => return Done::failed(printer, &error, exit::USAGE),
     };
     if files.len() > 1 && args.resume.as_ref().is_some_and(Option::is_some) {
         let error = anyhow::anyhow!(
             "--resume=DIR is for one run file; plain --resume goes on with the newest run of each"
         );
-        return fail(printer, &error, exit::USAGE);
+        return Done::failed(printer, &error, exit::USAGE);
     }
     if args.resume.is_none() && (args.how.accept_changes || args.how.retry_unscored.is_some()) {
         let error = anyhow::anyhow!(
             "--accept-changes and --retry-unscored say how a run is resumed; add --resume"
         );
-        return fail(printer, &error, exit::USAGE);
+        return Done::failed(printer, &error, exit::USAGE);
     }
     let cassette = match cassette::open(args.record.as_deref(), args.replay.as_deref()) {
         Ok(cassette) => cassette,
-        Err(error) => return fail(printer, &error, exit::USAGE),
+        Err(error) => return Done::failed(printer, &error, exit::USAGE),
     };
-    let mut code = exit::DONE;
+    let mut all: Option<Done> = None;
     for file in &files {
         let resume = args
             .resume
             .as_ref()
             .and_then(|path| to_resume(path.as_deref(), file, &args.how, printer));
-        let one = run_one(file, resume.as_ref(), &discovery, cassette.as_ref(), printer);
-        if code == exit::DONE {
-            code = one;
+        let mut one = run_one(file, resume.as_ref(), &discovery, cassette.as_ref(), printer);
+        let exit_code = one.exit_code;
+        if files.len() > 1 {
+            printer.record(&RunRecord::RunEnded {
+                name: &file.config.name,
+                exit_code,
+                error: one.error.as_deref(),
+                summary: one.summary.take().as_deref(),
+            });
         }
-        if one == exit::STOPPED {
+        if all.as_ref().is_none_or(|all| all.exit_code == exit::DONE) {
+            all = Some(one);
+        }
+        if exit_code == exit::STOPPED {
             break;
         }
     }
+    let done = all.unwrap_or_default();
     match cassette {
-        Some(cassette) => cassette::played(&cassette, code, printer),
-        None => code,
+        Some(cassette) => cassette::played(&cassette, done, printer),
+        None => done,
     }
 }
 
@@ -111,9 +144,9 @@ pub(super) fn discover(
     folders: &PluginDirs,
     strict: bool,
     printer: &Printer,
-) -> Result<Discovery, u8> {
+) -> Result<Discovery, Done> {
     let discovery =
-        super::plugin::find(folders).map_err(|error| fail(printer, &error, exit::USAGE))?;
+        super::plugin::find(folders).map_err(|error| Done::failed(printer, &error, exit::USAGE))?;
     for refused in &discovery.refused {
         printer.warn(&format!("not used: {}: {}", refused.path.display(), refused.reason));
     }
@@ -122,7 +155,7 @@ pub(super) fn discover(
             "{} plugin files are refused, and --strict allows none",
             discovery.refused.len()
         );
-        return Err(fail(printer, &error, exit::PLUGIN));
+        return Err(Done::failed(printer, &error, exit::PLUGIN));
     }
     Ok(discovery)
 }
@@ -169,12 +202,6 @@ fn load(args: &RunArgs, overrides: &Overrides) -> anyhow::Result<Vec<RunFile>> {
     Ok(vec![config::load_named(&named, overrides, &variable)?])
 }
 
-pub(super) fn fail(printer: &Printer, error: &anyhow::Error, exit_code: u8) -> u8 {
-    print_error(printer, error);
-    printer.record(&Event::Done { exit_code, error: Some(super::in_words(error)), summary: None });
-    exit_code
-}
-
 /// Runs a run file to its end, or goes on with a run of it; the exit code.
 pub(super) fn run_one(
     file: &RunFile,
@@ -182,7 +209,7 @@ pub(super) fn run_one(
     discovery: &Discovery,
     cassette: Option<&Cassette>,
     printer: &Printer,
-) -> u8 {
+) -> Done {
     // Reading samples, recording them, and as a rule the server itself, take the other cores.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = (cores / 2).max(1);
@@ -190,15 +217,19 @@ pub(super) fn run_one(
     let runtime = match builder.worker_threads(workers).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            return fail(printer, &anyhow::Error::new(error).context("no threads"), exit::INTERNAL);
+            return Done::failed(
+                printer,
+                &anyhow::Error::new(error).context("no threads"),
+                exit::INTERNAL,
+            );
         }
     };
     let driven = runtime.block_on(drive(file, resume, discovery, cassette, printer));
     // A download that was interrupted is not waited for.
     runtime.shutdown_background();
     match driven {
-        Ok(finish) => show(&finish, printer),
-        Err(error) => fail(printer, &error.error, error.exit_code),
+        Ok(finish) => show(finish, printer),
+        Err(error) => Done::failed(printer, &error.error, error.exit_code),
     }
 }
 
@@ -215,11 +246,13 @@ async fn drive(
     printer: &Printer,
 ) -> Result<Finish, Failed> {
     let (stop, _) = watch::channel(false);
-    let watched = stop.clone();
+    let (watched, told) = (stop.clone(), printer.clone());
     let interrupt = tokio::spawn(async move {
         while asked_to_stop().await {
             if watched.send_replace(true) {
                 // The second one: the user will not wait for what is in flight to be let go.
+                let error = Some("ended at once, as asked".to_owned());
+                told.record(&Done { error, ..exit::STOPPED.into() });
                 std::process::exit(exit::STOPPED.into());
             }
         }
@@ -289,21 +322,28 @@ pub(super) async fn asked_to_stop() -> bool {
 }
 
 /// The table and where everything lies.
-fn show(finish: &Finish, printer: &Printer) -> u8 {
+fn show(finish: Finish, printer: &Printer) -> Done {
     printer.data(&table::render(&finish.summary, printer.width()));
     printer.note(&format!("results: {}", finish.directory.join("summary.json").display()));
     if let Some(error) = &finish.error {
         printer.error(error);
     }
-    match finish.exit_code {
-        exit::UNSCORED => printer.error(
-            "more samples are unscored than max_unscored allows; their reasons are in the table and in journal.jsonl",
+    let short = match finish.exit_code {
+        exit::UNSCORED => Some(
+            "more samples are unscored than max_unscored allows; their reasons are in the table and in journal.jsonl"
+                .to_owned(),
         ),
-        exit::STOPPED if finish.error.is_none() => printer.error(&format!(
+        exit::STOPPED if finish.error.is_none() => Some(format!(
             "stopped before every sample was asked; what is finished is kept, and `host resume {}` asks the rest",
             finish.directory.display()
         )),
-        _ => {}
+        _ => None,
+    };
+    short.iter().for_each(|short| printer.error(short));
+    let Finish { exit_code, error, unfreed, summary, .. } = finish;
+    Done {
+        error: error.or(unfreed).or(short),
+        summary: Some(Box::new(summary)),
+        ..exit_code.into()
     }
-    finish.exit_code
 }

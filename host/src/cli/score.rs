@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{args::ScoreArgs, run::fail};
+use super::{args::ScoreArgs, done::Done};
 use crate::{
     printer::Printer,
     report::table,
@@ -21,7 +21,7 @@ use crate::{
 /// A run that was scored anew, as programs are told.
 #[derive(Serialize, JsonSchema)]
 #[serde(tag = "event", rename = "rescored")]
-struct RescoredRecord<'a> {
+pub(super) struct RescoredRecord<'a> {
     /// The file that holds it.
     path: String,
     /// What is in the file.
@@ -29,10 +29,10 @@ struct RescoredRecord<'a> {
 }
 
 /// Scores, tells, and writes it beside the run's own summary.
-pub(super) fn main(args: &ScoreArgs, printer: &Printer) -> u8 {
+pub(super) fn main(args: &ScoreArgs, printer: &Printer) -> Done {
     match score(args, printer) {
-        Ok(()) => exit::DONE,
-        Err(error) => fail(printer, &error, exit::USAGE),
+        Ok(()) => exit::DONE.into(),
+        Err(error) => Done::failed(printer, &error, exit::USAGE),
     }
 }
 

@@ -3,11 +3,13 @@
 use std::{env, fmt::Write as _, path::PathBuf};
 
 use plugin_api::Error;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
     args::ShowArgs,
-    run::{discover, fail, surroundings},
+    done::Done,
+    run::{discover, surroundings},
     run_mock::RunMock,
 };
 use crate::{
@@ -24,10 +26,10 @@ use crate::{
 };
 
 /// Shows the file, or a sample.
-pub(super) fn main(args: &ShowArgs, printer: &Printer) -> u8 {
+pub(super) fn main(args: &ShowArgs, printer: &Printer) -> Done {
     let discovery = match discover(&args.plugins, false, printer) {
         Ok(discovery) => discovery,
-        Err(code) => return code,
+        Err(done) => return done,
     };
     let changes = Overrides {
         sets: args.sets.clone(),
@@ -37,7 +39,7 @@ pub(super) fn main(args: &ShowArgs, printer: &Printer) -> u8 {
     let variable = |name: &str| env::var(name).ok();
     let file = match config::load(&args.file, &changes, &variable) {
         Ok(file) => file,
-        Err(error) => return fail(printer, &error.into(), exit::USAGE),
+        Err(error) => return Done::failed(printer, &error.into(), exit::USAGE),
     };
     hide_secrets(&file, &discovery, printer);
     match &args.sample {
@@ -45,11 +47,11 @@ pub(super) fn main(args: &ShowArgs, printer: &Printer) -> u8 {
             let settings = file.shown(&|plugin| discovery.config_schema(plugin), &variable);
             settings.iter().for_each(|setting| printer.record(setting));
             printer.data(&as_toml(&settings));
-            exit::DONE
+            exit::DONE.into()
         }
         Some(sample) => match show_sample(&file, &discovery, sample, args, printer) {
-            Ok(()) => exit::DONE,
-            Err((error, code)) => fail(printer, &error, code),
+            Ok(()) => exit::DONE.into(),
+            Err((error, code)) => Done::failed(printer, &error, code),
         },
     }
 }
@@ -102,18 +104,28 @@ fn show_sample(
 }
 
 /// A preview as programs are told.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(tag = "event", rename = "preview")]
-struct Record<'a> {
+pub(super) struct Record<'a> {
+    /// Id of the task.
     task: &'a str,
+    /// Id of the backend.
     backend: &'a str,
+    /// Id of the sample.
     sample: &'a str,
+    /// Position of its record in the data set, from 0.
     index: u64,
+    /// BLAKE3 of its record.
     digest: String,
+    /// Whether the task is asked as its `fallback` says.
     fallback: bool,
+    /// The prompt.
     prompt: &'a Prompt,
+    /// What is asked after it, and what is right.
     form: &'a Form,
+    /// What the plugin sends.
     requests: &'a [Seen],
+    /// Why there may be more than that.
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<String>,
 }

@@ -15,7 +15,9 @@ use tokio::time::timeout;
 
 use super::{
     args::SweepArgs,
-    collect, in_words, print_error,
+    collect,
+    done::Done,
+    in_words,
     run::{asked_to_stop, discover, surroundings},
     run_mock::RunMock,
 };
@@ -51,16 +53,11 @@ struct Sweep {
 }
 
 /// Runs the sweep, or shows what it would run; the exit code.
-pub(super) fn main(args: &SweepArgs, printer: &Printer) -> u8 {
+pub(super) fn main(args: &SweepArgs, printer: &Printer) -> Done {
     let begun = dry_run(args).and_then(|dry_run| Ok((dry_run, begin(args, printer)?)));
     let (dry_run, sweep) = match begun {
         Ok(begun) => begun,
-        Err(error) => {
-            print_error(printer, &error);
-            let error = Some(in_words(&error));
-            printer.record(&SweepEvent::Done { exit_code: exit::USAGE, error, index: None });
-            return exit::USAGE;
-        }
+        Err(error) => return Done::failed(printer, &error, exit::USAGE),
     };
     let mut progress = SweepProgress::new(printer.clone());
     progress.on(&SweepEvent::Launch {
@@ -123,10 +120,10 @@ fn name(args: &SweepArgs, matrix: &Matrix) -> String {
 }
 
 /// Shows what every cell would ask, and starts nothing.
-fn plan(args: &SweepArgs, sweep: &Sweep, printer: &Printer) -> u8 {
+fn plan(args: &SweepArgs, sweep: &Sweep, printer: &Printer) -> Done {
     let discovery = match discover(&args.plugins, args.strict, printer) {
         Ok(discovery) => discovery,
-        Err(code) => return code,
+        Err(done) => return done,
     };
     let variable = |name: &str| env::var(name).ok();
     let mock = RunMock::absent();
@@ -170,18 +167,15 @@ fn plan(args: &SweepArgs, sweep: &Sweep, printer: &Printer) -> u8 {
         );
     }
     printer.note(&format!("nothing was started; the run files are in {}", sweep.out.display()));
-    let (exit_code, error) = match failed.as_slice() {
-        [] => (exit::DONE, None),
+    match failed.as_slice() {
+        [] => exit::DONE.into(),
         failed => {
             let all = sweep.cells.len();
             let said =
                 format!("{} of {all} cells would not run: {}", failed.len(), failed.join(", "));
-            printer.error(&said);
-            (exit::USAGE, Some(said))
+            Done::from(exit::DONE).or_failed(printer, said, exit::USAGE)
         }
-    };
-    printer.record(&SweepEvent::Done { exit_code, error, index: None });
-    exit_code
+    }
 }
 
 /// What a task at a backend may cost, by what its samples cost in an earlier run of the cell.
@@ -209,7 +203,7 @@ fn carry_out(
     mut sweep: Sweep,
     mut progress: SweepProgress,
     printer: &Printer,
-) -> u8 {
+) -> Done {
     let messages = mpsc::channel();
     let arguments = arguments(args);
     let how = How { out: &sweep.out, jobs: args.jobs.into(), arguments: &arguments };
@@ -260,8 +254,7 @@ fn carry_out(
         Some(error) => printer.error(error),
         None => printer.note(&format!("all {} cells are done", sweep.cells.len())),
     }
-    progress.on(&SweepEvent::Done { exit_code: code, error, index: path });
-    code
+    Done { error, index: path, ..code.into() }
 }
 
 /// What every cell's `host run` is told.

@@ -2,26 +2,39 @@
 
 use std::env;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::{
     args::{ConfigDirs, TaskCommand},
-    print_error,
+    done::Done,
 };
 use crate::{
-    config::{Catalog, DataState},
+    config::{Catalog, DataState, Definition},
     printer::Printer,
     report::table,
     run::error::exit,
 };
 
+/// What is told of tasks, as programs are told.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum TaskRecord {
+    /// One that can be run by name.
+    Task(Definition),
+    /// A file that cannot be used.
+    TaskRefused {
+        /// Which, and why.
+        refused: String,
+    },
+}
+
 /// Lists.
-pub(super) fn main(command: &TaskCommand, printer: &Printer) -> u8 {
+pub(super) fn main(command: &TaskCommand, printer: &Printer) -> Done {
     let TaskCommand::List { config } = command;
     match catalog(config) {
         Ok(catalog) => list(&catalog, printer),
-        Err(error) => {
-            print_error(printer, &error);
-            exit::USAGE
-        }
+        Err(error) => Done::failed(printer, &error, exit::USAGE),
     }
 }
 
@@ -32,15 +45,16 @@ pub(super) fn catalog(dirs: &ConfigDirs) -> anyhow::Result<Catalog> {
     Ok(Catalog::new(&dirs.config_dirs, variable.as_deref(), executable.as_deref())?)
 }
 
-fn list(catalog: &Catalog, printer: &Printer) -> u8 {
+fn list(catalog: &Catalog, printer: &Printer) -> Done {
     let (definitions, broken) = catalog.definitions(&|name| env::var(name).ok());
     for error in broken {
+        printer.record(&TaskRecord::TaskRefused { refused: error.to_string() });
         printer.warn(&format!("not used: {error}"));
     }
     let mut table = table::plain(printer.width());
     table.set_header(["task", "kind", "data", "what it is", "file"]);
     for definition in &definitions {
-        printer.record(definition);
+        printer.record(&TaskRecord::Task(definition.clone()));
         table.add_row([
             definition.id.clone(),
             definition.kind.clone(),
@@ -56,7 +70,7 @@ fn list(catalog: &Catalog, printer: &Printer) -> u8 {
     } else {
         printer.data(&format!("{table}\n"));
     }
-    exit::DONE
+    exit::DONE.into()
 }
 
 /// Whether the data is there; if it is not, what would bring it.

@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -43,7 +44,7 @@ pub enum CatalogError {
 }
 
 /// A task definition, as a list shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Definition {
     /// Its id: what the file says, else its name.
     pub id: String,
@@ -58,7 +59,7 @@ pub struct Definition {
 }
 
 /// Whether a definition's data set is there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DataState {
     /// The data file, as far as its name can be told.
     pub path: PathBuf,

@@ -38,6 +38,7 @@ pub use resolved::{
     BackendConfig, BaseUrl, Budget, Concurrency, Engine, GroupConfig, MOST_IN_FLIGHT, MaxUnscored,
     ReplicaConfig, RunConfig, SyncPolicy, TaskConfig, decisive_of,
 };
+pub(crate) use schema::close;
 pub(crate) use shown::toml_text;
 pub use shown::{Setting, as_toml, toml_value};
 pub use suggest::nearest;

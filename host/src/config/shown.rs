@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -16,7 +17,7 @@ use super::resolved::{BackendConfig, Concurrency, Engine, MaxUnscored, SyncPolic
 const COMMENTS: usize = 44;
 
 /// One value of a run file.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "event", rename = "setting")]
 pub struct Setting {
     /// The tables that it stands in: `backend`, the element's number, `config`.

@@ -19,15 +19,4 @@ pub enum CollectEvent<'a> {
         /// Its entry in the index.
         entry: &'a BrokenRun,
     },
-    /// The last.
-    Done {
-        /// The exit code.
-        exit_code: u8,
-        /// The index.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        index: Option<String>,
-        /// What failed.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<String>,
-    },
 }

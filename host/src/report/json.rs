@@ -1,7 +1,5 @@
 //! A run as one JSON object for programs: what ran and what came out, with the intervals that the summary does not hold.
 
-use std::path::PathBuf;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -20,16 +18,6 @@ pub const FORMAT: u32 = 1;
 pub enum ReportRecord<'a> {
     /// The report itself, if `--format json` was asked for and no file was named.
     Report(Report<'a>),
-    /// The last line.
-    Done {
-        /// The exit code.
-        exit_code: u8,
-        /// What went wrong, if anything did.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<String>,
-        /// The files that were written.
-        written: &'a [PathBuf],
-    },
 }
 
 /// One or two runs.

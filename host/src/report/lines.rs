@@ -1,4 +1,4 @@
-//! Events for programs: one JSON record a line on stdout, the first `launch`, the last `done`.
+//! Events for programs: one JSON record a line on stdout, the first `launch`. The last, `done`, is the command's.
 
 use crate::{
     printer::Printer,
@@ -10,6 +10,8 @@ pub struct Lines(pub Printer);
 
 impl Reporter for Lines {
     fn on(&mut self, event: &Event) {
-        self.0.record(event);
+        if !matches!(event, Event::Done { .. }) {
+            self.0.record(event);
+        }
     }
 }

@@ -101,7 +101,7 @@ impl Watcher for SweepProgress {
                     "stopping; what is finished is kept, and the same sweep goes on from there",
                 );
             }
-            SweepEvent::CellPlanned { .. } | SweepEvent::Done { .. } => {}
+            SweepEvent::CellPlanned { .. } => {}
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use plugin_api::ErrorKind;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::limiter::Reason;
@@ -72,7 +73,7 @@ pub enum Standing {
 }
 
 /// Something about a replica has changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Change {
     /// Milliseconds since the router began.
     pub at_ms: u64,
@@ -84,7 +85,7 @@ pub struct Change {
 }
 
 /// What has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
     /// The limit of attempts in flight has moved.
@@ -130,7 +131,7 @@ pub enum What {
 }
 
 /// Why nothing is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pause {
     /// The server said when to come again.

@@ -15,6 +15,7 @@
 
 use std::{ops::Range, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::queueing::{Queueing, Verdict};
@@ -91,7 +92,7 @@ pub struct Move {
 }
 
 /// Why a limit moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Answers came.

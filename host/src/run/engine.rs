@@ -108,9 +108,10 @@ pub async fn run(
     if !unfreed.is_empty() && finish.exit_code == exit::DONE {
         finish.exit_code = exit::PLUGIN;
     }
+    finish.unfreed = unfreed.into_iter().next();
     let done = Event::Done {
         exit_code: finish.exit_code,
-        error: finish.error.clone().or_else(|| unfreed.into_iter().next()),
+        error: finish.error.clone().or_else(|| finish.unfreed.clone()),
         summary: Some(Box::new(finish.summary.clone())),
     };
     for reporter in &mut reporters {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Something that happened. As JSON it is one line of `events.jsonl`, and of stdout under `--json`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The first event: the run directory is there and the backends are open.
@@ -128,7 +128,8 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// The last event.
+    /// The last event. On stdout the command's own last record stands in its place.
+    #[schemars(skip)]
     Done {
         /// The exit code.
         exit_code: u8,
@@ -201,7 +202,7 @@ impl std::fmt::Display for UnitName {
 }
 
 /// What will be asked of a task at a backend.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UnitPlan {
     /// Id of the task.
     pub task: String,

@@ -31,6 +31,8 @@ pub struct Finish {
     pub exit_code: u8,
     /// Why it ended too early, if it did.
     pub error: Option<String>,
+    /// What its backends hold still and could not give back, which the user was told.
+    pub unfreed: Option<String>,
 }
 
 /// How the asking ended.
@@ -85,7 +87,7 @@ pub(super) fn finish(
     };
     directory.write_json(run_dir::SUMMARY, &summary, redactor)?;
     let error = error.map(|error| error.to_string());
-    Ok(Finish { directory: directory.path().to_owned(), summary, exit_code, error })
+    Ok(Finish { directory: directory.path().to_owned(), summary, exit_code, error, unfreed: None })
 }
 
 fn how_it_ended(

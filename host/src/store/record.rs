@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use plugin_api::{Answer, Changed, Error, Likelihood, TokenLogprob, Usage};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -162,7 +163,7 @@ pub struct SampleKey {
 }
 
 /// How a sample ended: exactly one of the two.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It has a score.

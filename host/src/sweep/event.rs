@@ -67,17 +67,6 @@ pub enum SweepEvent {
     },
     /// The user asked to stop: no cell is begun any more, and those that run are ended.
     Interrupted,
-    /// The last.
-    Done {
-        /// The exit code.
-        exit_code: u8,
-        /// What failed.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<String>,
-        /// The index of all results.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        index: Option<String>,
-    },
 }
 
 /// What a task asks of a backend, and what that may cost.

@@ -3,13 +3,14 @@
 //! Pure: values in, options out. Whether an option is scored by likelihood or read from a reply is
 //! not known here.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::raw::TargetIs;
 
 /// The options of a sample: as many labels as texts, at least two, none empty, labels all different.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Choices {
     /// What each option says.
     pub texts: Vec<String>,

@@ -4,13 +4,14 @@
 //! lm-evaluation-harness (`build_qa_turn`, `multiturn_to_singleturn`), so that prompts are equal to
 //! its prompts byte for byte.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::boundary::{ends_in_space, join_with_space};
 use super::raw::PromptFormat;
 
 /// What is sent to a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Prompt {
     /// One text; a generation prefix is its end.
@@ -20,7 +21,7 @@ pub enum Prompt {
 }
 
 /// Messages of a chat; the last is the user's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Chat {
     /// The messages in order.
     pub messages: Vec<Message>,
@@ -30,7 +31,7 @@ pub struct Chat {
 }
 
 /// One message of a chat.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
     /// Who speaks.
     pub role: Role,
@@ -39,7 +40,7 @@ pub struct Message {
 }
 
 /// Who speaks in a chat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Instructions.

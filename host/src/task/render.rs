@@ -2,6 +2,7 @@
 //!
 //! Pure: gets the record and its examples, knows nothing of files or of which examples to take.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -57,7 +58,7 @@ pub struct Rendered {
 }
 
 /// What is asked after a prompt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
     /// The log-likelihood of each option.
@@ -72,7 +73,7 @@ pub enum Form {
 }
 
 /// Options whose log-likelihoods are asked for; all lists are of one length.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MultipleChoice {
     /// Delimiter and option, to be scored after the prompt.
     pub continuations: Vec<String>,
@@ -85,7 +86,7 @@ pub struct MultipleChoice {
 }
 
 /// What a reply is compared with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Generate {
     /// Right answers, at least one: labels where a choice is extracted, numbers in their one form
     /// where a number is.

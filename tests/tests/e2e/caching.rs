@@ -23,12 +23,12 @@ fn sandbox(records: usize) -> Sandbox {
     sandbox
 }
 
-/// The one line that `host cache` prints under `--json`.
+/// What `host cache` prints under `--json` before it is done.
 fn cache(sandbox: &Sandbox, arguments: &[&str]) -> Value {
     let mut command = sandbox.host(["--json", "cache"]);
     command.args(arguments);
     let outcome = sandbox.finish(command).exits(0);
-    serde_json::from_str(&outcome.stdout).unwrap()
+    serde_json::from_str(outcome.stdout.lines().next().unwrap()).unwrap()
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn a_file_says_what_it_is_without_being_run() {
         assert!(table.stdout.contains(text), "no {text}:\n{}", table.stdout);
     }
     let json = sandbox.finish(sandbox.host(["plugin", "inspect", "--json", &file])).exits(0);
-    let record: Value = serde_json::from_str(&json.stdout).unwrap();
+    let record: Value = serde_json::from_str(json.stdout.lines().next().unwrap()).unwrap();
     assert_eq!(record["manifest"]["plugin"]["id"], "hostile");
     assert_eq!(record["sha256"].as_str().unwrap().len(), 64);
     assert!(record["manifest"]["config_schema"]["properties"]["mode"].is_object());

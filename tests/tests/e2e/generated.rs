@@ -30,6 +30,7 @@ fn the_committed_schemas_are_the_programs_own_and_every_shipped_file_fits() {
     };
     let of_run = schema(&["schema"], "host.schema.json");
     let of_task = schema(&["schema", "--task"], "task.schema.json");
+    let _ = schema(&["schema", "--output"], "output.schema.json");
     let mut checked = 0;
     for (folder, validator) in [("config", &of_run), ("config/tasks", &of_task)] {
         let files = fs::read_dir(built::root().join(folder)).unwrap();

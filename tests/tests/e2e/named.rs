@@ -43,6 +43,7 @@ fn tasks_are_listed_with_what_they_lack() {
         outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let ids: Vec<_> = lines
         .iter()
+        .filter(|line| line["event"] == "task")
         .map(|line| (line["id"].as_str().unwrap(), line["data"]["present"].as_bool().unwrap()))
         .collect();
     assert_eq!(ids, [("echoes", true), ("my_task", true)]);

@@ -96,7 +96,7 @@ fn after_a_kill_the_directory_alone_is_enough_to_give_back_what_was_rented() {
         sandbox.finish(command)
     };
     let freed = release(&["--json"]).exits(0).stdout;
-    let freed: Value = serde_json::from_str(&freed).unwrap();
+    let freed: Value = serde_json::from_str(freed.lines().next().unwrap()).unwrap();
     assert_eq!([&freed["backend"], &freed["freed"]], [&Value::from("endpoint"), &true.into()]);
     assert_eq!(state(&mock), None);
     let _ = release(&[]).exits(0).says(&["nothing to free"]);

@@ -12,6 +12,9 @@ pub struct SchemaArgs {
     /// The schema of a task file in place of that of a run file.
     #[arg(long)]
     pub task: bool,
+    /// The schema of what commands print on stdout under --json, one such record a line.
+    #[arg(long, conflicts_with = "task")]
+    pub output: bool,
     /// Where plugins are looked for, whose own schemas become part of it.
     #[command(flatten)]
     pub plugins: PluginDirs,

@@ -1,4 +1,4 @@
-//! A comparison for programs: one JSON record a line, the first `launch`, the last `done`.
+//! A comparison for programs: one JSON record a line, the first `launch`.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -56,14 +56,6 @@ pub enum CompareRecord {
         gained: bool,
         /// The sample, and what either side answered.
         answers: FlipText,
-    },
-    /// The last line.
-    Done {
-        /// The exit code.
-        exit_code: u8,
-        /// What went wrong, if anything did.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<String>,
     },
 }
 
@@ -158,7 +150,6 @@ mod tests {
         let lines = [
             CompareRecord::Launch { format: FORMAT, directories: vec!["a".to_owned()] },
             CompareRecord::Remark { text: "x".to_owned() },
-            CompareRecord::Done { exit_code: 2, error: Some("x".to_owned()) },
         ];
         for line in lines {
             let line = serde_json::to_value(line).unwrap();

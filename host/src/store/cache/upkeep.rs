@@ -9,6 +9,7 @@ use std::{
 };
 
 use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableError};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -47,7 +48,7 @@ pub enum UpkeepError {
 }
 
 /// What is in the cache.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Stats {
     /// The file.
     pub path: PathBuf,
@@ -62,7 +63,7 @@ pub struct Stats {
 }
 
 /// What is in the cache of one backend.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LabelStats {
     /// Id of the backend.
     pub backend: String,
@@ -88,7 +89,7 @@ pub struct Prune {
 }
 
 /// What went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Pruned {
     /// Entries that went.
     pub removed: u64,

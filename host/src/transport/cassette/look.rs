@@ -7,6 +7,7 @@ use std::{
 };
 
 use plugin_api::ErrorKind;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ use crate::transport::TransportError;
 pub struct Looker(Mutex<Vec<Seen>>);
 
 /// A request as it would be sent, but for secrets: `[redacted:SLOT]` stands in the place of one.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Seen {
     /// The HTTP method.
     pub method: String,
