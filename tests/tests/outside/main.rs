@@ -9,3 +9,6 @@
 
 mod cases;
 mod machine;
+mod places;
+mod screen;
+mod terminal;
