@@ -11,4 +11,5 @@ mod cases;
 mod machine;
 mod places;
 mod screen;
+mod snapshots;
 mod terminal;
