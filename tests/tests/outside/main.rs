@@ -10,6 +10,7 @@
 mod cases;
 mod machine;
 mod places;
+mod readme;
 mod screen;
 mod snapshots;
 mod terminal;
