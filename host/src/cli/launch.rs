@@ -1,10 +1,11 @@
-//! The two hidden commands by which a run starts a server.
+//! The hidden commands by which a run starts what it needs beside itself: a server, or a worker for a plugin.
 
 use std::{ffi::OsString, io, path::Path};
 
 use super::run::asked_to_stop;
 use crate::{
     launch::{become_server, supervisor},
+    plugin::worker::serve::serve,
     printer::Printer,
     run::error::exit,
 };
@@ -20,6 +21,17 @@ pub(super) fn supervise(command: &[OsString], printer: &Printer) -> u8 {
         Ok(()) => exit::DONE,
         Err(error) => {
             printer.error(&format!("supervisor: {error}"));
+            exit::INTERNAL
+        }
+    }
+}
+
+/// Runs a plugin for the host that started this. What it says of a failure is what that host shows.
+pub(super) fn worker(host: u32, printer: &Printer) -> u8 {
+    match serve(host) {
+        Ok(()) => exit::DONE,
+        Err(error) => {
+            printer.error(&format!("worker: {error}"));
             exit::INTERNAL
         }
     }

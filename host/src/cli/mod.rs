@@ -61,12 +61,15 @@ pub fn main() -> u8 {
         _ => Mode::Default,
     };
     let printer = Printer::new(mode);
-    let logged = printer.clone();
-    crate::plugin::host_table::set_log(move |level, text| match level {
-        0 | 1 => logged.error(text),
-        2 => logged.warn(text),
-        _ => {}
-    });
+    // A worker's log is its host's.
+    if !matches!(args.command, args::Command::Worker { .. }) {
+        let logged = printer.clone();
+        crate::plugin::host_table::set_log(move |level, text| match level {
+            0 | 1 => logged.error(text),
+            2 => logged.warn(text),
+            _ => {}
+        });
+    }
     let done = carry_out(args.command, &printer);
     printer.record(&done);
     done.exit_code
@@ -94,6 +97,7 @@ fn carry_out(command: args::Command, printer: &Printer) -> Done {
         args::Command::Completions(command) => generate::completions(&command, printer),
         args::Command::Man(command) => generate::man(&command, printer),
         args::Command::Supervise { command } => launch::supervise(&command, printer).into(),
+        args::Command::Worker { host } => launch::worker(host, printer).into(),
         args::Command::Become { supervisor, command } => {
             launch::become_server(supervisor, &command, printer).into()
         }

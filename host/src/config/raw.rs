@@ -230,7 +230,8 @@ pub(crate) struct RawBackend {
     /// Ids of backends that are asked, in this order, what this one cannot answer.
     #[serde(default)]
     pub fallback: Vec<String>,
-    /// Where the plugin runs; `in-process` is all that this version offers.
+    /// Where the plugin runs. One that came with this host runs `in-process` by default, any other in a `worker`: a
+    /// process of its own.
     pub isolation: Option<Isolation>,
     /// Load the plugin although it carries no layout check.
     #[serde(default)]

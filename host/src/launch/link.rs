@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 pub const SUPERVISE: &str = "__supervise";
 /// The hidden command that makes a `host` the server.
 pub const BECOME: &str = "__become";
+/// The hidden command that makes a `host` a plugin's worker.
+pub const WORKER: &str = "__worker";
 /// This program, even if its file was replaced since it started.
 pub const THIS_PROGRAM: &str = "/proc/self/exe";
 

@@ -98,7 +98,7 @@ fn tell(host: &mut UnixStream, end: ExitStatus) {
 }
 
 /// As in `exit status 1`, `signal 9 (SIGKILL)`.
-pub(super) fn in_words(end: ExitStatus) -> String {
+pub(crate) fn in_words(end: ExitStatus) -> String {
     end.to_string().replacen(": ", " ", 1)
 }
 

@@ -52,6 +52,33 @@ pub enum Pushed {
     Breach(String),
 }
 
+/// What a step puts a pushed action into.
+pub trait Receive {
+    /// Takes it over. `head` is the caller's.
+    fn receive(head: &[u8], body: Buf) -> Self;
+}
+
+impl Receive for Pushed {
+    fn receive(head: &[u8], body: Buf) -> Self {
+        Self::read(head, body)
+    }
+}
+
+/// An action as it was pushed, to be read in another process.
+#[derive(Debug)]
+pub struct RawAction {
+    /// Whatever the plugin gave for JSON.
+    pub head: Vec<u8>,
+    /// The body, in the plugin's own memory.
+    pub body: Buf,
+}
+
+impl Receive for RawAction {
+    fn receive(head: &[u8], body: Buf) -> Self {
+        Self { head: head.to_vec(), body }
+    }
+}
+
 /// A request as the plugin wants it sent; secrets are still names.
 #[derive(Debug)]
 pub struct HttpCall {

@@ -1,6 +1,11 @@
 //! The functions that the host lends to plugins. Any thread of a plugin may call them at any time.
 
-use std::{ffi::c_void, panic::catch_unwind, ptr, sync::OnceLock};
+use std::{
+    ffi::c_void,
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
+    sync::OnceLock,
+};
 
 use plugin_api::abi::{Bytes, Host};
 
@@ -20,6 +25,14 @@ type Log = Box<dyn Fn(u32, &str) + Send + Sync>;
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
+/// What takes wakes where the sessions are another process's.
+type Wake = Box<dyn Fn(u64) + Send + Sync>;
+
+static WAKE: OnceLock<Wake> = OnceLock::new();
+
+/// The level of the least grave lines that are shown: warnings.
+const LEAST_SHOWN: u32 = 2;
+
 /// The table. It lives as long as the process.
 pub(super) fn get() -> *const Host {
     &raw const TABLE
@@ -30,8 +43,22 @@ pub fn set_log(log: impl Fn(u32, &str) + Send + Sync + 'static) {
     let _ = LOG.set(Box::new(log));
 }
 
+/// Says whom wakes are told of in this process, in place of its own sessions; a second time nothing happens.
+pub fn set_wake(wake: impl Fn(u64) + Send + Sync + 'static) {
+    let _ = WAKE.set(Box::new(wake));
+}
+
+/// Whether a log line of this level is shown to anybody.
+pub fn is_shown(level: u32) -> bool {
+    level <= LEAST_SHOWN
+}
+
 extern "C" fn on_wake(_ctx: *mut c_void, token: u64) {
-    wake::wake(token);
+    match WAKE.get() {
+        None => wake::wake(token),
+        // A panic must not unwind into the plugin.
+        Some(wake) => drop(catch_unwind(AssertUnwindSafe(|| wake(token)))),
+    }
 }
 
 extern "C" fn on_cancelled(_ctx: *mut c_void, token: u64) -> u8 {

@@ -15,8 +15,9 @@ use tokio::sync::Semaphore;
 
 use super::{
     action::HttpCall,
-    load::{Backend, Loaded, OpenError, Session},
+    load::{self, Backend, Loaded, OpenError},
     pool::Pool,
+    worker::client::{self as worker, Program, StartError, Worker},
 };
 use crate::transport::{Access, Response, Transport, TransportError};
 
@@ -24,8 +25,7 @@ static LAST_INSTANCE: AtomicU64 = AtomicU64::new(0);
 
 /// A configured backend.
 pub struct Instance {
-    backend: Arc<Backend>,
-    pool: Option<Pool>,
+    side: Side,
     transport: Transport,
     access: Access,
     /// Calls in flight, however many a session makes at once.
@@ -33,6 +33,29 @@ pub struct Instance {
     /// How many those are, taken ones included.
     allowed: AtomicUsize,
     notes: Arc<dyn Notes>,
+}
+
+/// Where a plugin's code is to run.
+#[derive(Clone)]
+pub enum Home {
+    /// In this process.
+    Here(Loaded),
+    /// In a worker for each backend.
+    Worker(Program),
+}
+
+/// Where it runs.
+enum Side {
+    Here { backend: Arc<Backend>, pool: Option<Pool> },
+    Worker(Worker),
+}
+
+/// A session, wherever it runs.
+pub(super) enum Session {
+    /// In this process.
+    Here(load::Session),
+    /// In a worker.
+    Worker(worker::Session),
 }
 
 /// Where a backend's outside resources are written down. Both block until the disk has it.
@@ -52,7 +75,7 @@ pub trait Notes: std::fmt::Debug + Send + Sync {
 
 impl std::fmt::Debug for Instance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Instance").field("pool", &self.pool).finish_non_exhaustive()
+        f.debug_struct("Instance").field("pool", &self.pool()).finish_non_exhaustive()
     }
 }
 
@@ -70,35 +93,43 @@ pub struct Setup {
 }
 
 impl Instance {
-    /// Opens a backend of a loaded library.
+    /// Opens a backend of a plugin.
     ///
     /// # Errors
-    /// The plugin's own words, or that it panicked; that the system gives no threads for one that computes.
-    pub fn open(
-        loaded: Loaded,
+    /// The plugin's own words, or that it panicked; that the system gives no threads for one that computes; that its
+    /// library does not load in a worker.
+    pub async fn open(
+        home: Home,
         name: &str,
         setup: Setup,
         limits: Limits,
         transport: Transport,
         access: Access,
         concurrency: usize,
-    ) -> Result<Arc<Self>, OpenError> {
+    ) -> Result<Arc<Self>, StartError> {
         let head = OpenHead {
             config: setup.config,
             secrets: access.secrets.present().map(str::to_owned).collect(),
             env: setup.env,
             assets: setup.assets,
         };
-        let head =
-            serde_json::to_vec(&head).map_err(|error| OpenError::Failed(error.to_string()))?;
-        let pool = limits.blocking.then(|| Pool::new(name, threads(limits))).transpose();
-        let pool =
-            pool.map_err(|error| OpenError::Failed(format!("no threads for it: {error}")))?;
-        let backend =
-            loaded.open_backend(&head, LAST_INSTANCE.fetch_add(1, Ordering::Relaxed) + 1)?;
+        let failed = |message: String| StartError::Open(OpenError::Failed(message));
+        let head = serde_json::to_vec(&head).map_err(|error| failed(error.to_string()))?;
+        let side = match home {
+            Home::Worker(program) => Side::Worker(Worker::start(program, head).await?),
+            Home::Here(loaded) => {
+                let pool = limits.blocking.then(|| Pool::new(name, threads(limits))).transpose();
+                let pool = pool.map_err(|error| failed(format!("no threads for it: {error}")))?;
+                let number = LAST_INSTANCE.fetch_add(1, Ordering::Relaxed) + 1;
+                // On a thread of its own, so that an interrupt is heard while a plugin loads a model.
+                let open = move || loaded.open_backend(&head, number);
+                let opened = tokio::task::spawn_blocking(open).await;
+                let opened = opened.map_err(|error| failed(error.to_string()))?;
+                Side::Here { backend: Arc::new(opened.map_err(StartError::Open)?), pool }
+            }
+        };
         Ok(Arc::new(Self {
-            backend: Arc::new(backend),
-            pool,
+            side,
             transport,
             access,
             places: Arc::new(Semaphore::new(concurrency)),
@@ -116,9 +147,20 @@ impl Instance {
     /// Begins a session.
     ///
     /// # Errors
-    /// The plugin's own words.
-    pub(super) fn begin(&self, token: u64) -> Result<Session, Error> {
-        self.backend.begin(token)
+    /// The plugin's own words, or that its worker is gone for good.
+    pub(super) async fn begin(&self, token: u64) -> Result<Session, Error> {
+        match &self.side {
+            Side::Here { backend, .. } => backend.begin(token).map(Session::Here),
+            Side::Worker(worker) => worker.begin(token).await.map(Session::Worker),
+        }
+    }
+
+    /// Why nothing can be asked of it any more, if that is so.
+    pub fn broken(&self) -> Option<&str> {
+        match &self.side {
+            Side::Here { .. } => None,
+            Side::Worker(worker) => worker.broken(),
+        }
     }
 
     pub(super) fn notes(&self) -> &Arc<dyn Notes> {
@@ -126,7 +168,10 @@ impl Instance {
     }
 
     pub(super) fn pool(&self) -> Option<&Pool> {
-        self.pool.as_ref()
+        match &self.side {
+            Side::Here { pool, .. } => pool.as_ref(),
+            Side::Worker(_) => None,
+        }
     }
 
     /// Sends a call once there is a place for it; the place is held until the reply is read.

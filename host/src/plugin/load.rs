@@ -28,7 +28,7 @@ use plugin_api::{
 };
 use rustix::fs::{MemfdFlags, SealFlags};
 
-use super::{action::Pushed, host_table};
+use super::{action::Receive, host_table};
 
 /// Why a library cannot be used, or a backend of it not opened.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,12 @@ pub enum LoadError {
         /// The plugin's file.
         path: PathBuf,
         /// What differs.
+        message: String,
+    },
+    /// A worker could not load it, and said why.
+    #[error("{message}")]
+    InWorker {
+        /// Why, with the path.
         message: String,
     },
     /// There is no layout to compare.
@@ -106,7 +112,7 @@ const ENTRY_BYTES: usize = offset_of!(abi::Entry, plugin) + size_of::<usize>();
 const PLUGIN_BYTES: usize = offset_of!(abi::Plugin, extension) + size_of::<usize>();
 
 impl Loaded {
-    /// Loads a library from `bytes`, which were read from `path` and inspected.
+    /// Loads a library from the file that [`sealed`] made of its bytes, which were read from `path` and inspected.
     ///
     /// `manifest` is the JSON that the inspection found, and `floor` the ABI in it, which the inspection has
     /// accepted; the entry must say the same.
@@ -115,7 +121,7 @@ impl Loaded {
     /// See [`LoadError`]. Code of the library may have run by then (its initialisers).
     pub fn open(
         path: &Path,
-        bytes: &[u8],
+        copy: OwnedFd,
         manifest: &[u8],
         floor: AbiFloor,
         allow_unchecked_layout: bool,
@@ -126,8 +132,6 @@ impl Loaded {
             path: path.to_owned(),
             message: describe(error),
         };
-        let copy = private_copy(bytes)
-            .map_err(|source| LoadError::Copy { path: path.to_owned(), source })?;
         let address = format!("/proc/self/fd/{}", copy.as_raw_fd());
         // SAFETY: loading runs the library's initialisers. The caller has inspected these very bytes, and
         // the seals keep them as they were; beyond that the user trusts the plugin.
@@ -305,12 +309,12 @@ impl Drop for Session {
 
 impl Session {
     /// Gives the session one event; what it pushes is appended to `pushed`.
-    pub fn step(&mut self, head: &[u8], body: &[u8], pushed: &mut Vec<Pushed>) -> Status {
+    pub fn step<A: Receive>(&mut self, head: &[u8], body: &[u8], pushed: &mut Vec<A>) -> Status {
         if self.panicked {
             return Status::Panicked;
         }
-        let sink =
-            abi::Sink { size: size_of::<abi::Sink>(), ctx: ptr::from_mut(pushed).cast(), push };
+        let ctx = ptr::from_mut(pushed).cast();
+        let sink = abi::Sink { size: size_of::<abi::Sink>(), ctx, push: push::<A> };
         // SAFETY: the session has not ended, `&mut self` makes the call the only one, and message and sink
         // live until it returns.
         let status = unsafe {
@@ -332,12 +336,12 @@ impl Session {
 }
 
 /// The sink's function: takes one action down.
-unsafe extern "C" fn push(ctx: *mut c_void, head: Bytes, body: Buf) -> i32 {
+unsafe extern "C" fn push<A: Receive>(ctx: *mut c_void, head: Bytes, body: Buf) -> i32 {
     let taken = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: `ctx` is the vector that `step` borrows mutably for the length of its call, and the
+        // SAFETY: `ctx` is the vector of this type that `step` borrows mutably for the length of its call, and the
         // contract has `push` called only inside it, on the same thread; `head` lives for this call.
-        let (pushed, head) = unsafe { (&mut *ctx.cast::<Vec<Pushed>>(), head.as_slice()) };
-        pushed.push(Pushed::read(head, body));
+        let (pushed, head) = unsafe { (&mut *ctx.cast::<Vec<A>>(), head.as_slice()) };
+        pushed.push(A::receive(head, body));
     }));
     if taken.is_ok() { STATUS_OK } else { STATUS_FAILED }
 }
@@ -348,7 +352,14 @@ pub(super) unsafe extern "C" fn on_log(_ctx: *mut c_void, level: u32, text: Byte
     host_table::log(level, unsafe { text.as_slice() });
 }
 
-/// The bytes in a file of their own that nobody can change any more.
+/// The bytes of a library in a file of their own that nobody can change any more. `path` is where they are from.
+///
+/// # Errors
+/// [`LoadError::Copy`].
+pub fn sealed(path: &Path, bytes: &[u8]) -> Result<OwnedFd, LoadError> {
+    private_copy(bytes).map_err(|source| LoadError::Copy { path: path.to_owned(), source })
+}
+
 fn private_copy(bytes: &[u8]) -> io::Result<OwnedFd> {
     let fd =
         rustix::fs::memfd_create("host-plugin", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;

@@ -10,3 +10,4 @@ pub mod pool;
 pub mod session;
 mod waiting;
 pub mod wake;
+pub mod worker;

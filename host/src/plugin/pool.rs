@@ -38,6 +38,12 @@ impl Pool {
         Ok(Self { jobs })
     }
 
+    /// Runs a job that nobody waits for.
+    pub fn start(&self, job: impl FnOnce() + Send + 'static) {
+        // The threads live as long as this.
+        let _ = self.jobs.send(Box::new(job));
+    }
+
     /// Runs a job and gives what it returns; none if the threads are gone.
     ///
     /// If the returned future is dropped, a job that has begun runs to its end and its result is dropped on

@@ -15,8 +15,8 @@ use plugin_api::{
 
 use super::{
     action::{HttpCall, Pushed, protocol},
-    instance::{Instance, Notes},
-    load::{self, Status},
+    instance::{Instance, Notes, Session},
+    load::Status,
     waiting::Waiting,
     wake::Registration,
 };
@@ -77,7 +77,7 @@ struct Drive<'i> {
     instance: &'i Arc<Instance>,
     registration: Registration,
     /// None while a step runs on another thread, or once the session is over.
-    session: Option<load::Session>,
+    session: Option<Session>,
     waiting: Waiting<'i, Happened>,
     parked: bool,
     again: bool,
@@ -110,7 +110,7 @@ impl<'i> Drive<'i> {
     }
 
     async fn run(&mut self, job: Job<'_>) {
-        match self.instance.begin(self.registration.token()) {
+        match self.instance.begin(self.registration.token()).await {
             Ok(session) => self.session = Some(session),
             Err(error) => return self.fail_rest(&error),
         }
@@ -152,7 +152,14 @@ impl<'i> Drive<'i> {
 
     /// Waits for whatever comes first.
     async fn next(&mut self) {
-        let happened = if self.parked {
+        let happened = if let Some(Session::Worker(session)) = &self.session {
+            tokio::select! {
+                biased;
+                () = self.registration.woken(), if self.parked => None,
+                happened = self.waiting.next() => Some(happened),
+                error = session.dies() => return self.fail_rest(&error),
+            }
+        } else if self.parked {
             tokio::select! {
                 biased;
                 () = self.registration.woken() => None,
@@ -249,20 +256,27 @@ impl<'i> Drive<'i> {
 
     /// One step, and what follows from it.
     async fn step(&mut self, event: &Event<'_>, body: &[u8]) {
-        let Some(mut session) = self.session.take() else { return };
+        let Some(session) = self.session.take() else { return };
         let mut head = buffer();
         if let Err(error) = sonic_rs::to_writer(&mut head, event) {
             return self.fail_rest(&protocol(format!("the event has no JSON form: {error}")));
         }
         let mut pushed = mem::take(&mut self.pushed);
-        let status = match self.instance.pool() {
-            None => {
+        let (status, session) = match (session, self.instance.pool()) {
+            (Session::Here(mut session), None) => {
                 let status = session.step(&head, body, &mut pushed);
                 recycle(head);
-                self.session = Some(session);
-                status
+                (status, Session::Here(session))
             }
-            Some(pool) => {
+            (Session::Worker(mut session), _) => {
+                let status = session.step(&head, body, &mut pushed).await;
+                recycle(head);
+                match status {
+                    Ok(status) => (status, Session::Worker(session)),
+                    Err(error) => return self.fail_rest(&error),
+                }
+            }
+            (Session::Here(mut session), Some(pool)) => {
                 let body = body.to_vec();
                 let stepped = pool
                     .run(move || {
@@ -275,10 +289,10 @@ impl<'i> Drive<'i> {
                         .fail_rest(&Error::new(ErrorKind::Other, "the plugin's threads are gone"));
                 };
                 pushed = now_pushed;
-                self.session = Some(session);
-                status
+                (status, Session::Here(session))
             }
         };
+        self.session = Some(session);
         for action in pushed.drain(..) {
             // What follows a breach of the contract is not worth reading, and the first one is the reason.
             if self.broken {

@@ -57,7 +57,11 @@ pub struct Registration {
 impl Registration {
     /// A place under a token that was never used before.
     pub fn enter() -> Self {
-        let token = LAST_TOKEN.fetch_add(1, Ordering::Relaxed) + 1;
+        Self::under(LAST_TOKEN.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// A place under a token that another process gave, which was never used before either.
+    pub fn under(token: u64) -> Self {
         let slot = Arc::<Slot>::default();
         shard(token).insert(token, Arc::clone(&slot));
         Self { token, slot }

@@ -75,6 +75,13 @@ impl Replica {
 }
 
 impl OpenBackend {
+    /// Why nothing can be asked of it any more, if its plugin has died too often at each of its servers.
+    pub fn broken(&self) -> Option<&str> {
+        let mut broken = self.replicas.iter().map(|replica| replica.instance.broken());
+        let first = broken.next()??;
+        broken.all(|other| other.is_some()).then_some(first)
+    }
+
     /// What it can be asked for.
     pub fn offer(&self) -> Offer<'_> {
         Offer { id: &self.id, declared: &self.manifest.plugin, lacks: &self.description.lacks }

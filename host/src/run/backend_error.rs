@@ -58,14 +58,6 @@ pub enum BackendError {
         /// What was tried.
         source: AssetError,
     },
-    /// An isolation that this host does not offer.
-    #[error(
-        "backend `{backend}`: isolation = \"worker\" is not offered by this version; leave it out, and the plugin runs in-process"
-    )]
-    Isolation {
-        /// Id of the backend.
-        backend: String,
-    },
     /// The library does not load.
     #[error("plugin `{plugin}`: {source}")]
     Load {

@@ -8,6 +8,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use plugin_api::Error;
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::JoinSet,
@@ -42,10 +43,12 @@ pub enum Ended {
     Spent,
     /// No sample can succeed: why.
     Fatal(String),
+    /// Its plugin has died too often: how.
+    Broken(String),
     /// The samples ended too early.
     Failed(FeedError),
     /// A part of the host failed; what it was at work on is in no journal.
-    Broken(String),
+    Lost(String),
 }
 
 /// What all backends of a run share.
@@ -61,13 +64,12 @@ pub struct Shared {
 
 /// The workers of a backend.
 struct Crew {
-    /// Its backend's id.
-    backend: String,
+    backend: Arc<OpenBackend>,
     source: Source,
     shared: Shared,
     fatal: Mutex<Fatal>,
     /// Why no sample can succeed.
-    doomed: Mutex<Option<String>>,
+    doomed: Mutex<Option<Ended>>,
     /// Told when another worker is wanted, and when there is no sense in going on.
     attention: Notify,
     /// Says how many requests may be in flight, which the user may change.
@@ -90,7 +92,7 @@ pub async fn dispatch(
 ) -> Ended {
     let allowed = shared.spending.allowed();
     let crew = Arc::new(Crew {
-        backend: backend.id.clone(),
+        backend: Arc::clone(&backend),
         source: Source::new(work),
         shared,
         fatal: Mutex::default(),
@@ -112,20 +114,20 @@ pub async fn dispatch(
                 return Ended::Stopped;
             }
             Some(ended) = workers.join_next() => if let Err(error) = ended {
-                return Ended::Broken(format!("a sample could not be asked: {error}"));
+                return Ended::Lost(format!("a sample could not be asked: {error}"));
             },
             () = crew.attention.notified() => {
                 let doomed = lock(&crew.doomed).take();
                 if let Some(why) = doomed {
                     workers.shutdown().await;
-                    return Ended::Fatal(why);
+                    return why;
                 }
                 crew.hire(&mut workers);
             }
         }
     }
     if let Some(why) = lock(&crew.doomed).take() {
-        return Ended::Fatal(why);
+        return why;
     }
     if crew.unasked.load(Ordering::Relaxed) {
         return Ended::Spent;
@@ -134,7 +136,7 @@ pub async fn dispatch(
         Last::End => Ended::Complete,
         Last::Failed(error) => Ended::Failed(error),
         Last::More => Ended::Spent,
-        Last::Lost => Ended::Broken("the reader of samples failed".to_owned()),
+        Last::Lost => Ended::Lost("the reader of samples failed".to_owned()),
     }
 }
 
@@ -217,9 +219,9 @@ impl Crew {
             None => (!cached).then(|| result.as_ref().map(drop)),
         };
         if let Some(at_own) = at_own
-            && let Some(why) = lock(&self.fatal).add(&self.backend, at_own)
+            && let Some(why) = self.dooms(at_own)
         {
-            *lock(&self.doomed) = Some(why);
+            lock(&self.doomed).get_or_insert(why);
             self.source.close();
             self.attention.notify_one();
         }
@@ -232,7 +234,18 @@ impl Crew {
             return None;
         }
         let message = lock(&self.blind).answered(usage)?;
-        Some(Event::Warning { backend: Some(self.backend.clone()), message: message.to_owned() })
+        Some(Event::Warning { backend: Some(self.backend.id.clone()), message: message.to_owned() })
+    }
+
+    /// Whether there is no sense in asking another sample, after this one.
+    fn dooms(&self, at_own: Result<(), &Error>) -> Option<Ended> {
+        let id = &self.backend.id;
+        if at_own.is_err()
+            && let Some(why) = self.backend.broken()
+        {
+            return Some(Ended::Broken(format!("backend `{id}`: {why}")));
+        }
+        lock(&self.fatal).add(id, at_own).map(Ended::Fatal)
     }
 }
 

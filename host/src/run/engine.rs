@@ -347,8 +347,8 @@ async fn ask_everything(
             .map_err(|error| RunError::Internal(format!("a part of the host failed: {error}")))?;
         match &next {
             // The user must mend the data first, so the other backends need not go on.
-            Ended::Failed(_) | Ended::Broken(_) => drop(stop.send_replace(true)),
-            Ended::Fatal(reason) => {
+            Ended::Failed(_) | Ended::Lost(_) => drop(stop.send_replace(true)),
+            Ended::Fatal(reason) | Ended::Broken(reason) => {
                 let fatal = Event::Fatal { backend, reason: reason.clone() };
                 let _ = notes.send(Note::Event(fatal)).await;
             }
@@ -358,7 +358,7 @@ async fn ask_everything(
     }
     watching.changes().await;
     let spent = shared.spending.why().map(str::to_owned);
-    let broken = |one: &Ended| matches!(one, Ended::Failed(_) | Ended::Broken(_));
+    let broken = |one: &Ended| matches!(one, Ended::Failed(_) | Ended::Lost(_));
     let is_cut_off = |one: &Ended| matches!(one, Ended::Spent | Ended::Stopped);
     if let Some(reason) = spent.as_ref().filter(|_| ended.iter().any(is_cut_off)) {
         let _ = notes.send(Note::Event(Event::Spent { reason: reason.clone() })).await;

@@ -43,6 +43,9 @@ pub enum RunError {
     /// No sample can succeed.
     #[error("{0}")]
     Fatal(String),
+    /// A plugin has died too often.
+    #[error("{0}")]
+    Broken(String),
     /// What was asked could not be recorded.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -103,7 +106,7 @@ impl RunError {
             Self::Ledger(_) | Self::NoDirectory(_) => exit::USAGE,
             Self::Fatal(_) => exit::USAGE,
             Self::Resume(_) | Self::Lock(_) => exit::USAGE,
-            Self::Unreleased { .. } => exit::PLUGIN,
+            Self::Broken(_) | Self::Unreleased { .. } => exit::PLUGIN,
             Self::Stopped | Self::Spent(_) => exit::STOPPED,
             Self::Store(_) | Self::Record(_) | Self::Internal(_) => exit::INTERNAL,
         }

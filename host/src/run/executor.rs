@@ -270,6 +270,9 @@ async fn ask(
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
+        if backend.broken().is_some() {
+            return Err(error.into());
+        }
         avoid = Some(tried.replica);
         let failed = Failed {
             kind: error.kind,

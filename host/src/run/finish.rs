@@ -105,8 +105,9 @@ fn how_it_ended(
     let stopped = ended.iter().any(|one| matches!(one, Ended::Stopped | Ended::Spent));
     let failed = ended.into_iter().find_map(|one| match one {
         Ended::Failed(error) => Some(RunError::from(error)),
-        Ended::Broken(message) => Some(RunError::Internal(message)),
+        Ended::Lost(message) => Some(RunError::Internal(message)),
         Ended::Fatal(reason) => Some(RunError::Fatal(reason)),
+        Ended::Broken(reason) => Some(RunError::Broken(reason)),
         Ended::Complete | Ended::Stopped | Ended::Spent => None,
     });
     match (failed, spent) {

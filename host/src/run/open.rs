@@ -2,7 +2,8 @@
 //! fetched, servers asked who they are. Everything that can fail before the first sample fails here.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -33,12 +34,14 @@ use super::{
 use crate::{
     asset::{self, Progress},
     config::{
-        BackendConfig, BaseUrl, CheckedBackend, Concurrency, Route, RunConfig, RunFile, nearest,
+        BackendConfig, BaseUrl, CheckedBackend, Concurrency, Isolation, Route, RunConfig, RunFile,
+        nearest,
     },
     plugin::{
         discover::{Candidate, Discovery, Provenance},
-        instance::{Instance, Setup},
-        load::Loaded,
+        instance::{Home, Instance, Setup},
+        load::{LoadError, Loaded, sealed},
+        worker::client::{Program, StartError},
     },
     printer::Printer,
     route::router::{ReplicaSettings, Router, RouterSettings},
@@ -136,6 +139,13 @@ impl Found<'_> {
             version: candidate.inspection.manifest.version.clone(),
             sha256: bytes.sha256.to_string(),
         })
+    }
+
+    /// Where its plugin's code runs: as the run file says, else in this process only if it came with this host.
+    fn isolation(&self) -> Isolation {
+        let is_ours = self.candidate.provenance == Provenance::Installed;
+        let by_default = if is_ours { Isolation::InProcess } else { Isolation::Worker };
+        self.config.isolation.unwrap_or(by_default)
     }
 
     /// Whether its plugin computes by itself, and has no server to send anything to.
@@ -343,23 +353,60 @@ fn transport(run: &RunConfig) -> Transport {
     })
 }
 
-/// The plugins that are loaded, each once.
+/// The plugins that are in use. Each is read once: all its backends run the same bytes, whatever becomes of the file.
 #[derive(Default)]
 struct Libraries {
-    loaded: HashMap<String, Loaded>,
+    read: HashMap<String, Library>,
     plugins: Vec<PluginIdentity>,
 }
 
+/// A plugin's verified bytes.
+struct Library {
+    /// Sealed.
+    copy: Arc<OwnedFd>,
+    /// Loaded into this process, at most once.
+    loaded: Option<Loaded>,
+}
+
 impl Libraries {
-    /// The plugin of a backend, and whether this is its first use.
-    fn get(&mut self, backend: &Found<'_>) -> Result<(Loaded, bool), BackendError> {
-        if let Some(library) = self.loaded.get(backend.candidate.id()) {
-            return Ok((*library, false));
+    /// Where the plugin of a backend is to run, and whether it is loaded into this process by that.
+    fn get(
+        &mut self,
+        backend: &Found<'_>,
+        redactor: &Arc<Redactor>,
+    ) -> Result<(Home, bool), BackendError> {
+        let (candidate, config) = (backend.candidate, backend.config);
+        let isolation = backend.isolation();
+        let library = match self.read.entry(candidate.id().to_owned()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let (library, identity) = read(candidate)?;
+                self.plugins.push(identity);
+                place.insert(library)
+            }
+        };
+        if let Some(identity) = self.plugins.iter_mut().find(|one| one.id == candidate.id()) {
+            identity.runs(isolation);
         }
-        let (library, identity) = load(backend)?;
-        self.loaded.insert(backend.candidate.id().to_owned(), library);
-        self.plugins.push(identity);
-        Ok((library, true))
+        let (path, copy) = (&candidate.path, &library.copy);
+        let (inspection, unchecked) = (&candidate.inspection, config.allow_unchecked_layout);
+        if isolation == Isolation::Worker {
+            let (manifest, bytes) = (&inspection.manifest, &inspection.manifest_bytes);
+            let (copy, redactor) = (Arc::clone(copy), Arc::clone(redactor));
+            let program = Program::new(path, copy, manifest, bytes, unchecked, redactor);
+            return Ok((Home::Worker(program), false));
+        }
+        if let Some(loaded) = library.loaded {
+            return Ok((Home::Here(loaded), false));
+        }
+        let failed = |source| BackendError::Load { plugin: candidate.id().to_owned(), source };
+        let copied = copy.try_clone();
+        let copy =
+            copied.map_err(|source| failed(LoadError::Copy { path: path.clone(), source }))?;
+        let abi = inspection.manifest.abi;
+        let loaded = Loaded::open(path, copy, &inspection.manifest_bytes, abi, unchecked);
+        let loaded = *library.loaded.insert(loaded.map_err(failed)?);
+        Ok((Home::Here(loaded), true))
     }
 }
 
@@ -380,7 +427,7 @@ struct Bringing<'a> {
 struct Opening<'a> {
     config: &'a BackendConfig,
     declared: &'a Declared,
-    library: Loaded,
+    home: Home,
     /// Paths by name.
     assets: BTreeMap<String, String>,
     /// Calls in flight.
@@ -448,7 +495,7 @@ impl Bringing<'_> {
 
     /// Loads a backend's plugin and opens it, once for each of its servers.
     async fn open(&mut self, backend: Found<'_>) -> Result<OpenBackend, BackendError> {
-        let (library, first) = self.libraries.get(&backend)?;
+        let (home, first) = self.libraries.get(&backend, self.redactor)?;
         if first && backend.candidate.provenance == Provenance::Directory {
             self.around.printer.warn(&format!(
                 "plugin `{}` ({}) did not come with this host and runs in-process, with the host's own rights",
@@ -463,7 +510,7 @@ impl Bringing<'_> {
         let mut replicas = Vec::with_capacity(servers.len());
         let mut told = None;
         let calls = concurrency.ceiling as usize;
-        let opening = Opening { config, declared: &manifest.plugin, library, assets, calls };
+        let opening = Opening { config, declared: &manifest.plugin, home, assets, calls };
         for server in servers {
             let (base_url, holder) = (server.base_url.clone(), server.holder.id.clone());
             let own = self.told(&manifest, &server);
@@ -533,7 +580,7 @@ impl Bringing<'_> {
         told: Told,
     ) -> Result<Arc<Instance>, BackendError> {
         let FoundServer { base_url, checked, secrets, holder } = server;
-        let &Opening { config, declared, library, ref assets, calls } = opening;
+        let &Opening { config, declared, ref home, ref assets, calls } = opening;
         let base_url = base_url.map(|url| url.to_string());
         let told_url = told.config.get("base_url").and_then(Value::as_str);
         let cassette = self.around.cassette.as_ref();
@@ -559,11 +606,17 @@ impl Bringing<'_> {
         let notes = Arc::new(BackendNotes { ledger: Arc::clone(self.ledger), holder });
         let Told { config: own_config, env } = told;
         let setup = Setup { config: own_config, env, assets: assets.clone(), notes };
-        let open = move || Instance::open(library, &name, setup, limits, transport, access, calls);
-        elsewhere(open).await?.map_err(|source| BackendError::Open {
-            backend: config.id.clone(),
-            plugin: config.plugin.clone(),
-            source,
+        let home = home.clone();
+        let opened = Instance::open(home, &name, setup, limits, transport, access, calls).await;
+        opened.map_err(|error| match error {
+            StartError::Load(source) => {
+                BackendError::Load { plugin: config.plugin.clone(), source }
+            }
+            StartError::Open(source) => BackendError::Open {
+                backend: config.id.clone(),
+                plugin: config.plugin.clone(),
+                source,
+            },
         })
     }
 }
@@ -601,9 +654,6 @@ fn find_one<'a>(
         .iter()
         .find(|candidate| candidate.id() == config.plugin)
         .ok_or_else(|| unknown_plugin(config, discovery))?;
-    if config.isolation == Some(crate::config::Isolation::Worker) {
-        return Err(BackendError::Isolation { backend: config.id.clone() });
-    }
     let manifest = &candidate.inspection.manifest;
     let servers = config.servers().into_iter().enumerate().map(|(server, base_url)| {
         let mock = mock::url(around.mock, &config.id, base_url)?;
@@ -658,21 +708,16 @@ fn unknown_plugin(config: &BackendConfig, discovery: &Discovery) -> BackendError
     BackendError::UnknownPlugin { backend: config.id.clone(), plugin: config.plugin.clone(), hint }
 }
 
-fn load(backend: &Found<'_>) -> Result<(Loaded, PluginIdentity), BackendError> {
-    let candidate = backend.candidate;
+/// Reads a plugin once. None of its code runs.
+fn read(candidate: &Candidate) -> Result<(Library, PluginIdentity), BackendError> {
     let bytes = candidate.read_verified().map_err(|source| BackendError::Refused {
         plugin: candidate.id().to_owned(),
         path: candidate.path.clone(),
         source,
     })?;
-    let library = Loaded::open(
-        &candidate.path,
-        &bytes.bytes,
-        &candidate.inspection.manifest_bytes,
-        candidate.inspection.manifest.abi,
-        backend.config.allow_unchecked_layout,
-    )
-    .map_err(|source| BackendError::Load { plugin: candidate.id().to_owned(), source })?;
+    let copy = sealed(&candidate.path, &bytes.bytes)
+        .map_err(|source| BackendError::Load { plugin: candidate.id().to_owned(), source })?;
+    let library = Library { copy: Arc::new(copy), loaded: None };
     let manifest = &candidate.inspection.manifest;
     let identity = PluginIdentity {
         id: candidate.id().to_owned(),
@@ -681,7 +726,7 @@ fn load(backend: &Found<'_>) -> Result<(Loaded, PluginIdentity), BackendError> {
         sha256: bytes.sha256.to_string(),
         sdk: manifest.sdk.clone(),
         rustc: manifest.rustc.clone(),
-        isolation: "in-process".to_owned(),
+        isolation: String::new(),
         installed: candidate.provenance == Provenance::Installed,
     };
     Ok((library, identity))

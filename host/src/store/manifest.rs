@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::Kept;
+use crate::config::{Isolation, Kept};
 
 /// Format of this file.
 pub const FORMAT: u32 = 1;
@@ -78,10 +78,25 @@ pub struct PluginIdentity {
     pub sdk: String,
     /// The compiler that built it.
     pub rustc: String,
-    /// Where its code ran; `in-process` for now, whatever it is.
+    /// Where its code ran: `in-process`, `worker`, or both if its backends differ.
     pub isolation: String,
     /// Whether it was installed with the host.
     pub installed: bool,
+}
+
+impl PluginIdentity {
+    /// Its code runs there, too.
+    pub fn runs(&mut self, isolation: Isolation) {
+        let name = match isolation {
+            Isolation::InProcess => "in-process",
+            Isolation::Worker => "worker",
+        };
+        if self.isolation.is_empty() {
+            self.isolation.push_str(name);
+        } else if self.isolation != name {
+            "in-process and worker".clone_into(&mut self.isolation);
+        }
+    }
 }
 
 /// A backend as it describes itself.

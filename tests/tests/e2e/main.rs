@@ -43,6 +43,7 @@ mod stopping;
 mod sweeping;
 mod together;
 mod vendors;
+mod workers;
 
 use host_tests::{
     fake_tgi::FakeTgi,

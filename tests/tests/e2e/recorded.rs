@@ -122,16 +122,14 @@ fn the_same_run_twice_has_the_same_scores_byte_for_byte() {
 
 #[test]
 fn the_manifest_names_the_exact_bytes_that_ran() {
-    let outcome = run(&hostile("echo"), ECHO, &echoes(1)).exits(0);
-    let outcome = outcome.says(&["plugin `hostile`", "runs in-process"]);
-    let manifest = outcome.left().manifest;
+    let manifest = run(&hostile("echo"), ECHO, &echoes(1)).exits(0).left().manifest;
     let plugin = &manifest["plugins"][0];
     let digest: String = Sha256::digest(fs::read(built::hostile()).unwrap())
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
     assert_eq!(plugin["sha256"], digest);
-    assert_eq!((&plugin["id"], &plugin["isolation"]), (&json!("hostile"), &json!("in-process")));
+    assert_eq!((&plugin["id"], &plugin["isolation"]), (&json!("hostile"), &json!("worker")));
     assert_eq!(plugin["installed"], false);
     assert_eq!(manifest["data"][0]["blake3"], blake3::hash(echoes(1).as_bytes()).to_hex().as_str());
     assert_eq!(manifest["config"]["backends"][0]["plugin"], "hostile");
@@ -142,7 +140,8 @@ fn a_plugin_that_came_with_the_host_needs_no_warning() {
     let fake = FakeTgi::start_blocking().unwrap();
     let outcome = run(&tgi(&fake), CHOICE, CHOICE_DATA).exits(0);
     assert!(!outcome.stderr.contains("in-process"), "{}", outcome.stderr);
-    assert_eq!(outcome.left().manifest["plugins"][0]["installed"], true);
+    let plugin = &outcome.left().manifest["plugins"][0];
+    assert_eq!((&plugin["installed"], &plugin["isolation"]), (&json!(true), &json!("in-process")));
 }
 
 #[test]

@@ -1,0 +1,404 @@
+//! The host's side of one worker process: frames to it and from it, and the sessions that are in it.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::unix::net::UnixStream as Socket,
+    process::ExitStatus,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use plugin_api::{
+    Error, ErrorKind,
+    abi::{Buf, buffer},
+    message,
+};
+use tokio::{
+    net::UnixStream,
+    runtime::Handle,
+    sync::{Notify, oneshot},
+    time::timeout,
+};
+
+use super::{
+    frame::{self, FrameError, Incoming},
+    message::{Did, FromWorker},
+    process::{Process, Started},
+};
+use crate::{
+    launch::supervisor::in_words,
+    plugin::{
+        action::{Pushed, protocol},
+        host_table,
+        load::Status,
+        wake,
+    },
+};
+
+/// How long a worker may take to end once its socket is closed.
+const GRACE: Duration = Duration::from_secs(2);
+/// Most bytes of what one step pushes.
+const MAX_STEP: usize = 2 * frame::MAX_BODY;
+
+/// What a step came to.
+pub(super) type Stepped = Result<(Vec<Pushed>, Status), Error>;
+/// How a worker's beginning came to an end.
+pub(super) type Begun = Result<(), Failure>;
+
+/// Why a worker does not begin.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The plugin's, or its library's, own words, and whether it panicked.
+    Said { message: String, panicked: bool },
+    /// The worker died.
+    Died(Error),
+}
+
+/// Told of a worker's death before its sessions are; gives the words that they get.
+pub(super) type OnDeath = Box<dyn FnOnce(String) -> Error + Send>;
+
+/// A worker process. Dropping it closes the way to it, and it ends.
+pub(super) struct Link {
+    inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    stream: UnixStream,
+    /// The same socket, to be closed at once.
+    socket: Socket,
+    process: Process,
+    outbox: Mutex<Vec<u8>>,
+    /// Told when the outbox could not be emptied at once.
+    unsent: Notify,
+    sessions: Mutex<HashMap<u64, Slot>>,
+    /// Who waits for the next answer to `load` or `open`.
+    beginning: Mutex<Option<oneshot::Sender<Begun>>>,
+    /// Steps that were answered.
+    answered: AtomicU64,
+    /// Set when the host wants its end.
+    is_closing: AtomicBool,
+    /// Why the host ended it.
+    why: Mutex<Option<String>>,
+    death: OnceLock<Error>,
+    died: Notify,
+    runtime: Handle,
+}
+
+/// A session that the worker has.
+#[derive(Default)]
+struct Slot {
+    pushed: Vec<Pushed>,
+    bytes: usize,
+    step: Option<oneshot::Sender<Stepped>>,
+    /// Whether its step goes on though nobody wants the answer.
+    abandoned: bool,
+}
+
+impl Link {
+    /// Takes a process over. `on_death` is not told of an end that the host wanted.
+    pub(super) fn new(started: Started, on_death: OnDeath) -> io::Result<Self> {
+        let Started { socket, process, end } = started;
+        let copy = socket.try_clone()?;
+        socket.set_nonblocking(true)?;
+        let inner = Arc::new(Inner {
+            stream: UnixStream::from_std(socket)?,
+            socket: copy,
+            process,
+            outbox: Mutex::default(),
+            unsent: Notify::new(),
+            sessions: Mutex::default(),
+            beginning: Mutex::default(),
+            answered: AtomicU64::new(0),
+            is_closing: AtomicBool::new(false),
+            why: Mutex::default(),
+            death: OnceLock::new(),
+            died: Notify::new(),
+            runtime: Handle::current(),
+        });
+        let attended = Arc::clone(&inner);
+        tokio::spawn(async move { attended.attend(end, on_death).await });
+        Ok(Self { inner })
+    }
+
+    pub(super) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.inner.is_closing.store(true, Ordering::Release);
+        let _ = self.inner.socket.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+impl Inner {
+    /// Why it is dead, if it is.
+    pub(super) fn death(&self) -> Option<&Error> {
+        self.death.get()
+    }
+
+    /// Waits until it is dead, and says why.
+    pub(super) async fn dies(&self) -> Error {
+        let died = self.died.notified();
+        tokio::pin!(died);
+        // From here on the notice is not missed.
+        died.as_mut().enable();
+        if let Some(death) = self.death.get() {
+            return death.clone();
+        }
+        died.await;
+        self.death.get().cloned().unwrap_or_else(|| protocol("the worker is lost"))
+    }
+
+    /// Ends it because of something that it did, in words that go on after its name.
+    pub(super) fn kill(&self, why: &str) {
+        lock(&self.why).get_or_insert_with(|| why.to_owned());
+        self.process.kill();
+    }
+
+    /// Steps that were answered so far: it is not stuck while this grows.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// What this runs on, for what is to happen later.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// Sends the first frames, and waits for the answer.
+    pub(super) async fn begin(&self, head: &[u8], body: &[u8]) -> Begun {
+        let (told, answer) = oneshot::channel();
+        *lock(&self.beginning) = Some(told);
+        self.send(&[head], body).map_err(|error| Failure::Died(protocol(error.to_string())))?;
+        tokio::select! {
+            biased;
+            answer = answer => match answer {
+                Ok(answer) => answer,
+                Err(_) => Err(Failure::Died(self.dies().await)),
+            },
+            error = self.dies() => Err(Failure::Died(error)),
+        }
+    }
+
+    /// Sends the frame of a step; the answer comes when the step is done, or the worker is dead.
+    pub(super) fn step(
+        &self,
+        token: u64,
+        head: &[&[u8]],
+        body: &[u8],
+    ) -> Result<oneshot::Receiver<Stepped>, Error> {
+        let (told, answer) = oneshot::channel();
+        {
+            let mut sessions = lock(&self.sessions);
+            // Looked at under the lock, under which sessions are failed.
+            if let Some(death) = self.death.get() {
+                return Err(death.clone());
+            }
+            sessions.entry(token).or_default().step = Some(told);
+        }
+        self.send(head, body).map_err(|error| protocol(error.to_string()))?;
+        Ok(answer)
+    }
+
+    /// A session ends. Whether a step of it goes on.
+    pub(super) fn end(&self, token: u64) -> bool {
+        let goes_on = {
+            let mut sessions = lock(&self.sessions);
+            match sessions.get_mut(&token) {
+                Some(slot) if slot.step.is_some() => {
+                    slot.step = None;
+                    slot.abandoned = true;
+                    slot.pushed = Vec::new();
+                    true
+                }
+                _ => {
+                    sessions.remove(&token);
+                    false
+                }
+            }
+        };
+        if self.death.get().is_none() {
+            let head = format!(r#"{{"end":{{"session":"{token}"}}}}"#);
+            // It is short enough for a frame.
+            let _ = self.send(&[head.as_bytes()], &[]);
+        }
+        goes_on
+    }
+
+    /// Whether a step of a session that has ended still goes on.
+    pub(super) fn goes_on(&self, token: u64) -> bool {
+        lock(&self.sessions).get(&token).is_some_and(|slot| slot.abandoned)
+    }
+
+    /// Queues a frame and sends what the socket takes at once.
+    fn send(&self, head: &[&[u8]], body: &[u8]) -> Result<(), FrameError> {
+        let mut outbox = lock(&self.outbox);
+        frame::append(&mut outbox, head, body)?;
+        if !self.flush(&mut outbox) {
+            self.unsent.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Sends what the socket takes. Whether that is all.
+    fn flush(&self, outbox: &mut Vec<u8>) -> bool {
+        while !outbox.is_empty() {
+            match self.stream.try_write(outbox) {
+                Ok(sent) => drop(outbox.drain(..sent)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                // It is dead, which whoever reads finds out.
+                Err(_) => outbox.clear(),
+            }
+        }
+        true
+    }
+
+    /// Hears the worker until it ends, and says so to all who wait for it.
+    async fn attend(&self, mut end: oneshot::Receiver<ExitStatus>, on_death: OnDeath) {
+        let breach = tokio::select! {
+            breach = self.read() => breach,
+            () = self.send_on() => None,
+        };
+        if let Some(breach) = breach {
+            self.kill(&format!("sent what is no message ({breach}), and was ended"));
+        }
+        let status = match timeout(GRACE, &mut end).await {
+            Ok(status) => status.ok(),
+            Err(_) => {
+                self.kill("closed its socket and went on, and was ended");
+                end.await.ok()
+            }
+        };
+        if self.is_closing.load(Ordering::Acquire) {
+            return self.fail(&Error::new(ErrorKind::Cancelled, "the backend is closed"));
+        }
+        let how = match (lock(&self.why).take(), status) {
+            (Some(why), _) => why,
+            (None, Some(status)) => format!("ended with {}", in_words(status)),
+            (None, None) => "is lost".to_owned(),
+        };
+        self.fail(&on_death(how));
+    }
+
+    fn fail(&self, error: &Error) {
+        let mut sessions = lock(&self.sessions);
+        let _ = self.death.set(error.clone());
+        for slot in sessions.drain().filter_map(|(_, slot)| slot.step) {
+            let _ = slot.send(Err(error.clone()));
+        }
+        drop(sessions);
+        self.died.notify_waiters();
+    }
+
+    /// Sends what could not be sent at once.
+    async fn send_on(&self) {
+        loop {
+            self.unsent.notified().await;
+            while self.stream.writable().await.is_ok() {
+                if self.flush(&mut lock(&self.outbox)) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Takes frames until the end, or until one is none.
+    async fn read(&self) -> Option<String> {
+        let mut incoming = Incoming::default();
+        loop {
+            if self.stream.readable().await.is_err() {
+                return None;
+            }
+            match self.stream.try_read(incoming.room()) {
+                Ok(0) => return None,
+                Ok(bytes) => incoming.came(bytes),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(_) => return None,
+            }
+            loop {
+                match incoming.frame() {
+                    Ok(Some(frame)) => {
+                        if let Err(breach) = self.take(frame.head, frame.body) {
+                            return Some(breach);
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(error) => return Some(error.to_string()),
+                }
+            }
+        }
+    }
+
+    fn take(&self, head: &[u8], body: &[u8]) -> Result<(), String> {
+        match message::read(head).map_err(|error| error.to_string())? {
+            FromWorker::Did(did) => return self.did(did, body),
+            FromWorker::Wake(session) => wake::wake(session.session.0),
+            FromWorker::Log(log) => host_table::log(log.level, log.text.as_bytes()),
+            FromWorker::Loaded {} | FromWorker::Opened {} => self.begun(Ok(())),
+            FromWorker::Failed(failed) => {
+                let (message, panicked) = (failed.message.into_owned(), failed.panicked);
+                self.begun(Err(Failure::Said { message, panicked }));
+            }
+        }
+        Ok(())
+    }
+
+    fn begun(&self, begun: Begun) {
+        if let Some(told) = lock(&self.beginning).take() {
+            let _ = told.send(begun);
+        }
+    }
+
+    fn did(&self, did: Did<'_>, body: &[u8]) -> Result<(), String> {
+        let pushed = match (did.action, did.breach) {
+            (Some(action), _) => Some(Pushed::read(action.get().as_bytes(), owned(body))),
+            (None, Some(breach)) => Some(Pushed::Breach(breach.into_owned())),
+            (None, None) => None,
+        };
+        let mut sessions = lock(&self.sessions);
+        // What comes late for a session that has ended is no fault.
+        let Some(slot) = sessions.get_mut(&did.session.0) else { return Ok(()) };
+        if !slot.abandoned && let Some(pushed) = pushed {
+            slot.bytes += size_of::<Pushed>() + body.len();
+            if slot.bytes > MAX_STEP {
+                return Err(format!("actions of more than {MAX_STEP} bytes in one step"));
+            }
+            slot.pushed.push(pushed);
+        }
+        let stepped = match (did.stepped, did.refused) {
+            (Some(status), _) => Ok((std::mem::take(&mut slot.pushed), status.into())),
+            (None, Some(refused)) => Err(Error::new(refused.kind, refused.message.into_owned())),
+            (None, None) => return Ok(()),
+        };
+        slot.bytes = 0;
+        let step = slot.step.take();
+        if slot.abandoned {
+            sessions.remove(&did.session.0);
+        }
+        drop(sessions);
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        if let Some(step) = step {
+            let _ = step.send(stepped);
+        }
+        Ok(())
+    }
+}
+
+fn owned(body: &[u8]) -> Buf {
+    if body.is_empty() {
+        return Buf::empty();
+    }
+    let mut bytes = buffer();
+    bytes.extend_from_slice(body);
+    Buf::from(bytes)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

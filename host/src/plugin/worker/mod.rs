@@ -1,0 +1,14 @@
+//! Plugins in a process of their own: the same library and the same messages, framed over a socket.
+//!
+//! A worker is a re-executed `host` that loads one library and opens one backend. It has no secret and needs no
+//! network, since HTTP is the host's. If it dies, the sessions in it fail and it is started again; if it dies too
+//! often, its backend is given up.
+
+pub mod circuit;
+pub mod client;
+pub mod frame;
+mod link;
+mod message;
+mod output;
+mod process;
+pub mod serve;

@@ -1,0 +1,92 @@
+//! What a worker's plugin writes to its stdout and stderr: a plugin has no business there, but what a dying one says
+//! is worth reading. It goes to the log line by line, without secrets, and not for ever.
+
+use std::io::{self, Write};
+
+use crate::plugin::host_table;
+
+/// Lines of one worker that are shown.
+const MOST_LINES: usize = 20;
+/// Bytes of a line that are shown.
+const MOST_BYTES: usize = 400;
+/// The level of a warning.
+const WARNING: u32 = 2;
+
+/// Takes text and logs its lines.
+pub(super) struct Shown<F> {
+    name: String,
+    line: String,
+    lines: usize,
+    log: F,
+}
+
+/// What logs the lines of this plugin.
+pub(super) fn shown(name: &str) -> Shown<impl FnMut(&str)> {
+    Shown::new(name, |line| host_table::log(WARNING, line.as_bytes()))
+}
+
+impl<F: FnMut(&str)> Shown<F> {
+    fn new(name: &str, log: F) -> Self {
+        Self { name: name.to_owned(), line: String::new(), lines: 0, log }
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        let line = line.trim_end();
+        if line.is_empty() || self.lines > MOST_LINES {
+            return;
+        }
+        self.lines += 1;
+        if self.lines > MOST_LINES {
+            (self.log)(&format!("{} writes more than is shown here", self.name));
+        } else {
+            (self.log)(&format!("{} writes: {line}", self.name));
+        }
+    }
+}
+
+impl<F: FnMut(&str)> Write for Shown<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for c in String::from_utf8_lossy(bytes).chars() {
+            if matches!(c, '\n' | '\r') {
+                self.end_line();
+            } else if self.line.len() < MOST_BYTES {
+                self.line.push(if c.is_control() { ' ' } else { c });
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<F: FnMut(&str)> Shown<F> {
+    /// There is no more.
+    pub(super) fn finish(mut self) {
+        self.end_line();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_shown_and_not_for_ever() {
+        let mut lines = Vec::new();
+        let mut shown = Shown::new("it", |line| lines.push(line.to_owned()));
+        shown.write_all(b"one\n\ntw").unwrap();
+        shown.write_all(b"o\x1b[1m\r").unwrap();
+        shown.write_all("x".repeat(10_000).as_bytes()).unwrap();
+        for _ in 0..1000 {
+            shown.write_all(b"\nagain").unwrap();
+        }
+        shown.finish();
+        assert_eq!(lines[..2], ["it writes: one", "it writes: two [1m"]);
+        assert!(lines[2].len() < MOST_BYTES + 50);
+        assert_eq!(lines.len(), MOST_LINES + 1);
+        assert_eq!(lines.last().unwrap(), "it writes more than is shown here");
+    }
+}
