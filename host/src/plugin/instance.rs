@@ -47,7 +47,7 @@ pub enum Home {
 /// Where it runs.
 enum Side {
     Here { backend: Arc<Backend>, pool: Option<Pool> },
-    Worker(Worker),
+    Worker(Box<Worker>),
 }
 
 /// A session, wherever it runs.
@@ -107,6 +107,7 @@ impl Instance {
         access: Access,
         concurrency: usize,
     ) -> Result<Arc<Self>, StartError> {
+        let assets: Vec<String> = setup.assets.values().cloned().collect();
         let head = OpenHead {
             config: setup.config,
             secrets: access.secrets.present().map(str::to_owned).collect(),
@@ -116,7 +117,10 @@ impl Instance {
         let failed = |message: String| StartError::Open(OpenError::Failed(message));
         let head = serde_json::to_vec(&head).map_err(|error| failed(error.to_string()))?;
         let side = match home {
-            Home::Worker(program) => Side::Worker(Worker::start(program, head).await?),
+            Home::Worker(program) => {
+                let program = program.reading(assets);
+                Side::Worker(Box::new(Worker::start(program, head).await?))
+            }
             Home::Here(loaded) => {
                 let pool = limits.blocking.then(|| Pool::new(name, threads(limits))).transpose();
                 let pool = pool.map_err(|error| failed(format!("no threads for it: {error}")))?;
@@ -152,6 +156,14 @@ impl Instance {
         match &self.side {
             Side::Here { backend, .. } => backend.begin(token).map(Session::Here),
             Side::Worker(worker) => worker.begin(token).await.map(Session::Worker),
+        }
+    }
+
+    /// What keeps its plugin from doing more than it needs, by name; nothing in this process.
+    pub fn confined(&self) -> &[String] {
+        match &self.side {
+            Side::Here { .. } => &[],
+            Side::Worker(worker) => worker.confined(),
         }
     }
 

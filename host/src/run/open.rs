@@ -410,6 +410,17 @@ impl Libraries {
     }
 }
 
+impl Libraries {
+    /// Notes what confines a worker of this plugin.
+    fn confined(&mut self, id: &str, by: &[String]) {
+        if let Some(identity) = self.plugins.iter_mut().find(|one| one.id == id)
+            && !by.is_empty()
+        {
+            by.clone_into(&mut identity.sandbox);
+        }
+    }
+}
+
 /// What it takes to bring backends up, and those that are open so far.
 struct Bringing<'a> {
     run: &'a RunConfig,
@@ -516,6 +527,7 @@ impl Bringing<'_> {
             let own = self.told(&manifest, &server);
             told.get_or_insert_with(|| own.clone());
             let instance = self.open_one(&opening, server, own).await?;
+            self.libraries.confined(candidate.id(), instance.confined());
             self.instances.push((holder.clone(), Arc::clone(&instance)));
             replicas.push(Replica { holder, base_url, instance, launched: None });
         }
@@ -727,6 +739,7 @@ fn read(candidate: &Candidate) -> Result<(Library, PluginIdentity), BackendError
         sdk: manifest.sdk.clone(),
         rustc: manifest.rustc.clone(),
         isolation: String::new(),
+        sandbox: Vec::new(),
         installed: candidate.provenance == Provenance::Installed,
     };
     Ok((library, identity))

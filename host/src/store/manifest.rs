@@ -80,6 +80,9 @@ pub struct PluginIdentity {
     pub rustc: String,
     /// Where its code ran: `in-process`, `worker`, or both if its backends differ.
     pub isolation: String,
+    /// What kept its worker from doing more than it needs, by name; what the kernel does not have is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sandbox: Vec<String>,
     /// Whether it was installed with the host.
     pub installed: bool,
 }

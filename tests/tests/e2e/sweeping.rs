@@ -128,8 +128,10 @@ fn a_cell_that_fails_or_crashes_stops_no_other() {
         "{DEFAULTS}[[model]]\nid = \"crashes\"\nmode = \"abort\"\n[[model]]\nid = \"absent\"\nplugin = \"hostil\"\n\
          [[model]]\nid = \"wrong\"\nmost = 0\n[[model]]\nid = \"fails\"\nmode = \"fail\"\n[[model]]\nid = \"good\"\n"
     );
-    let template =
-        TEMPLATE.replace("{{ model.most | default(100) }}", "{{ model.most | default(3) }}");
+    // What ends a plugin in this process ends the whole cell.
+    let template = TEMPLATE
+        .replace("{{ model.most | default(100) }}", "{{ model.most | default(3) }}")
+        .replace("id = \"b\"\n", "id = \"b\"\nisolation = \"in-process\"\n");
     let sandbox = sandbox(3, &template, &matrix);
     let outcome = sweep(&sandbox, &["--jobs", "2"]).exits(1);
     let last = last_line(&outcome);

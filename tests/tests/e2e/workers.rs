@@ -1,5 +1,6 @@
 //! Plugins in processes of their own: whatever becomes of one, the host and the other backends go on.
 
+use host_tests::{left::counts, sandbox::Sandbox};
 
 use super::{ECHO, echoes, hostile, run};
 
@@ -16,5 +17,137 @@ fn a_plugin_runs_where_the_run_file_says_and_else_in_a_worker() {
         let left = outcome.left();
         assert_eq!(left.counts(), [20, 20, 0]);
         assert_eq!(left.manifest["plugins"][0]["isolation"], expected);
+    }
+}
+
+/// Each mode that is the end of a worker, and what is said of it.
+const DEATHS: [(&str, &str); 6] = [
+    ("exit", "its worker ended with exit status 0"),
+    ("abort", "its worker ended with signal 6 (SIGABRT)"),
+    ("stack_overflow", "its worker ended with signal 6 (SIGABRT)"),
+    ("segfault", "its worker ended with signal 11 (SIGSEGV)"),
+    ("eat_memory", "its worker ended with signal 6 (SIGABRT)"),
+    ("scribble", "its worker sent what is no message ("),
+];
+
+#[test]
+fn whatever_a_plugin_dies_of_is_told_and_the_others_go_on() {
+    let mut text = "run.max_retries = 0\nrun.max_unscored = 1.0\nrun.concurrency = 1\n".to_owned();
+    for (mode, _) in DEATHS {
+        text.push_str(&format!("{}id = \"{mode}\"\n", hostile(mode)));
+    }
+    text.push_str(&format!("{}id = \"good\"\n", hostile("echo")));
+    let left = run(&text, ECHO, &echoes(2)).exits(0).left();
+    for (mode, expected) in DEATHS {
+        let lines: Vec<_> = left.journal.iter().filter(|line| line["backend"] == mode).collect();
+        assert_eq!(lines.len(), 2, "{mode}");
+        for line in lines {
+            assert_eq!(line["status"]["unscored"], "crashed", "{mode}: {line}");
+            let message = line["error"]["message"].as_str().unwrap();
+            let whole = format!("plugin `hostile` 0.1.0: {expected}");
+            assert!(message.starts_with(&whole), "{mode}: {message}");
+        }
+    }
+    assert_eq!(counts(left.of_backend("good")), [2, 2, 0]);
+}
+
+#[test]
+fn a_sample_whose_worker_died_is_asked_again_in_another_one() {
+    let text = format!(
+        "run.max_retries = 2\nrun.concurrency = 1\n{}config.after = 3\nconfig.text = \"word\"\n",
+        hostile("abort")
+    );
+    let left = run(&text, ECHO, &echoes(5)).exits(0).left();
+    assert_eq!(left.counts(), [5, 5, 0]);
+    let attempts: Vec<_> = left.journal.iter().map(|line| line["attempts"].as_u64()).collect();
+    assert_eq!(attempts, [Some(1), Some(1), Some(1), Some(2), Some(1)]);
+}
+
+#[test]
+fn a_plugin_that_dies_three_times_in_a_minute_is_given_up_and_the_others_go_on() {
+    let text = format!(
+        "run.max_retries = 10\nrun.concurrency = 1\n{}id = \"bad\"\n{}id = \"good\"\n",
+        hostile("abort"),
+        hostile("echo")
+    );
+    let outcome = run(&text, ECHO, &echoes(30)).exits(5).says(&[
+        "backend `bad`: plugin `hostile` 0.1.0: its worker ended with signal 6 (SIGABRT); it died 3 times within a \
+         minute and is not started again",
+    ]);
+    let left = outcome.left();
+    assert_eq!(left.summary["run"]["state"], "failed");
+    assert_eq!(counts(left.of_backend("good")), [30, 30, 0]);
+    let bad: Vec<_> = left.journal.iter().filter(|line| line["backend"] == "bad").collect();
+    assert_eq!(bad.len(), 1, "nothing more is asked of it: {bad:?}");
+    assert_eq!(bad[0]["status"]["unscored"], "crashed");
+}
+
+#[test]
+fn a_worker_that_is_stuck_is_ended_and_another_one_goes_on() {
+    let text = format!(
+        "run.max_retries = 0\nrun.max_unscored = 1.0\nrun.concurrency = 1\nrun.attempt_timeout = \"2s\"\n\
+         {}config.ms = 100000\n",
+        hostile("slow_block")
+    );
+    let left = run(&text, ECHO, &echoes(3)).exits(0).left();
+    assert_eq!(left.reasons(), ["timeout", "crashed", "timeout"]);
+    let message = left.journal[1]["error"]["message"].as_str().unwrap();
+    assert_eq!(
+        message,
+        "plugin `hostile` 0.1.0: its worker was stuck in a step for more than 1s and was ended"
+    );
+}
+
+#[test]
+fn what_a_plugin_writes_is_shown_as_its_own_and_not_without_end() {
+    let outcome = run(&hostile("print"), ECHO, &echoes(1)).exits(0).says(&[
+        "plugin `hostile` 0.1.0 writes: hostile to stdout",
+        "plugin `hostile` 0.1.0 writes: hostile to stderr",
+    ]);
+    assert!(!outcome.stdout.contains("hostile to"), "{}", outcome.stdout);
+    let flood = format!("{}config.bytes = 100000\n", hostile("flood_output"));
+    let outcome = run(&flood, ECHO, &echoes(1)).exits(0);
+    let outcome = outcome.says(&["plugin `hostile` 0.1.0 writes more than is shown here"]);
+    assert!(outcome.stderr.lines().count() < 50, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_worker_may_not_reach_what_it_does_not_need() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", server.local_addr().unwrap());
+    let modes = ["environment", "connect", "start_program", "read_file"];
+    let mut text = "run.max_unscored = 1.0\n".to_owned();
+    for isolation in ["worker", "in-process"] {
+        for mode in modes {
+            let id = format!("{mode} {isolation}");
+            text.push_str(&format!(
+                "{}id = \"{id}\"\nisolation = \"{isolation}\"\nbase_url = \"{server}\"\n\
+                 config.text = \"/etc/passwd\"\n",
+                hostile(mode)
+            ));
+        }
+    }
+    let sandbox = Sandbox::with_hostile();
+    sandbox.write("data.jsonl", echoes(1));
+    let key = [("HOSTILE_API_KEY", "sk-very-secret")];
+    let left = sandbox.run_with(&format!("{text}{ECHO}"), &key).exits(0).left();
+    let said = |id: &str| {
+        let line = left.journal.iter().find(|line| line["backend"] == id).unwrap();
+        line["response"]["completion"]["choices"][0]["text"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(said("environment worker"), "PATH");
+    assert!(said("environment in-process").contains("HOSTILE_API_KEY"));
+    let plugin = &left.manifest["plugins"][0];
+    assert_eq!(plugin["isolation"], "in-process and worker");
+    let by: Vec<&str> =
+        plugin["sandbox"].as_array().unwrap().iter().filter_map(|name| name.as_str()).collect();
+    assert!(by.contains(&"no_new_privs") && by.contains(&"limits"), "{by:?}");
+    for (mode, means) in
+        [("connect", "seccomp"), ("start_program", "seccomp"), ("read_file", "landlock")]
+    {
+        assert_eq!(said(&format!("{mode} in-process")), "done");
+        if by.contains(&means) {
+            assert_eq!(said(&format!("{mode} worker")), "permission denied", "{mode}");
+        }
     }
 }

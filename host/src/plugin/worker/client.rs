@@ -65,6 +65,7 @@ impl Program {
             abi: manifest.abi.into(),
             allow_unchecked_layout,
             threads: limits.blocking.then(|| threads(limits)),
+            assets: Vec::new(),
         };
         Self {
             name: format!("plugin `{}` {}", manifest.plugin.id, manifest.version),
@@ -74,6 +75,15 @@ impl Program {
             computes: limits.blocking,
             redactor,
         }
+    }
+}
+
+impl Program {
+    /// Lets it read these files.
+    #[must_use]
+    pub fn reading(mut self, assets: Vec<String>) -> Self {
+        self.load.assets = assets;
+        self
     }
 }
 
@@ -95,6 +105,7 @@ pub struct Worker {
     /// The worker of the moment.
     link: tokio::sync::Mutex<Arc<Link>>,
     deaths: Arc<Deaths>,
+    confined: Vec<String>,
 }
 
 #[derive(Default)]
@@ -111,8 +122,9 @@ impl Worker {
     /// The plugin's own words, or how the worker died.
     pub async fn start(program: Program, open: Vec<u8>) -> Result<Self, StartError> {
         let deaths = Arc::<Deaths>::default();
-        let link = tokio::sync::Mutex::new(Arc::new(start(&program, &open, &deaths).await?));
-        Ok(Self { program, open, link, deaths })
+        let (link, confined) = start(&program, &open, &deaths).await?;
+        let link = tokio::sync::Mutex::new(Arc::new(link));
+        Ok(Self { program, open, link, deaths, confined })
     }
 
     /// Begins a session, in another worker if the last one has died.
@@ -128,14 +140,20 @@ impl Worker {
             let wait = lock(&self.deaths.circuit).wait(Instant::now());
             sleep(wait).await;
             let started = start(&self.program, &self.open, &self.deaths).await;
-            *link = Arc::new(started.map_err(|error| {
+            let (fresh, _) = started.map_err(|error| {
                 let broken = self.deaths.broken.get().cloned();
                 let again = || format!("{}: no other worker starts: {error}", self.program.name);
                 Error::new(ErrorKind::Crashed, broken.unwrap_or_else(again))
-            })?);
+            })?;
+            *link = Arc::new(fresh);
         }
         let computes = self.program.computes;
         Ok(Session { link: Arc::clone(&link), token, computes, begun: false })
+    }
+
+    /// What keeps it from doing more than it needs, by name.
+    pub fn confined(&self) -> &[String] {
+        &self.confined
     }
 
     /// Why nothing can be asked of it any more, if that is so.
@@ -144,7 +162,12 @@ impl Worker {
     }
 }
 
-async fn start(program: &Program, open: &[u8], deaths: &Arc<Deaths>) -> Result<Link, StartError> {
+/// A worker with an open backend, and what confines it.
+async fn start(
+    program: &Program,
+    open: &[u8],
+    deaths: &Arc<Deaths>,
+) -> Result<(Link, Vec<String>), StartError> {
     let Program { name, library, load, manifest, redactor, .. } = program;
     let in_worker = |message: String| LoadError::InWorker { message };
     let not_started = |error: std::io::Error| {
@@ -155,8 +178,8 @@ async fn start(program: &Program, open: &[u8], deaths: &Arc<Deaths>) -> Result<L
     let link =
         Link::new(started, Box::new(move |how| deaths.add(&name, &how))).map_err(not_started)?;
     let head = serde_json::json!({ "load": load }).to_string();
-    match timeout(LOAD_LIMIT, link.inner().begin(head.as_bytes(), manifest)).await {
-        Ok(Ok(())) => {}
+    let confined = match timeout(LOAD_LIMIT, link.inner().begin(head.as_bytes(), manifest)).await {
+        Ok(Ok(confined)) => confined,
         Ok(Err(Failure::Said { message, .. })) => {
             return Err(StartError::Load(in_worker(message)));
         }
@@ -167,9 +190,9 @@ async fn start(program: &Program, open: &[u8], deaths: &Arc<Deaths>) -> Result<L
             let limit = humantime::format_duration(LOAD_LIMIT);
             return Err(StartError::Load(in_worker(format!("it is not loaded within {limit}"))));
         }
-    }
+    };
     match link.inner().begin(br#"{"open":{}}"#, open).await {
-        Ok(()) => Ok(link),
+        Ok(_) => Ok((link, confined)),
         Err(Failure::Said { message, panicked: true }) => {
             Err(StartError::Open(OpenError::Panicked(message)))
         }
@@ -183,7 +206,8 @@ impl Deaths {
     fn add(&self, name: &str, how: &str) -> Error {
         let mut message = format!("{name}: its worker {how}");
         if lock(&self.circuit).died(Instant::now()) {
-            message = format!("{message}; it died {MOST} times within a minute and is not started again");
+            message =
+                format!("{message}; it died {MOST} times within a minute and is not started again");
             let _ = self.broken.set(message.clone());
         }
         Error::new(ErrorKind::Crashed, message)

@@ -46,8 +46,8 @@ const MAX_STEP: usize = 2 * frame::MAX_BODY;
 
 /// What a step came to.
 pub(super) type Stepped = Result<(Vec<Pushed>, Status), Error>;
-/// How a worker's beginning came to an end.
-pub(super) type Begun = Result<(), Failure>;
+/// How a worker's beginning came to an end; with what confines it, if that was said.
+pub(super) type Begun = Result<Vec<String>, Failure>;
 
 /// Why a worker does not begin.
 #[derive(Debug)]
@@ -340,7 +340,8 @@ impl Inner {
             FromWorker::Did(did) => return self.did(did, body),
             FromWorker::Wake(session) => wake::wake(session.session.0),
             FromWorker::Log(log) => host_table::log(log.level, log.text.as_bytes()),
-            FromWorker::Loaded {} | FromWorker::Opened {} => self.begun(Ok(())),
+            FromWorker::Loaded(confined) => self.begun(Ok(confined.by)),
+            FromWorker::Opened {} => self.begun(Ok(Vec::new())),
             FromWorker::Failed(failed) => {
                 let (message, panicked) = (failed.message.into_owned(), failed.panicked);
                 self.begun(Err(Failure::Said { message, panicked }));
@@ -364,7 +365,9 @@ impl Inner {
         let mut sessions = lock(&self.sessions);
         // What comes late for a session that has ended is no fault.
         let Some(slot) = sessions.get_mut(&did.session.0) else { return Ok(()) };
-        if !slot.abandoned && let Some(pushed) = pushed {
+        if !slot.abandoned
+            && let Some(pushed) = pushed
+        {
             slot.bytes += size_of::<Pushed>() + body.len();
             if slot.bytes > MAX_STEP {
                 return Err(format!("actions of more than {MAX_STEP} bytes in one step"));

@@ -36,6 +36,8 @@ pub(super) struct Load {
     pub(super) allow_unchecked_layout: bool,
     /// Threads for its steps, if it computes.
     pub(super) threads: Option<usize>,
+    /// Files that it may read.
+    pub(super) assets: Vec<String>,
 }
 
 /// An [`AbiFloor`].
@@ -70,7 +72,7 @@ pub(super) struct SessionRef {
 #[serde(rename_all = "snake_case")]
 pub(super) enum FromWorker<'a> {
     /// The library is loaded.
-    Loaded {},
+    Loaded(Confined),
     /// The backend is open.
     Opened {},
     /// The library does not load, or the backend does not open.
@@ -84,6 +86,13 @@ pub(super) enum FromWorker<'a> {
     /// A line for the log.
     #[serde(borrow)]
     Log(Log<'a>),
+}
+
+/// What keeps the worker from doing more than it needs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Confined {
+    /// The means, by name.
+    pub(super) by: Vec<String>,
 }
 
 /// Why a worker has no open backend.
@@ -181,7 +190,8 @@ mod tests {
 
     #[test]
     fn events_and_actions_lie_in_heads_as_they_are() {
-        let head = br#"{"step":{"session":"18446744073709551615","begin":true,"event":{"resumed" : {}}}}"#;
+        let head =
+            br#"{"step":{"session":"18446744073709551615","begin":true,"event":{"resumed" : {}}}}"#;
         let Ok(ToWorker::Step(step)) = message::read(head) else { panic!("a step") };
         assert_eq!((step.session, step.begin), (Decimal(u64::MAX), true));
         assert_eq!(step.event.get(), r#"{"resumed" : {}}"#);

@@ -18,8 +18,11 @@ use serde_json::value::RawValue;
 
 use super::{
     frame::{self, Incoming},
-    message::{Did, Failed, FromWorker, Load, Log, Refused, SessionRef, Stepped, ToWorker},
+    message::{
+        Confined, Did, Failed, FromWorker, Load, Log, Refused, SessionRef, Stepped, ToWorker,
+    },
     process::take_streams,
+    sandbox,
 };
 use crate::plugin::{
     action::RawAction,
@@ -84,10 +87,12 @@ impl Host {
         let ToWorker::Load(load) = message::read(&head)? else {
             return Err(io::Error::other("the host does not begin with `load`"));
         };
+        // From here on nothing is trusted any more.
+        let by = sandbox::enter(&load);
         let (path, abi) = (Path::new(&load.path), load.abi.into());
         match Loaded::open(path, library, &manifest, abi, load.allow_unchecked_layout) {
             Ok(loaded) => {
-                self.outlet.say(&FromWorker::Loaded {});
+                self.outlet.say(&FromWorker::Loaded(Confined { by }));
                 Ok(Some((load, loaded)))
             }
             Err(error) => {
@@ -153,7 +158,6 @@ impl Host {
             }
         }
     }
-
 }
 
 /// The sessions that have begun and not ended.

@@ -41,6 +41,14 @@
 //! | `exit` | ends the process with status 0 | a worker: `crashed` |
 //! | `abort` | aborts the process | a worker: `crashed` |
 //! | `stack_overflow` | recurses without end | a worker: `crashed` |
+//! | `segfault` | writes where nothing is | a worker: `crashed` |
+//! | `eat_memory` | allocates without end | a worker: `crashed` |
+//! | `scribble` | writes nonsense into every open file | a worker: `crashed` |
+//! | `flood_output` | writes `bytes` lines to stdout, then `ok` | a worker shows the first |
+//! | `environment` | answers with the names of its environment variables | a worker has few |
+//! | `connect` | opens a connection to `base_url`, answers with what comes of it | a worker may not |
+//! | `start_program` | starts `/bin/true`, answers with what comes of it | a worker may not |
+//! | `read_file` | reads the file `text`, answers with what comes of it | a worker may not |
 
 use std::{
     future::{pending, poll_fn},
@@ -253,6 +261,34 @@ impl Hostile {
             "stack_overflow" => {
                 black_box(recurse(1));
             }
+            "segfault" => {
+                // SAFETY: none; this is what the mode is for.
+                unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(1) }
+            }
+            "eat_memory" => {
+                let mut kept = Vec::new();
+                loop {
+                    kept.push(black_box(vec![1_u8; 16 << 20]));
+                }
+            }
+            "scribble" => scribble(),
+            "flood_output" => {
+                for line in 0..config.bytes {
+                    let _ = writeln!(std::io::stdout(), "line {line}");
+                }
+            }
+            "environment" => {
+                let names = std::env::vars_os().map(|(name, _)| name.display().to_string());
+                return Ok(Some(names.collect::<Vec<_>>().join(" ")));
+            }
+            "connect" => {
+                let address = config.base_url.trim_start_matches("http://");
+                return Ok(Some(told(std::net::TcpStream::connect(address))));
+            }
+            "start_program" => {
+                return Ok(Some(told(std::process::Command::new("/bin/true").status())));
+            }
+            "read_file" => return Ok(Some(told(std::fs::read(&config.text)))),
             other => return Err(Error::new(ErrorKind::Other, format!("there is no mode {other}"))),
         }
         Ok(None)
@@ -338,6 +374,21 @@ async fn answer_from_a_thread(ms: u64) {
         Poll::Pending
     })
     .await;
+}
+
+/// What came of something that may be forbidden.
+fn told<T>(result: std::io::Result<T>) -> String {
+    result.map_or_else(|error| error.kind().to_string(), |_| "done".to_owned())
+}
+
+/// Writes into every open file that is none of the standard ones.
+fn scribble() {
+    use std::os::fd::FromRawFd;
+    for number in 3..20 {
+        // SAFETY: none; files of others are written to, and not closed.
+        let mut file = std::mem::ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(number) });
+        let _ = file.write_all(b"this is no frame, and its first bytes are no length of one");
+    }
 }
 
 async fn park_forever() {

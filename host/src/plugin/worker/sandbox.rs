@@ -1,0 +1,176 @@
+//! What a worker gives up before it loads its plugin: the network, other programs, other processes, all files but its
+//! own, and memory without end. What the kernel does not have is left out; what is in force is told by name.
+
+use std::{collections::BTreeMap, fs, io};
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
+};
+use rustix::{
+    process::{Resource, Rlimit, getpid, setrlimit},
+    thread::set_no_new_privs,
+};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
+
+use super::message::Load;
+
+/// Memory for a plugin that only translates, in bytes.
+const MEMORY: u64 = 1 << 30;
+/// Open files: its socket, its library, and what a library opens for a moment.
+const FILES: u64 = 64;
+/// Where libraries that its own one needs are found, and what the system's own library reads.
+const READABLE: [&str; 12] = [
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/proc/self",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/sys/devices/system/cpu",
+    "/dev/urandom",
+];
+
+/// Gives everything up that can be given up. Returns the names of what is in force.
+pub(super) fn enter(load: &Load) -> Vec<String> {
+    let assets = load.assets.iter().map(String::as_str);
+    // Landlock opens files and seccomp forbids the calls for everything else, so they come last and in this order.
+    let steps: [(&str, bool); 4] = [
+        ("no_new_privs", set_no_new_privs(true).is_ok()),
+        ("limits", limit(memory(load.threads.is_some())).is_ok()),
+        ("landlock", read_only(READABLE.into_iter().chain(assets))),
+        ("seccomp", forbid().is_ok()),
+    ];
+    steps.into_iter().filter(|(_, done)| *done).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Bytes that it may have: most of the machine's for a plugin that computes.
+fn memory(computes: bool) -> u64 {
+    if !computes {
+        return MEMORY;
+    }
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = text.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?.trim().trim_end_matches(" kB").parse::<u64>().ok()
+    });
+    kib.map_or(u64::MAX, |kib| kib.saturating_mul(1024) / 4 * 3)
+}
+
+fn limit(memory: u64) -> io::Result<()> {
+    for (resource, most) in
+        [(Resource::Core, 0), (Resource::Nofile, FILES), (Resource::Data, memory)]
+    {
+        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+    }
+    Ok(())
+}
+
+/// Lets only these files and folders be read, and nothing be written, connected to or signalled. Whether the kernel
+/// does that, at least for files.
+fn read_only<'a>(paths: impl Iterator<Item = &'a str>) -> bool {
+    let abi = ABI::V6;
+    let restrict = || {
+        let ruleset = Ruleset::default()
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(AccessFs::from_all(abi))?
+            .handle_access(AccessNet::from_all(abi))?
+            .scope(Scope::from_all(abi))?
+            .create()?;
+        let read = AccessFs::ReadFile | AccessFs::ReadDir;
+        ruleset.add_rules(path_beneath_rules(paths, read))?.restrict_self()
+    };
+    let status: Result<_, landlock::RulesetError> = restrict();
+    status.is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
+}
+
+/// Calls that are refused whatever their arguments are.
+const FORBIDDEN: [i64; 40] = [
+    // The network, by whatever way.
+    libc::SYS_socket,
+    libc::SYS_socketpair,
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    // Other programs.
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    // Other processes.
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_process_madvise,
+    libc::SYS_kill,
+    libc::SYS_tkill,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_setpgid,
+    libc::SYS_setsid,
+    // The system.
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_open_by_handle_at,
+];
+
+/// Forbids calls that a plugin which translates or computes has no use for. Threads are all that it may start.
+fn forbid() -> Result<(), seccompiler::Error> {
+    let is_clone_of_process = SeccompCondition::new(
+        0,
+        SeccompCmpArgLen::Qword,
+        SeccompCmpOp::MaskedEq(flag(libc::CLONE_THREAD)),
+        0,
+    )?;
+    let own = u64::try_from(getpid().as_raw_pid()).unwrap_or_default();
+    let is_not =
+        |process| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, process);
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        FORBIDDEN.into_iter().map(|call| (call, Vec::new())).collect();
+    #[cfg(target_arch = "x86_64")]
+    rules.extend([(libc::SYS_fork, Vec::new()), (libc::SYS_vfork, Vec::new())]);
+    rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![is_clone_of_process])?]);
+    // To itself is how a process aborts.
+    rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![is_not(own)?])?]);
+    // Zero is itself, too.
+    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![is_not(0)?, is_not(own)?])?]);
+    apply(rules, libc::EPERM)?;
+    // Its flags are out of reach of a filter; without it the older call is used.
+    apply([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS)
+}
+
+fn apply(rules: BTreeMap<i64, Vec<SeccompRule>>, error: i32) -> Result<(), seccompiler::Error> {
+    let error = SeccompAction::Errno(u32::try_from(error).unwrap_or(1));
+    let architecture = std::env::consts::ARCH.try_into()?;
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, error, architecture)?;
+    let program: BpfProgram = filter.try_into()?;
+    seccompiler::apply_filter(&program)
+}
+
+fn flag(flag: i32) -> u64 {
+    u64::try_from(flag).unwrap_or_default()
+}
