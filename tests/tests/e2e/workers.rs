@@ -1,8 +1,10 @@
 //! Plugins in processes of their own: whatever becomes of one, the host and the other backends go on.
 
-use host_tests::{left::counts, sandbox::Sandbox};
+use std::fs;
 
-use super::{ECHO, echoes, hostile, run};
+use host_tests::{fake_tgi::FakeTgi, left::counts, patience::until, sandbox::Sandbox};
+
+use super::{ECHO, echoes, hostile, run, tgi};
 
 #[test]
 fn a_plugin_runs_where_the_run_file_says_and_else_in_a_worker() {
@@ -150,4 +152,77 @@ fn a_worker_may_not_reach_what_it_does_not_need() {
             assert_eq!(said(&format!("{mode} worker")), "permission denied", "{mode}");
         }
     }
+}
+
+#[test]
+fn a_worker_asks_and_reads_as_the_same_plugin_does_in_this_process() {
+    let fake = FakeTgi::builder().text(str::to_owned).start_blocking().unwrap();
+    for stream in ["", "stream = true\n"] {
+        let results = ["worker", "in-process"].map(|isolation| {
+            let text = format!("{}isolation = \"{isolation}\"\n{stream}", tgi(&fake));
+            let left = run(&text, ECHO, &echoes(50)).exits(0).left();
+            assert_eq!(left.manifest["plugins"][0]["isolation"], isolation);
+            let told: Vec<_> = left
+                .journal
+                .iter()
+                .map(|line| {
+                    let timed = line["timing_ms"]["first_text"].is_number();
+                    (line["response"].clone(), line["usage"].clone(), timed)
+                })
+                .collect();
+            (left.result()["metrics"].clone(), told)
+        });
+        assert!(results[0] == results[1], "{results:?}");
+    }
+}
+
+/// The children of a process.
+fn children(process: u32) -> Vec<u32> {
+    let path = format!("/proc/{process}/task");
+    let threads = fs::read_dir(path).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|one| fs::read_to_string(one.path().join("children")).ok());
+    let text: Vec<String> = lists.collect();
+    text.iter().flat_map(|list| list.split_whitespace()).map(|id| id.parse().unwrap()).collect()
+}
+
+fn is_alive(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+#[test]
+fn no_worker_outlives_a_host_that_is_killed() {
+    let sandbox = Sandbox::with_hostile();
+    sandbox.write("data.jsonl", echoes(4));
+    let text = format!("{}{ECHO}", hostile("park_forever"));
+    let mut host = sandbox.spawn(sandbox.run_command(&text, &[]));
+    let workers = until("a worker is there", || {
+        let children = children(host.id());
+        (!children.is_empty()).then_some(children)
+    });
+    assert!(workers.iter().all(|worker| is_alive(*worker)));
+    host.kill().unwrap();
+    host.wait().unwrap();
+    until("no worker is left", || workers.iter().all(|worker| !is_alive(*worker)).then_some(()));
+}
+
+#[test]
+fn a_file_that_is_replaced_or_spoilt_during_a_run_does_not_disturb_it() {
+    let sandbox = Sandbox::with_hostile();
+    sandbox.write("data.jsonl", echoes(40));
+    // Its first worker dies after twenty samples; the next one is started from the bytes of the beginning.
+    let text = format!(
+        "run.max_retries = 3\nrun.concurrency = 1\nrun.sync = \"every\"\n{}config.after = 20\n{ECHO}",
+        hostile("abort")
+    );
+    let host = sandbox.spawn(sandbox.run_command(&text, &[]));
+    let plugin = sandbox.path("plugins/libhostile.so");
+    until("a sample is recorded", || {
+        let run = fs::read_dir(sandbox.path("runs")).ok()?.next()?.ok()?.path();
+        let journal = fs::read_to_string(run.join("journal.jsonl")).ok()?;
+        (!journal.is_empty()).then_some(())
+    });
+    fs::write(&plugin, "no library").unwrap();
+    let left = sandbox.wait(host).exits(0).left();
+    assert_eq!(left.counts(), [40, 40, 0]);
 }
