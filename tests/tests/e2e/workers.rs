@@ -212,7 +212,7 @@ fn a_file_that_is_replaced_or_spoilt_during_a_run_does_not_disturb_it() {
     sandbox.write("data.jsonl", echoes(40));
     // Its first worker dies after twenty samples; the next one is started from the bytes of the beginning.
     let text = format!(
-        "run.max_retries = 3\nrun.concurrency = 1\nrun.sync = \"every\"\n{}config.after = 20\n{ECHO}",
+        "run.max_retries = 3\nrun.concurrency = 1\nrun.sync = \"every\"\n{}config.after = 20\nconfig.delay_ms = 25\n{ECHO}",
         hostile("abort")
     );
     let host = sandbox.spawn(sandbox.run_command(&text, &[]));
@@ -224,5 +224,7 @@ fn a_file_that_is_replaced_or_spoilt_during_a_run_does_not_disturb_it() {
     });
     fs::write(&plugin, "no library").unwrap();
     let left = sandbox.wait(host).exits(0).left();
+    let retried = left.journal.iter().filter(|line| line["attempts"] == 2).count();
+    assert_eq!(retried, 1, "another worker was started");
     assert_eq!(left.counts(), [40, 40, 0]);
 }

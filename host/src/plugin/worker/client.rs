@@ -174,13 +174,16 @@ async fn start(
         StartError::Load(in_worker(format!("its worker cannot be started: {error}")))
     };
     let started = process::start(name, library, redactor).await.map_err(not_started)?;
-    let (name, deaths) = (name.clone(), Arc::clone(deaths));
-    let link =
-        Link::new(started, Box::new(move |how| deaths.add(&name, &how))).map_err(not_started)?;
+    let counted = (name.clone(), Arc::clone(deaths));
+    let on_death = move |how: String| counted.1.add(&counted.0, &how);
+    let link = Link::new(started, Box::new(on_death)).map_err(not_started)?;
+    // What would fail alike for every sample is not tried for each.
+    let refused = || drop(deaths.add(name, "does not open its backend"));
     let head = serde_json::json!({ "load": load }).to_string();
     let confined = match timeout(LOAD_LIMIT, link.inner().begin(head.as_bytes(), manifest)).await {
         Ok(Ok(confined)) => confined,
         Ok(Err(Failure::Said { message, .. })) => {
+            refused();
             return Err(StartError::Load(in_worker(message)));
         }
         Ok(Err(Failure::Died(error))) => {
@@ -191,14 +194,15 @@ async fn start(
             return Err(StartError::Load(in_worker(format!("it is not loaded within {limit}"))));
         }
     };
-    match link.inner().begin(br#"{"open":{}}"#, open).await {
-        Ok(_) => Ok((link, confined)),
-        Err(Failure::Said { message, panicked: true }) => {
-            Err(StartError::Open(OpenError::Panicked(message)))
+    let error = match link.inner().begin(br#"{"open":{}}"#, open).await {
+        Ok(_) => return Ok((link, confined)),
+        Err(Failure::Said { message, panicked }) => {
+            refused();
+            if panicked { OpenError::Panicked(message) } else { OpenError::Failed(message) }
         }
-        Err(Failure::Said { message, .. }) => Err(StartError::Open(OpenError::Failed(message))),
-        Err(Failure::Died(error)) => Err(StartError::Open(OpenError::Failed(error.message))),
-    }
+        Err(Failure::Died(error)) => OpenError::Failed(error.message),
+    };
+    Err(StartError::Open(error))
 }
 
 impl Deaths {

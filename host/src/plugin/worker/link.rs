@@ -338,7 +338,7 @@ impl Inner {
     fn take(&self, head: &[u8], body: &[u8]) -> Result<(), String> {
         match message::read(head).map_err(|error| error.to_string())? {
             FromWorker::Did(did) => return self.did(did, body),
-            FromWorker::Wake(session) => wake::wake(session.session.0),
+            FromWorker::Wake(session) => self.wake(session.session.0),
             FromWorker::Log(log) => host_table::log(log.level, log.text.as_bytes()),
             FromWorker::Loaded(confined) => self.begun(Ok(confined.by)),
             FromWorker::Opened {} => self.begun(Ok(Vec::new())),
@@ -348,6 +348,13 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Wakes a session, if it is one of this worker's: it has no say in those of others.
+    fn wake(&self, token: u64) {
+        if lock(&self.sessions).contains_key(&token) {
+            wake::wake(token);
+        }
     }
 
     fn begun(&self, begun: Begun) {

@@ -11,5 +11,5 @@ mod link;
 mod message;
 mod output;
 mod process;
-mod sandbox;
+pub mod sandbox;
 pub mod serve;

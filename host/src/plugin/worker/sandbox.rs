@@ -1,5 +1,6 @@
 //! What a worker gives up before it loads its plugin: the network, other programs, other processes, all files but its
-//! own, and memory without end. What the kernel does not have is left out; what is in force is told by name.
+//! own, and memory without end. What the kernel does not have is left out; what is in force is told by name. A library
+//! may run code as soon as it is loaded, so all of this comes before.
 
 use std::{collections::BTreeMap, fs, io};
 
@@ -88,6 +89,15 @@ fn read_only<'a>(paths: impl Iterator<Item = &'a str>) -> bool {
     };
     let status: Result<_, landlock::RulesetError> = restrict();
     status.is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
+}
+
+/// Whether the kernel has landlock. Nothing is given up by asking.
+pub fn has_landlock() -> bool {
+    let asked = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V1))
+        .and_then(|ruleset| ruleset.create());
+    asked.is_ok()
 }
 
 /// Calls that are refused whatever their arguments are.

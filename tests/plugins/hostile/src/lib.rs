@@ -2,7 +2,8 @@
 //!
 //! `mode` picks what it does; `after` (0) is how many requests it answers as `ok` first. All but the
 //! first group misbehave in `generate`; log-likelihood and health always answer as `ok` does. Whatever the mode,
-//! the first `loads` calls of `describe` and `generate` fail as `loading`, and each answer costs `cost_usd_nanos`.
+//! the first `loads` calls of `describe` and `generate` fail as `loading`, each answer costs `cost_usd_nanos`, and
+//! `generate` waits for `delay_ms` before anything else.
 //!
 //! | mode | what it does | what a host makes of it |
 //! |---|---|---|
@@ -74,6 +75,8 @@ struct Config {
     after: u32,
     /// Calls that fail as `loading` before anything else happens.
     loads: u32,
+    /// Milliseconds before `generate` does anything.
+    delay_ms: u64,
     /// What an answer costs, in billionths of a US dollar; 0 is not known.
     cost_usd_nanos: u64,
     /// The answer of `ok`.
@@ -96,6 +99,7 @@ impl Default for Config {
             mode: "ok".to_owned(),
             after: 0,
             loads: 0,
+            delay_ms: 0,
             cost_usd_nanos: 0,
             text: "the answer is 42".to_owned(),
             finish_reason: "stop".to_owned(),
@@ -136,6 +140,9 @@ impl Backend for Hostile {
 
     async fn generate(&self, request: &Generate<'_>, io: &Io) -> Result<Completion> {
         self.load()?;
+        if self.config.delay_ms > 0 {
+            io.wait(Duration::from_millis(self.config.delay_ms)).await;
+        }
         let prompt = prompt_text(&request.prompt);
         if self.requests.fetch_add(1, Ordering::Relaxed) >= self.config.after
             && let Some(text) = self.misbehave(&prompt, io).await?
