@@ -37,7 +37,7 @@ pub(super) use sweep::SweepArgs;
 #[derive(Debug, Parser)]
 #[command(name = "host", version, max_term_width = 100)]
 pub struct Args {
-    /// One JSON record a line on stdout, the first `launch`, the last `done`.
+    /// One JSON record a line on stdout, the last `done`; `host schema --output` describes them.
     #[arg(long, global = true)]
     pub json: bool,
     /// Say nothing but data and errors.

@@ -328,22 +328,16 @@ fn show(finish: Finish, printer: &Printer) -> Done {
     if let Some(error) = &finish.error {
         printer.error(error);
     }
-    let short = match finish.exit_code {
-        exit::UNSCORED => Some(
-            "more samples are unscored than max_unscored allows; their reasons are in the table and in journal.jsonl"
-                .to_owned(),
+    match finish.exit_code {
+        exit::UNSCORED => printer.error(
+            "more samples are unscored than max_unscored allows; their reasons are in the table and in journal.jsonl",
         ),
-        exit::STOPPED if finish.error.is_none() => Some(format!(
+        exit::STOPPED if finish.error.is_none() => printer.error(&format!(
             "stopped before every sample was asked; what is finished is kept, and `host resume {}` asks the rest",
             finish.directory.display()
         )),
-        _ => None,
-    };
-    short.iter().for_each(|short| printer.error(short));
-    let Finish { exit_code, error, unfreed, summary, .. } = finish;
-    Done {
-        error: error.or(unfreed).or(short),
-        summary: Some(Box::new(summary)),
-        ..exit_code.into()
+        _ => {}
     }
+    let Finish { exit_code, error, unfreed, summary, .. } = finish;
+    Done { error: error.or(unfreed), summary: Some(Box::new(summary)), ..exit_code.into() }
 }

@@ -89,6 +89,29 @@ pub(crate) const CASES: &[Case] = &[
     reads("no_command", "absent", 2),
 ];
 
+/// Every command and what is below it, as it is typed; the first is none at all.
+pub(crate) fn every_command() -> Vec<String> {
+    let place = Place::new();
+    let mut found = vec![String::new()];
+    let mut next = 0;
+    while let Some(command) = found.get(next).cloned() {
+        next += 1;
+        let typed = format!("{command} --help");
+        let help = place.sandbox().finish(place.command(&typed)).exits(0).stdout;
+        let Some((_, commands)) = help.split_once("Commands:\n") else { continue };
+        let commands = commands.split("\n\n").next().unwrap_or_default();
+        let names = commands.lines().filter_map(|line| {
+            let name = line.strip_prefix("  ").filter(|rest| !rest.starts_with(' '))?;
+            name.split_whitespace().next()
+        });
+        for name in names.filter(|name| *name != "help") {
+            found.push(format!("{command} {name}").trim().to_owned());
+        }
+    }
+    assert!(found.len() > 25, "{found:?}");
+    found
+}
+
 /// A folder with all that [`CASES`] name, of which the test may do what it likes.
 pub(crate) struct Place(Sandbox);
 

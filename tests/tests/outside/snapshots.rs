@@ -3,33 +3,10 @@
 
 use host_tests::{built, sandbox::Outcome};
 
-use super::cases::{CASES, Place};
+use super::cases::{CASES, Place, every_command};
 
 /// Lines of a stream that a snapshot has; what is longer has tests of its own.
 const LINES: usize = 30;
-
-/// Every command and what is below it, as it is typed; the first is none at all.
-pub(crate) fn every_command() -> Vec<String> {
-    let place = Place::new();
-    let mut found = vec![String::new()];
-    let mut next = 0;
-    while let Some(command) = found.get(next).cloned() {
-        next += 1;
-        let typed = format!("{command} --help");
-        let help = place.sandbox().finish(place.command(&typed)).exits(0).stdout;
-        let Some((_, commands)) = help.split_once("Commands:\n") else { continue };
-        let commands = commands.split("\n\n").next().unwrap_or_default();
-        let names = commands.lines().filter_map(|line| {
-            let name = line.strip_prefix("  ").filter(|rest| !rest.starts_with(' '))?;
-            name.split_whitespace().next()
-        });
-        for name in names.filter(|name| *name != "help") {
-            found.push(format!("{command} {name}").trim().to_owned());
-        }
-    }
-    assert!(found.len() > 25, "{found:?}");
-    found
-}
 
 /// What a folder, a clock, a machine or a version make of a text is taken out of it.
 fn settings(place: &Place) -> insta::Settings {

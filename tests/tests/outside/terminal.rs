@@ -1,9 +1,8 @@
 //! What is seen on a terminal: tables that fit, no progress that is left behind, and no colours for who wants none.
 
 use super::{
-    cases::{CASES, Place},
+    cases::{CASES, Place, every_command},
     screen::{Which, at_terminal},
-    snapshots,
 };
 
 /// Texts for files and programs, which are the same wherever they go.
@@ -28,7 +27,7 @@ fn tables_fit_forty_columns() {
 #[test]
 fn help_fits_forty_columns() {
     let place = Place::new();
-    for command in snapshots::every_command() {
+    for command in every_command() {
         let mut help = place.command(&format!("{command} --help"));
         help.env("NO_COLOR", "1");
         let seen = at_terminal(help, 40, Which::Stdout);
