@@ -4,6 +4,8 @@
 
 use std::{
     fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
@@ -69,8 +71,13 @@ impl Sandbox {
     /// Writes a file, and the folders above it.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
+        let folder = path.parent().unwrap();
+        fs::create_dir_all(folder).unwrap();
+        // As a whole: a process that was started before may be about to read what is written once more.
+        let mut file = tempfile::NamedTempFile::new_in(folder).unwrap();
+        file.write_all(text.as_ref()).unwrap();
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
+        file.persist(&path).unwrap();
         path
     }
 

@@ -183,7 +183,8 @@ fn a_run_that_a_recording_answers_is_gone_on_with_by_the_same_one_only() {
     let text = format!("[[backend]]\nplugin = \"tgi\"\nbase_url = \"mock:tgi\"\n{ECHO}");
     let (file, other) = (sandbox.path("run.jsonl"), sandbox.path("other.jsonl"));
     let _ = run(&sandbox, &text, "--record", &file).exits(0);
-    let _ = run(&sandbox, &text, "--record", &other).exits(0);
+    // Of fewer samples: two recordings of one run may well be the same to the byte.
+    let _ = run(&sandbox, &format!("max_samples = 5\n{text}"), "--record", &other).exits(0);
     let whole = run(&sandbox, &text, "--replay", &file).exits(0).left();
     let journal = whole.path.join("journal.jsonl");
     let lines = fs::read_to_string(&journal).unwrap();
