@@ -71,10 +71,13 @@ fn place() -> Sandbox {
         ("gsm8k", "config/gsm8k_tgi.toml", "runs/gsm8k-20260102-030405"),
         ("piqa_mini", "config/piqa_tgi.toml", "runs/zero_shot"),
         ("piqa_mini", "config/piqa_tgi.toml", "runs/five_shot"),
-        ("piqa_mini", "config/piqa_tgi.toml", "runs/a"),
-        ("piqa_mini", "config/piqa_tgi.toml", "runs/b"),
+        ("piqa", "config/piqa_tgi.toml", "runs/a"),
+        ("piqa", "config/piqa_tgi.toml", "runs/b"),
     ] {
         let mut command = sandbox.host(["run", file, "--max-samples", "2", "--out", "made"]);
+        if name == "runs/b" {
+            command.args(["--set", "backend.id=vllm"]);
+        }
         command.env("TASK", task).env("PIQA_DIR", sandbox.path("piqa"));
         let _ = sandbox.finish(with_data(command, &sandbox)).exits(0);
         let made = fs::read_dir(sandbox.path("made")).unwrap().next().unwrap().unwrap().path();
