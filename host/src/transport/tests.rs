@@ -220,6 +220,23 @@ async fn what_a_server_may_have_seen_is_not_sent_again() {
     }
 }
 
+/// Waits until the other end's kernel knows that a stream is closed: on a busy machine that takes a moment, also here.
+/// Its socket is open still, or gone already if the client was as quick.
+fn wait_until_heard(stream: &TcpStream) {
+    const ESTABLISHED: &str = "01";
+    let end = |address: std::net::SocketAddr| format!(":{:04X}", address.port());
+    let its = end(stream.peer_addr().unwrap());
+    let own = end(stream.local_addr().unwrap());
+    let is_open = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        matches!(fields[..], [_, local, remote, state, ..]
+            if local.ends_with(&its) && remote.ends_with(&own) && state == ESTABLISHED)
+    };
+    while std::fs::read_to_string("/proc/self/net/tcp").unwrap().lines().any(is_open) {
+        std::thread::yield_now();
+    }
+}
+
 #[tokio::test]
 async fn a_request_goes_over_another_connection_if_the_kept_one_was_closed_before() {
     let (closed, is_closed) = mpsc::channel();
@@ -227,6 +244,7 @@ async fn a_request_goes_over_another_connection_if_the_kept_one_was_closed_befor
         request(stream).unwrap();
         reply(stream, "200 OK", b"first");
         drop(stream.shutdown(Shutdown::Both));
+        wait_until_heard(stream);
         let _ = closed.send(());
     });
     let client = Client::of(&server);

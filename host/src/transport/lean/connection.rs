@@ -26,9 +26,8 @@ use super::relay::Relay;
 /// A connection that one request at a time is on. Dropping it closes it.
 pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
-    driver: http1::Connection<TokioIo<TcpStream>, Full<Bytes>>,
-    /// The driver has ended, and must not be polled any more.
-    over: bool,
+    /// None once it has ended: hyper gives a request back that was not begun when what should have sent it is dropped.
+    driver: Option<http1::Connection<TokioIo<TcpStream>, Full<Bytes>>>,
     relay: Arc<Relay>,
     waker: Waker,
     alarm: Alarm,
@@ -68,12 +67,12 @@ impl Connection {
         let relay = Relay::new();
         let waker = Waker::from(Arc::clone(&relay));
         let alarm = Alarm(Box::pin(sleep_until(due)));
-        Ok(Self { sender, driver, over: false, relay, waker, alarm })
+        Ok(Self { sender, driver: Some(driver), relay, waker, alarm })
     }
 
     /// Whether another request can be sent, as far as is known.
     pub(super) fn is_ready(&self) -> bool {
-        !self.over && self.sender.is_ready()
+        self.driver.is_some() && self.sender.is_ready()
     }
 
     /// Sends a request and waits for the head of its reply.
@@ -132,17 +131,19 @@ impl Connection {
         due: Instant,
         mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Result<T, Ended> {
-        let Self { driver, over, relay, waker, alarm, .. } = self;
+        let Self { driver, relay, waker, alarm, .. } = self;
         let driven = poll_fn(|context| {
             relay.register(context.waker());
             let context = &mut Context::from_waker(waker);
             loop {
                 // What it brings or breaks on is told through what is wanted.
-                *over = *over || Pin::new(&mut *driver).poll(context).is_ready();
+                if driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(context).is_ready()) {
+                    *driver = None;
+                }
                 if let Poll::Ready(wanted) = wanted(context) {
                     return Poll::Ready(Ok(wanted));
                 }
-                if *over {
+                if driver.is_none() {
                     let broken = Broken { error: None, came: Came::Further };
                     return Poll::Ready(Err(Ended::Broken(broken)));
                 }
