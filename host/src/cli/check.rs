@@ -16,7 +16,7 @@ use crate::{
     config::{self, ConfigError, Overrides},
     plugin::discover::Discovery,
     printer::Printer,
-    report::table,
+    report::{table, words::duration},
     run::{
         check::{Checked, Finding, Level, UnitForecast, check},
         error::exit,
@@ -157,7 +157,7 @@ fn forecasts(units: &[UnitForecast], width: Option<u16>) -> String {
             amount.prompt_tokens().to_string(),
             amount.max_output_tokens.to_string(),
             unit.usd.map_or_else(|| "–".to_owned(), |usd| format!("{usd:.4}")),
-            unit.seconds.map_or_else(|| "–".to_owned(), time),
+            unit.seconds.map_or_else(|| "–".to_owned(), |seconds| duration(seconds * 1e3)),
         ]
     });
     let shown =
@@ -168,14 +168,4 @@ fn forecasts(units: &[UnitForecast], width: Option<u16>) -> String {
         ""
     };
     format!("{shown}\n{remark}")
-}
-
-/// A time for people.
-fn time(seconds: f64) -> String {
-    match seconds {
-        ..1.0 => "under 1 s".to_owned(),
-        1.0..120.0 => format!("{seconds:.0} s"),
-        120.0..7200.0 => format!("{:.0} min", seconds / 60.0),
-        _ => format!("{:.1} h", seconds / 3600.0),
-    }
 }

@@ -17,7 +17,7 @@ use crate::{
         comparison::compare::{Only, check_names},
         csv,
         error::ReportError,
-        html, json, junit, lm_eval, markdown,
+        file, html, json, junit, lm_eval, markdown,
         view::View,
     },
     run::error::exit,
@@ -116,7 +116,7 @@ fn text(
     write: impl FnOnce(&mut dyn Write) -> Result<(), ReportError>,
 ) -> anyhow::Result<Vec<PathBuf>> {
     if let Some(path) = &args.out {
-        html::write::whole_file(path, write)?;
+        file::write(path, write)?;
         return Ok(vec![path.clone()]);
     }
     let mut out = Data { printer, waiting: Vec::new() };

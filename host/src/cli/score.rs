@@ -1,6 +1,10 @@
 //! `host score`: what a run stored, extracted and scored anew, without a request.
 
-use std::{fmt::Write as _, fs, io::Write as _, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    path::Path,
+};
 
 use anyhow::Context;
 use schemars::JsonSchema;
@@ -15,7 +19,7 @@ use crate::{
         error::exit,
         score_again::{Rescored, free_name, score_again},
     },
-    store::stored_run::StoredRun,
+    store::{stored_run::StoredRun, whole_file},
 };
 
 /// A run that was scored anew, as programs are told.
@@ -57,18 +61,12 @@ fn score(args: &ScoreArgs, printer: &Printer) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Under a temporary name first; a file that is there already is not replaced.
-fn write(path: &Path, scored: &Rescored) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    // As any other file of the directory: for whomever the user's mask lets read it.
-    let mode = fs::Permissions::from_mode(0o666);
-    let mut file =
-        tempfile::Builder::new().permissions(mode).tempfile_in(folder.unwrap_or(Path::new(".")))?;
-    serde_json::to_writer_pretty(&mut file, scored)?;
-    file.write_all(b"\n")?;
-    file.as_file().sync_all()?;
-    file.persist_noclobber(path)?;
-    Ok(())
+/// A file that is there already is not replaced.
+fn write(path: &Path, scored: &Rescored) -> io::Result<()> {
+    whole_file::create(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, scored)?;
+        file.write_all(b"\n")
+    })
 }
 
 fn over_repeats(scored: &Rescored, width: Option<u16>) -> String {

@@ -8,7 +8,10 @@ use std::{
 
 use comfy_table::Cell;
 
-use super::table::{NONE, plain, right, whole_columns};
+use super::{
+    table::{NONE, plain, right, whole_columns},
+    words,
+};
 use crate::{
     printer::Printer,
     run::estimate::Estimate,
@@ -172,8 +175,7 @@ pub fn planned(cells: &[Planned], width: Option<u16>) -> String {
 fn dollars(cost: Option<f64>) -> String {
     match cost {
         None => NONE.to_owned(),
-        Some(usd) if usd > 0.0 && usd < 1.0 => format!("≈ ${usd:.4}"),
-        Some(usd) => format!("≈ ${usd:.2}"),
+        Some(usd) => format!("≈ {}", words::dollars(usd)),
     }
 }
 

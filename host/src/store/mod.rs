@@ -16,6 +16,7 @@ pub mod run_dir;
 pub mod storage;
 pub mod stored_run;
 pub mod summary;
+pub mod whole_file;
 
 pub use record::SampleRecord;
 pub use run_dir::{RunDir, StoreError};

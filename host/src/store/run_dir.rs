@@ -3,13 +3,13 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use serde::Serialize;
 
+use super::whole_file;
 use crate::secret::Redactor;
 
 /// Name of the file that says what ran.
@@ -218,14 +218,10 @@ pub fn write_json<T: Serialize>(
     let write = || {
         let mut value = serde_json::to_value(value)?;
         redactor.redact_value(&mut value);
-        // As any other file of the directory: for whomever the user's mask lets read it.
-        let mode = fs::Permissions::from_mode(0o666);
-        let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(folder)?;
-        serde_json::to_writer_pretty(&mut file, &value)?;
-        file.write_all(b"\n")?;
-        file.as_file().sync_all()?;
-        file.persist(&path)?;
-        Ok::<_, io::Error>(())
+        whole_file::replace(&path, |file| {
+            serde_json::to_writer_pretty(&mut *file, &value)?;
+            file.write_all(b"\n")
+        })
     };
     write().map_err(|source| StoreError { path: path.clone(), action: "write this file", source })
 }

@@ -1,14 +1,12 @@
 //! The charts of a run, from its overview.
 
-use super::{
-    chart::{Axis, Chart},
-    words::{count, duration, tick},
-};
+use super::chart::{Axis, Chart};
 use crate::report::{
     log_histogram::LogHistogram,
     overview::Overview,
     timeline::{Bin, Timeline},
     view::View,
+    words::{count, duration, tick},
 };
 
 /// Most bars of a histogram.

@@ -1,14 +1,14 @@
 //! What the comparison of two runs comes to, for the page.
 
-use super::{
-    chart::{self, Axis},
-    words::count,
-};
+use super::chart::{self, Axis};
 use crate::{
-    report::comparison::{
-        compare::{Only, UnitComparison, compare},
-        row::{Row, Test, Verdict},
-        text::{probability, signed, verdict},
+    report::{
+        comparison::{
+            compare::{Only, UnitComparison, compare},
+            row::{Row, Test, Verdict},
+            text::{probability, signed, verdict},
+        },
+        words::count,
     },
     score::metric::{Aggregation, Metric},
     store::stored_run::{ReadError, StoredRun},

@@ -8,5 +8,4 @@ pub mod details;
 pub mod embed;
 pub mod page;
 pub mod results;
-pub mod words;
 pub mod write;

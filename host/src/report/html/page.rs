@@ -8,10 +8,13 @@ use super::{
     charts::Figure,
     comparison::Compared,
     results::{self, Group, Reason, Usage},
-    words::{count, dollars, duration, moment},
 };
 use crate::{
-    report::{table, view::View},
+    report::{
+        table,
+        view::View,
+        words::{count, dollars, duration, moment},
+    },
     store::summary::{MetricEntry, TaskResult},
 };
 

@@ -1,14 +1,12 @@
 //! The result table of the page: a row for each task, backend, run and metric.
 
-use super::{
-    chart::{self, Axis},
-    words::{count, dollars, duration, percent, tick, trimmed},
-};
+use super::chart::{self, Axis};
 use crate::{
     report::{
         interval::Method,
         pairing::UnitPair,
         view::{MetricView, View},
+        words::{count, dollars, duration, percent, tick, trimmed},
     },
     score::metric::{Aggregation, Metric},
     store::summary::TaskResult,

@@ -2,9 +2,7 @@
 //! samples, a piece at a time. Nothing of a sample is kept in memory but what pairs it with another run's.
 
 use std::{
-    fs,
-    io::{self, BufWriter, Write},
-    os::unix::fs::PermissionsExt,
+    io::{self, Write},
     path::Path,
 };
 
@@ -25,6 +23,7 @@ use crate::{
         answer::InWords,
         comparison::compare::{Only, paired},
         error::ReportError,
+        file,
         overview::Overview,
         pairing::{Flips, SampleFinder, UnitPair, pair_units},
         verdict::Verdict,
@@ -50,7 +49,7 @@ const DETAILS_BYTES: usize = 192 * 1024;
 /// # Errors
 /// A run cannot be read, or the file cannot be written.
 pub fn write_file(views: &[View], only: &Only, path: &Path) -> Result<(), ReportError> {
-    whole_file(path, |page| write(views, only, page))
+    file::write(path, |page| write(views, only, page))
 }
 
 /// Writes the report at the end of a run, next to its results. Of a very large run it has no charts and samples, which
@@ -69,38 +68,12 @@ pub fn write_at_end(directory: &Path, path: &Path) -> Result<(), ReportError> {
          whole report, with charts and samples.",
         directory.display()
     );
-    whole_file(path, |page| {
+    file::write(path, |page| {
         let groups = results::groups(&views, &pair_units(&[], &first_results(&views), &[]));
         Page::new(&views, groups, Samples::Absent(why)).write_into(page)?;
         End { meta: "null".to_owned() }.write_into(page)?;
         Ok(())
     })
-}
-
-/// Writes a file under a temporary name, and renames it.
-///
-/// # Errors
-/// What `write` says, or that the file cannot be written.
-pub fn whole_file(
-    path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), ReportError>,
-) -> Result<(), ReportError> {
-    let failed = |source| ReportError::Write { path: path.to_owned(), source };
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    // As any other file of a run: for whomever the user's mask lets read it.
-    let mode = fs::Permissions::from_mode(0o666);
-    let file = tempfile::Builder::new().permissions(mode).tempfile_in(folder).map_err(failed)?;
-    let mut buffered = BufWriter::with_capacity(256 * 1024, file);
-    write(&mut buffered).map_err(|error| match error {
-        ReportError::Output(source) => failed(source),
-        error => error,
-    })?;
-    let file = buffered.into_inner().map_err(|error| failed(error.into_error()))?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
 }
 
 fn first_results(views: &[View]) -> Vec<crate::store::summary::TaskResult> {

@@ -4,7 +4,7 @@
 use std::{
     collections::HashSet,
     fs,
-    io::{BufWriter, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -15,7 +15,7 @@ use super::{
     samples,
 };
 use crate::{
-    report::{error::ReportError, overview::Overview, task_config::task_of, view::View},
+    report::{error::ReportError, file, overview::Overview, task_config::task_of, view::View},
     score::metric::Metric,
     store::{SampleRecord, record::Status, stored_run::StoredSamples},
 };
@@ -68,7 +68,7 @@ pub fn export(view: &View, folder: &Path) -> Result<Exported, ReportError> {
             .map_err(|source| ReportError::Write { path: folder.clone(), source })?;
         let path = folder.join(format!("results_{stamp}.json"));
         let content = results(view, &documents, (&backend, &model, &folder_name));
-        write(&path, |file| {
+        file::write(&path, |file| {
             serde_json::to_writer_pretty(&mut *file, &content).map_err(std::io::Error::from)?;
             Ok(file.write_all(b"\n")?)
         })?;
@@ -86,7 +86,7 @@ pub fn export(view: &View, folder: &Path) -> Result<Exported, ReportError> {
             let metrics: Vec<Metric> =
                 view.metrics(result).iter().filter_map(|one| Metric::from_name(one.name)).collect();
             let generate = generation(task_of(&view.run.manifest, &result.task));
-            write(&path, |file| {
+            file::write(&path, |file| {
                 exported.left_out += lines(&journal, own, &metrics, &generate, file)?;
                 Ok(())
             })?;
@@ -134,19 +134,6 @@ fn lines(
         }
     }
     Ok(left_out)
-}
-
-fn write(
-    path: &Path,
-    content: impl FnOnce(&mut dyn Write) -> Result<(), ReportError>,
-) -> Result<(), ReportError> {
-    let failed = |source| ReportError::Write { path: path.to_owned(), source };
-    let mut file = BufWriter::new(fs::File::create(path).map_err(failed)?);
-    content(&mut file).map_err(|error| match error {
-        ReportError::Output(source) => failed(source),
-        error => error,
-    })?;
-    file.flush().map_err(failed)
 }
 
 /// Each backend with its folder and its model. Backends whose models have one folder's name are told apart by their ids.

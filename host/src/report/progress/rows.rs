@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::{
+    report::words::{countdown, dollars},
     run::event::{BackendPulse, UnitName, UnitPlan},
     score::{metric::Metric, parts::Parts},
     store::record::Status,
@@ -137,7 +138,7 @@ impl Row {
         let left = self.total.roughly()?.saturating_sub(self.count());
         #[allow(clippy::cast_precision_loss, reason = "a guess needs no more digits")]
         let seconds = left as f64 / self.rate().filter(|rate| *rate > 0.0)?;
-        Some(format!("ETA {}", time(seconds)))
+        Some(format!("ETA {}", countdown(seconds)))
     }
 
     /// The cells in the order in which they are shown, and in which they are dropped: those of the highest number first.
@@ -154,7 +155,7 @@ impl Row {
             if count > 0 { format!("{count} {what}") } else { String::new() }
         };
         #[allow(clippy::cast_precision_loss, reason = "an estimate needs no more digits")]
-        let cost = self.cost_usd_nanos.map(|nanos| format!("${:.3}", nanos as f64 / 1e9));
+        let cost = self.cost_usd_nanos.map(|nanos| dollars(nanos as f64 / 1e9));
         [
             (0, self.unit.to_string()),
             (0, format!("{}{total}", self.count())),
@@ -230,19 +231,4 @@ fn shortened(text: &str, columns: usize) -> String {
         short.push(c);
     }
     format!("{short}…")
-}
-
-/// A time for people who wait.
-fn time(seconds: f64) -> String {
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a time is positive, and saturates"
-    )]
-    let seconds = seconds.ceil() as u64;
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
-    }
 }

@@ -19,6 +19,21 @@ pub fn duration(ms: f64) -> String {
     }
 }
 
+/// A time for people who wait, as narrow as it can be.
+pub fn countdown(seconds: f64) -> String {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a time is positive, and saturates"
+    )]
+    let seconds = seconds.ceil() as u64;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
 fn two(large: u64, large_unit: &str, small: u64, small_unit: &str) -> String {
     match small {
         0 => format!("{large} {large_unit}"),
@@ -106,6 +121,14 @@ mod tests {
             (200_000_000.0, "2 d 7 h"),
         ] {
             assert_eq!(duration(ms), expected, "{ms}");
+        }
+    }
+
+    #[test]
+    fn who_waits_is_told_whole_seconds() {
+        for (seconds, expected) in [(0.2, "1s"), (59.0, "59s"), (61.0, "1m01s"), (3_720.0, "1h02m")]
+        {
+            assert_eq!(countdown(seconds), expected, "{seconds}");
         }
     }
 
