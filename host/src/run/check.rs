@@ -17,7 +17,8 @@ use super::{
     estimate::{Estimate, estimate, in_any_form},
     event::UnitName,
     feed::FeedError,
-    open::{self, Found, Surroundings},
+    found::{self, Found},
+    open::{self, Surroundings},
     plan::{Pair, plan},
 };
 use crate::{
@@ -111,7 +112,7 @@ pub async fn check(
     let tasks: Vec<(Task, Vec<String>)> =
         file.config.tasks.iter().filter_map(|task| resolve(task, &mut checked)).collect();
     let mut found = Vec::new();
-    for (id, one) in open::find_each(file, discovery, around) {
+    for (id, one) in found::find_each(file, discovery, around) {
         match one {
             Ok(backend) => {
                 let secrets = backend.secrets();
@@ -249,7 +250,7 @@ async fn open_and_ask(
     around: &Surroundings<'_>,
     checked: &mut Checked,
 ) -> Vec<Probed> {
-    let redactor = open::redactor(&found);
+    let redactor = found::redactor(&found);
     // Nothing is held, so that it is never made.
     let directory = PlannedDir::new(&file.config.out, &file.config.name, jiff::Zoned::now());
     let ledger = Arc::new(Ledger::new(Arc::new(directory), Arc::clone(&redactor)));

@@ -17,8 +17,9 @@ use super::{
     event::{Event, Reporter, UnitPlan},
     feed,
     finish::{Finish, HowAsked, finish},
+    found::{self, Found},
     launch::Servers,
-    open::{self, Found, Opened, Surroundings},
+    open::{self, Opened, Surroundings},
     past::{Begun, Past, recount},
     plan::{Unit, plan, units},
     pulse::Pulse,
@@ -62,10 +63,10 @@ pub async fn run(
     let config = &file.config;
     let tasks = tasks(config)?;
     let (data, records) = data_files(&tasks)?;
-    let found = open::find(file, discovery, around)?;
+    let found = found::find(file, discovery, around)?;
     // What cannot work at all is told before anything is opened, or rented.
     plan(&tasks, &found.iter().map(Found::offer).collect::<Vec<_>>())?;
-    let redactor = open::redactor(&found);
+    let redactor = found::redactor(&found);
     let mut past = Past::none(config);
     if let Some(how) = resume {
         let (earlier, pairs) = Past::of(how, file, &data, &tasks, &found, &redactor, around)?;

@@ -9,7 +9,8 @@ use super::{
     error::RunError,
     event::UnitName,
     feed::FeedError,
-    open::{self, Found, Surroundings},
+    found::{self, Found},
+    open::Surroundings,
     plan::plan,
 };
 use crate::{
@@ -100,7 +101,7 @@ pub fn of_file(
     around: &Surroundings<'_>,
 ) -> Result<Vec<UnitEstimate>, RunError> {
     let tasks = engine::tasks(&file.config)?;
-    let found = open::find(file, discovery, around)?;
+    let found = found::find(file, discovery, around)?;
     let offers: Vec<_> = found.iter().map(Found::offer).collect();
     let mut counted: Vec<(UnitName, bool, Estimate)> = Vec::new();
     let mut units = Vec::new();

@@ -2,8 +2,7 @@
 //! fetched, servers asked who they are. Everything that can fail before the first sample fails here.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
-    os::fd::OwnedFd,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -12,7 +11,7 @@ use std::{
 use futures_util::future::join_all;
 use plugin_api::{
     capability::Capability,
-    manifest::{Declared, Manifest, SecretSlot},
+    manifest::{Declared, Manifest},
     message::Description,
 };
 use serde_json::Value;
@@ -22,33 +21,29 @@ use super::{
     backend::{OpenBackend, Replica, concurrency},
     backend_error::BackendError,
     cached::{self, Told},
-    change::PluginNow,
     error::RunError,
+    found::{Found, FoundServer, find_one, redactor},
     introduce::introduce,
     launch::Servers,
-    mock::{self, Mock},
-    plan::Offer,
+    libraries::Libraries,
+    mock::Mock,
     release::{BackendNotes, Releasable, release},
     retry::RetryPolicy,
 };
 use crate::{
     asset::{self, Progress},
-    config::{
-        BackendConfig, BaseUrl, CheckedBackend, Concurrency, Isolation, Route, RunConfig, RunFile,
-        nearest,
-    },
+    config::{BackendConfig, Concurrency, Route, RunConfig, RunFile},
     plugin::{
-        discover::{Candidate, Discovery, Provenance},
+        discover::{Discovery, Provenance},
         instance::{Home, Instance, Setup},
-        load::{LoadError, Loaded, sealed},
-        worker::client::{Program, StartError},
+        worker::client::StartError,
     },
     printer::Printer,
     route::router::{ReplicaSettings, Router, RouterSettings},
-    secret::{Lookup, Redactor, Secrets, place_of},
+    secret::Redactor,
     store::{
         cache::ResponseCache,
-        ledger::{Holder, Ledger},
+        ledger::Ledger,
         manifest::{PluginIdentity, RecordingIdentity},
     },
     transport::{Access, Cassette, Settings, Targets, Transport},
@@ -98,126 +93,6 @@ pub struct Opened {
     pub cache: Option<Arc<ResponseCache>>,
     /// The recording that answers in the servers' place, if one does.
     pub recording: Option<RecordingIdentity>,
-}
-
-/// A backend on its way: its plugin is known, nothing of it has run.
-pub struct Found<'a> {
-    config: &'a BackendConfig,
-    candidate: &'a Candidate,
-    /// One or more.
-    servers: Vec<FoundServer>,
-}
-
-/// A backend at one of its servers.
-struct FoundServer {
-    base_url: Option<BaseUrl>,
-    checked: CheckedBackend,
-    secrets: Secrets,
-    /// How the backend is found again in another process.
-    holder: Holder,
-}
-
-impl Found<'_> {
-    /// What the backend can be asked for, if it lacks this of what its plugin declares.
-    pub fn offer_lacking<'a>(&'a self, lacks: &'a [Capability]) -> Offer<'a> {
-        Offer { lacks, ..self.offer() }
-    }
-
-    /// Its plugin, by its bytes.
-    ///
-    /// # Errors
-    /// The file cannot be used any more.
-    pub fn plugin(&self) -> Result<PluginNow, BackendError> {
-        let candidate = self.candidate;
-        let bytes = candidate.read_verified().map_err(|source| BackendError::Refused {
-            plugin: candidate.id().to_owned(),
-            path: candidate.path.clone(),
-            source,
-        })?;
-        Ok(PluginNow {
-            id: candidate.id().to_owned(),
-            version: candidate.inspection.manifest.version.clone(),
-            sha256: bytes.sha256.to_string(),
-        })
-    }
-
-    /// Where its plugin's code runs: as the run file says, else in this process only if it came with this host.
-    fn isolation(&self) -> Isolation {
-        let is_ours = self.candidate.provenance == Provenance::Installed;
-        let by_default = if is_ours { Isolation::InProcess } else { Isolation::Worker };
-        self.config.isolation.unwrap_or(by_default)
-    }
-
-    /// Whether its plugin computes by itself, and has no server to send anything to.
-    pub fn computes(&self) -> bool {
-        self.candidate.inspection.manifest.plugin.limits.blocking
-            && self.servers.iter().all(|server| server.base_url.is_none())
-    }
-
-    /// The names of its secrets that were found; a mock needs none.
-    pub fn secrets(&self) -> Vec<&str> {
-        let first = self.servers.first().map(|server| &server.secrets);
-        let found = first.map(|secrets| secrets.iter().map(|(slot, _)| slot).collect());
-        found.unwrap_or_default()
-    }
-
-    /// Its id in the run file.
-    pub fn id(&self) -> &str {
-        &self.config.id
-    }
-
-    /// What the backend can be asked for.
-    pub fn offer(&self) -> Offer<'_> {
-        Offer {
-            id: &self.config.id,
-            declared: &self.candidate.inspection.manifest.plugin,
-            lacks: &[],
-        }
-    }
-}
-
-/// Finds the plugins of the backends that tasks use, and checks what the run file says against their
-/// manifests. No code of a plugin runs.
-///
-/// # Errors
-/// What is wrong in the run file, or a secret that is missing.
-pub fn find<'a>(
-    file: &'a RunFile,
-    discovery: &'a Discovery,
-    around: &Surroundings<'_>,
-) -> Result<Vec<Found<'a>>, BackendError> {
-    find_each(file, discovery, around).into_iter().map(|(_, found)| found).collect()
-}
-
-/// The same for each by itself, with its id.
-pub fn find_each<'a>(
-    file: &'a RunFile,
-    discovery: &'a Discovery,
-    around: &Surroundings<'_>,
-) -> Vec<(&'a str, Result<Found<'a>, BackendError>)> {
-    let run = &file.config;
-    let asked =
-        |config: &BackendConfig| run.tasks.iter().any(|task| task.backends.contains(&config.id));
-    let used = |config: &BackendConfig| {
-        let stands_in = |other: &BackendConfig| asked(other) && other.fallback.contains(&config.id);
-        asked(config) || run.backends.iter().any(stands_in)
-    };
-    let backends = run.backends.iter().enumerate().filter(|(_, config)| used(config));
-    let mut all = Vec::new();
-    for (index, config) in backends {
-        let found = find_one(file, index, config, discovery, around);
-        for server in found.iter().flat_map(|backend| &backend.servers) {
-            around.printer.hide(server.secrets.iter());
-        }
-        all.push((config.id.as_str(), found));
-    }
-    all
-}
-
-/// What hides the secrets of these backends.
-pub fn redactor(found: &[Found<'_>]) -> Arc<Redactor> {
-    let servers = found.iter().flat_map(|backend| &backend.servers);
-    Arc::new(Redactor::new(servers.flat_map(|server| server.secrets.iter())))
 }
 
 /// Opens backends: one after the other, but all are waited for and introduced at once. Whatever the way out, a
@@ -351,74 +226,6 @@ fn transport(run: &RunConfig) -> Transport {
         idle_timeout: run.run.idle_timeout,
         ..Settings::default()
     })
-}
-
-/// The plugins that are in use. Each is read once: all its backends run the same bytes, whatever becomes of the file.
-#[derive(Default)]
-struct Libraries {
-    read: HashMap<String, Library>,
-    plugins: Vec<PluginIdentity>,
-}
-
-/// A plugin's verified bytes.
-struct Library {
-    /// Sealed.
-    copy: Arc<OwnedFd>,
-    /// Loaded into this process, at most once.
-    loaded: Option<Loaded>,
-}
-
-impl Libraries {
-    /// Where the plugin of a backend is to run, and whether it is loaded into this process by that.
-    fn get(
-        &mut self,
-        backend: &Found<'_>,
-        redactor: &Arc<Redactor>,
-    ) -> Result<(Home, bool), BackendError> {
-        let (candidate, config) = (backend.candidate, backend.config);
-        let isolation = backend.isolation();
-        let library = match self.read.entry(candidate.id().to_owned()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                let (library, identity) = read(candidate)?;
-                self.plugins.push(identity);
-                place.insert(library)
-            }
-        };
-        if let Some(identity) = self.plugins.iter_mut().find(|one| one.id == candidate.id()) {
-            identity.runs(isolation);
-        }
-        let (path, copy) = (&candidate.path, &library.copy);
-        let (inspection, unchecked) = (&candidate.inspection, config.allow_unchecked_layout);
-        if isolation == Isolation::Worker {
-            let (manifest, bytes) = (&inspection.manifest, &inspection.manifest_bytes);
-            let (copy, redactor) = (Arc::clone(copy), Arc::clone(redactor));
-            let program = Program::new(path, copy, manifest, bytes, unchecked, redactor);
-            return Ok((Home::Worker(program), false));
-        }
-        if let Some(loaded) = library.loaded {
-            return Ok((Home::Here(loaded), false));
-        }
-        let failed = |source| BackendError::Load { plugin: candidate.id().to_owned(), source };
-        let copied = copy.try_clone();
-        let copy =
-            copied.map_err(|source| failed(LoadError::Copy { path: path.clone(), source }))?;
-        let abi = inspection.manifest.abi;
-        let loaded = Loaded::open(path, copy, &inspection.manifest_bytes, abi, unchecked);
-        let loaded = *library.loaded.insert(loaded.map_err(failed)?);
-        Ok((Home::Here(loaded), true))
-    }
-}
-
-impl Libraries {
-    /// Notes what confines a worker of this plugin.
-    fn confined(&mut self, id: &str, by: &[String]) {
-        if let Some(identity) = self.plugins.iter_mut().find(|one| one.id == id)
-            && !by.is_empty()
-        {
-            by.clone_into(&mut identity.sandbox);
-        }
-    }
 }
 
 /// What it takes to bring backends up, and those that are open so far.
@@ -653,98 +460,6 @@ fn router_settings(
     }
 }
 
-/// Finds a backend's plugin and checks what the run file says against its manifest.
-fn find_one<'a>(
-    file: &RunFile,
-    index: usize,
-    config: &'a BackendConfig,
-    discovery: &'a Discovery,
-    around: &Surroundings<'_>,
-) -> Result<Found<'a>, BackendError> {
-    let candidate = discovery
-        .plugins
-        .iter()
-        .find(|candidate| candidate.id() == config.plugin)
-        .ok_or_else(|| unknown_plugin(config, discovery))?;
-    let manifest = &candidate.inspection.manifest;
-    let servers = config.servers().into_iter().enumerate().map(|(server, base_url)| {
-        let mock = mock::url(around.mock, &config.id, base_url)?;
-        let (declared, schema) = (&manifest.plugin, &manifest.config_schema);
-        let checked = file.check_backend(index, server, declared, schema, mock.as_ref())?;
-        let cassette = around.cassette.as_ref();
-        let replayed = cassette.and_then(|one| one.placeholders(&config.id, &checked.slots));
-        let secrets = if let Some(placeholders) = replayed {
-            placeholders
-        } else if mock.is_some() {
-            Secrets::placeholders(&checked.slots)
-        } else if cassette.is_some_and(Cassette::is_look) {
-            // Nothing is sent: what a plugin asks may depend on which secrets there are, and not on what they are.
-            let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
-            let is_there = |slot: &&SecretSlot| {
-                !slot.optional || matches!(place_of(slot, &lookup), Ok(Some(_)))
-            };
-            Secrets::placeholders(
-                &checked.slots.iter().filter(is_there).cloned().collect::<Vec<_>>(),
-            )
-        } else {
-            let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
-            Secrets::resolve(&checked.slots, &lookup)
-                .map_err(|source| BackendError::Secret { backend: config.id.clone(), source })?
-        };
-        let holder = Holder {
-            id: match config.replicas.as_slice() {
-                [] | [_] => config.id.clone(),
-                _ => format!("{}#{server}", config.id),
-            },
-            table: file.backend_table(index, server, schema),
-            folder: absolute(&file.folder),
-        };
-        Ok(FoundServer { base_url: base_url.cloned(), checked, secrets, holder })
-    });
-    let servers = servers.collect::<Result<_, BackendError>>()?;
-    Ok(Found { config, candidate, servers })
-}
-
-fn unknown_plugin(config: &BackendConfig, discovery: &Discovery) -> BackendError {
-    let ids: Vec<&str> = discovery.plugins.iter().map(Candidate::id).collect();
-    let mut hint = match nearest(&config.plugin, ids.iter().copied()) {
-        Some(near) => format!("; did you mean `{near}`?"),
-        None if ids.is_empty() => {
-            "; no plugin was found at all: name their folder by --plugin-dir".to_owned()
-        }
-        None => format!("; there are: {}", ids.join(", ")),
-    };
-    for refused in &discovery.refused {
-        hint.push_str(&format!("\n  not used: {}: {}", refused.path.display(), refused.reason));
-    }
-    BackendError::UnknownPlugin { backend: config.id.clone(), plugin: config.plugin.clone(), hint }
-}
-
-/// Reads a plugin once. None of its code runs.
-fn read(candidate: &Candidate) -> Result<(Library, PluginIdentity), BackendError> {
-    let bytes = candidate.read_verified().map_err(|source| BackendError::Refused {
-        plugin: candidate.id().to_owned(),
-        path: candidate.path.clone(),
-        source,
-    })?;
-    let copy = sealed(&candidate.path, &bytes.bytes)
-        .map_err(|source| BackendError::Load { plugin: candidate.id().to_owned(), source })?;
-    let library = Library { copy: Arc::new(copy), loaded: None };
-    let manifest = &candidate.inspection.manifest;
-    let identity = PluginIdentity {
-        id: candidate.id().to_owned(),
-        version: manifest.version.clone(),
-        path: candidate.path.display().to_string(),
-        sha256: bytes.sha256.to_string(),
-        sdk: manifest.sdk.clone(),
-        rustc: manifest.rustc.clone(),
-        isolation: String::new(),
-        sandbox: Vec::new(),
-        installed: candidate.provenance == Provenance::Installed,
-    };
-    Ok((library, identity))
-}
-
 /// Runs what blocks (a download, a plugin that loads a model) on a thread of its own, so that an interrupt
 /// is heard meanwhile.
 async fn elsewhere<T: Send + 'static>(
@@ -753,6 +468,6 @@ async fn elsewhere<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|error| BackendError::Broken(error.to_string()))
 }
 
-fn absolute(path: &Path) -> PathBuf {
+pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -11,7 +11,8 @@ use super::{
     engine::tasks,
     error::RunError,
     event::UnitName,
-    open::{self, Found, Surroundings},
+    found::{self, Found},
+    open::{self, Surroundings},
     plan::plan,
     request::requests,
 };
@@ -109,7 +110,7 @@ pub async fn preview(
     let looker = Arc::new(Looker::default());
     let around = Surroundings { cassette: Some(Cassette::Look(Arc::clone(&looker))), ..around };
     let tasks = tasks(&file.config)?;
-    let found = open::find(file, discovery, &around).map_err(RunError::from)?;
+    let found = found::find(file, discovery, &around).map_err(RunError::from)?;
     let pairs = plan(&tasks, &found.iter().map(Found::offer).collect::<Vec<_>>());
     let mut pairs = pairs.map_err(RunError::from)?;
     pairs.retain(|pair| {
@@ -120,7 +121,7 @@ pub async fn preview(
         let any = |name: Option<&str>| name.unwrap_or("*").to_owned();
         return Err(PreviewError::Nothing { task: any(wanted.task), backend: any(wanted.backend) });
     }
-    let redactor = open::redactor(&found);
+    let redactor = found::redactor(&found);
     // Nothing is held, so that it is never made.
     let directory = PlannedDir::new(&file.config.out, &file.config.name, jiff::Zoned::now());
     let ledger = Arc::new(Ledger::new(Arc::new(directory), Arc::clone(&redactor)));

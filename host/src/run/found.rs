@@ -1,0 +1,208 @@
+//! The backends of a run file before anything of them runs: which plugin each is of, whether what the file says fits its
+//! manifest, which secrets it has.
+
+use std::sync::Arc;
+
+use plugin_api::{capability::Capability, manifest::SecretSlot};
+
+use super::{
+    backend_error::BackendError,
+    change::PluginNow,
+    mock,
+    open::{Surroundings, absolute},
+    plan::Offer,
+};
+use crate::{
+    config::{BackendConfig, BaseUrl, CheckedBackend, Isolation, RunFile, nearest},
+    plugin::discover::{Candidate, Discovery, Provenance},
+    secret::{Lookup, Redactor, Secrets, place_of},
+    store::ledger::Holder,
+    transport::Cassette,
+};
+
+/// A backend on its way: its plugin is known, nothing of it has run.
+pub struct Found<'a> {
+    pub(super) config: &'a BackendConfig,
+    pub(super) candidate: &'a Candidate,
+    /// One or more.
+    pub(super) servers: Vec<FoundServer>,
+}
+
+/// A backend at one of its servers.
+pub(super) struct FoundServer {
+    pub(super) base_url: Option<BaseUrl>,
+    pub(super) checked: CheckedBackend,
+    pub(super) secrets: Secrets,
+    /// How the backend is found again in another process.
+    pub(super) holder: Holder,
+}
+
+impl Found<'_> {
+    /// What the backend can be asked for, if it lacks this of what its plugin declares.
+    pub fn offer_lacking<'a>(&'a self, lacks: &'a [Capability]) -> Offer<'a> {
+        Offer { lacks, ..self.offer() }
+    }
+
+    /// Its plugin, by its bytes.
+    ///
+    /// # Errors
+    /// The file cannot be used any more.
+    pub fn plugin(&self) -> Result<PluginNow, BackendError> {
+        let candidate = self.candidate;
+        let bytes = candidate.read_verified().map_err(|source| BackendError::Refused {
+            plugin: candidate.id().to_owned(),
+            path: candidate.path.clone(),
+            source,
+        })?;
+        Ok(PluginNow {
+            id: candidate.id().to_owned(),
+            version: candidate.inspection.manifest.version.clone(),
+            sha256: bytes.sha256.to_string(),
+        })
+    }
+
+    /// Where its plugin's code runs: as the run file says, else in this process only if it came with this host.
+    pub(super) fn isolation(&self) -> Isolation {
+        let is_ours = self.candidate.provenance == Provenance::Installed;
+        let by_default = if is_ours { Isolation::InProcess } else { Isolation::Worker };
+        self.config.isolation.unwrap_or(by_default)
+    }
+
+    /// Whether its plugin computes by itself, and has no server to send anything to.
+    pub fn computes(&self) -> bool {
+        self.candidate.inspection.manifest.plugin.limits.blocking
+            && self.servers.iter().all(|server| server.base_url.is_none())
+    }
+
+    /// The names of its secrets that were found; a mock needs none.
+    pub fn secrets(&self) -> Vec<&str> {
+        let first = self.servers.first().map(|server| &server.secrets);
+        let found = first.map(|secrets| secrets.iter().map(|(slot, _)| slot).collect());
+        found.unwrap_or_default()
+    }
+
+    /// Its id in the run file.
+    pub fn id(&self) -> &str {
+        &self.config.id
+    }
+
+    /// What the backend can be asked for.
+    pub fn offer(&self) -> Offer<'_> {
+        Offer {
+            id: &self.config.id,
+            declared: &self.candidate.inspection.manifest.plugin,
+            lacks: &[],
+        }
+    }
+}
+
+/// Finds the plugins of the backends that tasks use, and checks what the run file says against their
+/// manifests. No code of a plugin runs.
+///
+/// # Errors
+/// What is wrong in the run file, or a secret that is missing.
+pub fn find<'a>(
+    file: &'a RunFile,
+    discovery: &'a Discovery,
+    around: &Surroundings<'_>,
+) -> Result<Vec<Found<'a>>, BackendError> {
+    find_each(file, discovery, around).into_iter().map(|(_, found)| found).collect()
+}
+
+/// The same for each by itself, with its id.
+pub fn find_each<'a>(
+    file: &'a RunFile,
+    discovery: &'a Discovery,
+    around: &Surroundings<'_>,
+) -> Vec<(&'a str, Result<Found<'a>, BackendError>)> {
+    let run = &file.config;
+    let asked =
+        |config: &BackendConfig| run.tasks.iter().any(|task| task.backends.contains(&config.id));
+    let used = |config: &BackendConfig| {
+        let stands_in = |other: &BackendConfig| asked(other) && other.fallback.contains(&config.id);
+        asked(config) || run.backends.iter().any(stands_in)
+    };
+    let backends = run.backends.iter().enumerate().filter(|(_, config)| used(config));
+    let mut all = Vec::new();
+    for (index, config) in backends {
+        let found = find_one(file, index, config, discovery, around);
+        for server in found.iter().flat_map(|backend| &backend.servers) {
+            around.printer.hide(server.secrets.iter());
+        }
+        all.push((config.id.as_str(), found));
+    }
+    all
+}
+
+/// What hides the secrets of these backends.
+pub fn redactor(found: &[Found<'_>]) -> Arc<Redactor> {
+    let servers = found.iter().flat_map(|backend| &backend.servers);
+    Arc::new(Redactor::new(servers.flat_map(|server| server.secrets.iter())))
+}
+
+/// Finds a backend's plugin and checks what the run file says against its manifest.
+pub(super) fn find_one<'a>(
+    file: &RunFile,
+    index: usize,
+    config: &'a BackendConfig,
+    discovery: &'a Discovery,
+    around: &Surroundings<'_>,
+) -> Result<Found<'a>, BackendError> {
+    let candidate = discovery
+        .plugins
+        .iter()
+        .find(|candidate| candidate.id() == config.plugin)
+        .ok_or_else(|| unknown_plugin(config, discovery))?;
+    let manifest = &candidate.inspection.manifest;
+    let servers = config.servers().into_iter().enumerate().map(|(server, base_url)| {
+        let mock = mock::url(around.mock, &config.id, base_url)?;
+        let (declared, schema) = (&manifest.plugin, &manifest.config_schema);
+        let checked = file.check_backend(index, server, declared, schema, mock.as_ref())?;
+        let cassette = around.cassette.as_ref();
+        let replayed = cassette.and_then(|one| one.placeholders(&config.id, &checked.slots));
+        let secrets = if let Some(placeholders) = replayed {
+            placeholders
+        } else if mock.is_some() {
+            Secrets::placeholders(&checked.slots)
+        } else if cassette.is_some_and(Cassette::is_look) {
+            // Nothing is sent: what a plugin asks may depend on which secrets there are, and not on what they are.
+            let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
+            let is_there = |slot: &&SecretSlot| {
+                !slot.optional || matches!(place_of(slot, &lookup), Ok(Some(_)))
+            };
+            Secrets::placeholders(
+                &checked.slots.iter().filter(is_there).cloned().collect::<Vec<_>>(),
+            )
+        } else {
+            let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
+            Secrets::resolve(&checked.slots, &lookup)
+                .map_err(|source| BackendError::Secret { backend: config.id.clone(), source })?
+        };
+        let holder = Holder {
+            id: match config.replicas.as_slice() {
+                [] | [_] => config.id.clone(),
+                _ => format!("{}#{server}", config.id),
+            },
+            table: file.backend_table(index, server, schema),
+            folder: absolute(&file.folder),
+        };
+        Ok(FoundServer { base_url: base_url.cloned(), checked, secrets, holder })
+    });
+    let servers = servers.collect::<Result<_, BackendError>>()?;
+    Ok(Found { config, candidate, servers })
+}
+
+fn unknown_plugin(config: &BackendConfig, discovery: &Discovery) -> BackendError {
+    let ids: Vec<&str> = discovery.plugins.iter().map(Candidate::id).collect();
+    let mut hint = match nearest(&config.plugin, ids.iter().copied()) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None if ids.is_empty() => {
+            "; no plugin was found at all: name their folder by --plugin-dir".to_owned()
+        }
+        None => format!("; there are: {}", ids.join(", ")),
+    };
+    for refused in &discovery.refused {
+        hint.push_str(&format!("\n  not used: {}: {}", refused.path.display(), refused.reason));
+    }
+    BackendError::UnknownPlugin { backend: config.id.clone(), plugin: config.plugin.clone(), hint }
+}
