@@ -15,8 +15,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     circuit::{Circuit, MOST},
-    link::{Failure, Inner, Link},
+    link::{Failure, Inner, Link, State, Step},
     message::Load,
+    output::{self, Written},
     process,
 };
 use crate::{
@@ -35,6 +36,8 @@ const STEP_LIMIT: Duration = Duration::from_secs(10);
 const LATE_LIMIT: Duration = Duration::from_secs(1);
 /// The same for one that computes, and looks now and then whether it is still wanted.
 const LATE_COMPUTING_LIMIT: Duration = Duration::from_secs(10);
+/// Longest time for the backend to close.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time for the library to load.
 const LOAD_LIMIT: Duration = Duration::from_secs(60);
 
@@ -47,6 +50,7 @@ pub struct Program {
     manifest: Arc<[u8]>,
     computes: bool,
     redactor: Arc<Redactor>,
+    written: Written,
 }
 
 impl Program {
@@ -66,6 +70,7 @@ impl Program {
             allow_unchecked_layout,
             threads: limits.blocking.then(|| threads(limits)),
             assets: Vec::new(),
+            measure: false,
         };
         Self {
             name: format!("plugin `{}` {}", manifest.plugin.id, manifest.version),
@@ -74,6 +79,7 @@ impl Program {
             manifest: manifest_bytes.into(),
             computes: limits.blocking,
             redactor,
+            written: output::to_log(),
         }
     }
 }
@@ -83,6 +89,14 @@ impl Program {
     #[must_use]
     pub fn reading(mut self, assets: Vec<String>) -> Self {
         self.load.assets = assets;
+        self
+    }
+
+    /// Lets every step's CPU time be told, and hands this what the plugin writes, line by line.
+    #[must_use]
+    pub fn watched(mut self, written: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.load.measure = true;
+        self.written = Arc::new(written);
         self
     }
 }
@@ -148,7 +162,25 @@ impl Worker {
             *link = Arc::new(fresh);
         }
         let computes = self.program.computes;
-        Ok(Session { link: Arc::clone(&link), token, computes, begun: false })
+        Ok(Session { link: Arc::clone(&link), token, computes, begun: false, cpu_us: None })
+    }
+
+    /// Closes the backend, and gives the number of threads that it leaves behind.
+    ///
+    /// # Errors
+    /// The worker died of it, or does not answer.
+    pub async fn close(&self) -> Result<usize, Error> {
+        let link = self.link.lock().await;
+        match timeout(CLOSE_LIMIT, link.inner().ask(br#"{"close":{}}"#, b"")).await {
+            Ok(Ok(State::Closed(threads))) => Ok(threads),
+            Ok(Ok(_)) => Err(protocol("the worker does not say that it closed its backend")),
+            Ok(Err(Failure::Died(error))) => Err(error),
+            Ok(Err(Failure::Said { message, .. })) => Err(protocol(message)),
+            Err(_) => {
+                let limit = humantime::format_duration(CLOSE_LIMIT);
+                Err(protocol(format!("its backend is not closed within {limit}")))
+            }
+        }
     }
 
     /// What keeps it from doing more than it needs, by name.
@@ -168,20 +200,21 @@ async fn start(
     open: &[u8],
     deaths: &Arc<Deaths>,
 ) -> Result<(Link, Vec<String>), StartError> {
-    let Program { name, library, load, manifest, redactor, .. } = program;
+    let Program { name, library, load, manifest, redactor, written, .. } = program;
     let in_worker = |message: String| LoadError::InWorker { message };
     let not_started = |error: std::io::Error| {
         StartError::Load(in_worker(format!("its worker cannot be started: {error}")))
     };
-    let started = process::start(name, library, redactor).await.map_err(not_started)?;
+    let started = process::start(name, library, redactor, written).await.map_err(not_started)?;
     let counted = (name.clone(), Arc::clone(deaths));
     let on_death = move |how: String| counted.1.add(&counted.0, &how);
     let link = Link::new(started, Box::new(on_death)).map_err(not_started)?;
     // What would fail alike for every sample is not tried for each.
     let refused = || drop(deaths.add(name, "does not open its backend"));
     let head = serde_json::json!({ "load": load }).to_string();
-    let confined = match timeout(LOAD_LIMIT, link.inner().begin(head.as_bytes(), manifest)).await {
-        Ok(Ok(confined)) => confined,
+    let confined = match timeout(LOAD_LIMIT, link.inner().ask(head.as_bytes(), manifest)).await {
+        Ok(Ok(State::Loaded(confined))) => confined,
+        Ok(Ok(_)) => Vec::new(),
         Ok(Err(Failure::Said { message, .. })) => {
             refused();
             return Err(StartError::Load(in_worker(message)));
@@ -194,7 +227,7 @@ async fn start(
             return Err(StartError::Load(in_worker(format!("it is not loaded within {limit}"))));
         }
     };
-    let error = match link.inner().begin(br#"{"open":{}}"#, open).await {
+    let error = match link.inner().ask(br#"{"open":{}}"#, open).await {
         Ok(_) => return Ok((link, confined)),
         Err(Failure::Said { message, panicked }) => {
             refused();
@@ -224,6 +257,7 @@ pub struct Session {
     token: u64,
     computes: bool,
     begun: bool,
+    cpu_us: Option<u64>,
 }
 
 impl Session {
@@ -237,11 +271,44 @@ impl Session {
         body: &[u8],
         pushed: &mut Vec<Pushed>,
     ) -> Result<Status, Error> {
+        let before = self.before(r#""event":"#);
+        self.send(&[before.as_bytes(), head, b"}}"], body, pushed).await
+    }
+
+    /// The same for a head that need not be JSON.
+    ///
+    /// # Errors
+    /// As for [`Self::step`].
+    pub async fn step_raw(
+        &mut self,
+        head: &[u8],
+        body: &[u8],
+        pushed: &mut Vec<Pushed>,
+    ) -> Result<Status, Error> {
+        let before = self.before(&format!(r#""head_bytes":{}}}}}"#, head.len()));
+        self.send(&[before.as_bytes()], &[head, body].concat(), pushed).await
+    }
+
+    /// CPU time of the last step in microseconds, if that is measured.
+    pub fn cpu_us(&self) -> Option<u64> {
+        self.cpu_us
+    }
+
+    /// The beginning of a frame's head, as far as this.
+    fn before(&mut self, rest: &str) -> String {
         let begin = if self.begun { "" } else { r#""begin":true,"# };
         self.begun = true;
-        let before = format!(r#"{{"step":{{"session":"{}",{begin}"event":"#, self.token);
+        format!(r#"{{"step":{{"session":"{}",{begin}{rest}"#, self.token)
+    }
+
+    async fn send(
+        &mut self,
+        head: &[&[u8]],
+        body: &[u8],
+        pushed: &mut Vec<Pushed>,
+    ) -> Result<Status, Error> {
         let inner = self.link.inner();
-        let mut answer = inner.step(self.token, &[before.as_bytes(), head, b"}}"], body)?;
+        let mut answer = inner.step(self.token, head, body)?;
         let answer = if self.computes {
             answer.await
         } else {
@@ -254,8 +321,9 @@ impl Session {
                 }
             }
         };
-        let (mut did, status) =
+        let Step { pushed: mut did, status, cpu_us } =
             answer.unwrap_or_else(|_| Err(protocol("the worker forgot the session")))?;
+        self.cpu_us = cpu_us;
         if pushed.is_empty() {
             *pushed = did;
         } else {

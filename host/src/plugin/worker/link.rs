@@ -45,9 +45,27 @@ const GRACE: Duration = Duration::from_secs(2);
 const MAX_STEP: usize = 2 * frame::MAX_BODY;
 
 /// What a step came to.
-pub(super) type Stepped = Result<(Vec<Pushed>, Status), Error>;
-/// How a worker's beginning came to an end; with what confines it, if that was said.
-pub(super) type Begun = Result<Vec<String>, Failure>;
+pub(super) type Stepped = Result<Step, Error>;
+/// What a worker said of the backend as a whole.
+pub(super) type Said = Result<State, Failure>;
+
+/// What a step did.
+pub(super) struct Step {
+    pub(super) pushed: Vec<Pushed>,
+    pub(super) status: Status,
+    /// Microseconds of CPU time, if that is measured.
+    pub(super) cpu_us: Option<u64>,
+}
+
+/// How far a worker is with its backend.
+pub(super) enum State {
+    /// The library is loaded; what confines the worker.
+    Loaded(Vec<String>),
+    /// The backend is open.
+    Opened,
+    /// It is closed; the threads that it left.
+    Closed(usize),
+}
 
 /// Why a worker does not begin.
 #[derive(Debug)]
@@ -75,8 +93,8 @@ pub(super) struct Inner {
     /// Told when the outbox could not be emptied at once.
     unsent: Notify,
     sessions: Mutex<HashMap<u64, Slot>>,
-    /// Who waits for the next answer to `load` or `open`.
-    beginning: Mutex<Option<oneshot::Sender<Begun>>>,
+    /// Who waits for the next answer to `load`, `open` or `close`.
+    asking: Mutex<Option<oneshot::Sender<Said>>>,
     /// Steps that were answered.
     answered: AtomicU64,
     /// Set when the host wants its end.
@@ -111,7 +129,7 @@ impl Link {
             outbox: Mutex::default(),
             unsent: Notify::new(),
             sessions: Mutex::default(),
-            beginning: Mutex::default(),
+            asking: Mutex::default(),
             answered: AtomicU64::new(0),
             is_closing: AtomicBool::new(false),
             why: Mutex::default(),
@@ -171,10 +189,10 @@ impl Inner {
         &self.runtime
     }
 
-    /// Sends the first frames, and waits for the answer.
-    pub(super) async fn begin(&self, head: &[u8], body: &[u8]) -> Begun {
+    /// Sends a frame that is about the backend as a whole, and waits for the answer.
+    pub(super) async fn ask(&self, head: &[u8], body: &[u8]) -> Said {
         let (told, answer) = oneshot::channel();
-        *lock(&self.beginning) = Some(told);
+        *lock(&self.asking) = Some(told);
         self.send(&[head], body).map_err(|error| Failure::Died(protocol(error.to_string())))?;
         tokio::select! {
             biased;
@@ -340,11 +358,12 @@ impl Inner {
             FromWorker::Did(did) => return self.did(did, body),
             FromWorker::Wake(session) => self.wake(session.session.0),
             FromWorker::Log(log) => host_table::log(log.level, log.text.as_bytes()),
-            FromWorker::Loaded(confined) => self.begun(Ok(confined.by)),
-            FromWorker::Opened {} => self.begun(Ok(Vec::new())),
+            FromWorker::Loaded(confined) => self.answered_to(Ok(State::Loaded(confined.by))),
+            FromWorker::Opened {} => self.answered_to(Ok(State::Opened)),
+            FromWorker::Closed(closed) => self.answered_to(Ok(State::Closed(closed.threads))),
             FromWorker::Failed(failed) => {
                 let (message, panicked) = (failed.message.into_owned(), failed.panicked);
-                self.begun(Err(Failure::Said { message, panicked }));
+                self.answered_to(Err(Failure::Said { message, panicked }));
             }
         }
         Ok(())
@@ -357,9 +376,9 @@ impl Inner {
         }
     }
 
-    fn begun(&self, begun: Begun) {
-        if let Some(told) = lock(&self.beginning).take() {
-            let _ = told.send(begun);
+    fn answered_to(&self, said: Said) {
+        if let Some(told) = lock(&self.asking).take() {
+            let _ = told.send(said);
         }
     }
 
@@ -382,7 +401,11 @@ impl Inner {
             slot.pushed.push(pushed);
         }
         let stepped = match (did.stepped, did.refused) {
-            (Some(status), _) => Ok((std::mem::take(&mut slot.pushed), status.into())),
+            (Some(status), _) => Ok(Step {
+                pushed: std::mem::take(&mut slot.pushed),
+                status: status.into(),
+                cpu_us: did.cpu_us,
+            }),
             (None, Some(refused)) => Err(Error::new(refused.kind, refused.message.into_owned())),
             (None, None) => return Ok(()),
         };

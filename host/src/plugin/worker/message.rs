@@ -23,6 +23,8 @@ pub(super) enum ToWorker<'a> {
     Step(Step<'a>),
     /// A session ends.
     End(SessionRef),
+    /// The last: all sessions end, and the backend is closed.
+    Close {},
 }
 
 /// How the library is loaded.
@@ -38,6 +40,9 @@ pub(super) struct Load {
     pub(super) threads: Option<usize>,
     /// Files that it may read.
     pub(super) assets: Vec<String>,
+    /// Whether each step's CPU time is wanted.
+    #[serde(default)]
+    pub(super) measure: bool,
 }
 
 /// An [`AbiFloor`].
@@ -56,8 +61,11 @@ pub(super) struct Step<'a> {
     #[serde(default)]
     pub(super) begin: bool,
     /// The head of the event.
-    #[serde(borrow)]
-    pub(super) event: &'a RawValue,
+    #[serde(borrow, default)]
+    pub(super) event: Option<&'a RawValue>,
+    /// In its place: how many bytes at the beginning of the body are the head, which need not be JSON.
+    #[serde(default)]
+    pub(super) head_bytes: usize,
 }
 
 /// A session.
@@ -75,6 +83,8 @@ pub(super) enum FromWorker<'a> {
     Loaded(Confined),
     /// The backend is open.
     Opened {},
+    /// The backend is closed.
+    Closed(Closed),
     /// The library does not load, or the backend does not open.
     #[serde(borrow)]
     Failed(Failed<'a>),
@@ -93,6 +103,13 @@ pub(super) enum FromWorker<'a> {
 pub(super) struct Confined {
     /// The means, by name.
     pub(super) by: Vec<String>,
+}
+
+/// What is left of a backend that was closed.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Closed {
+    /// Threads that were not there before it was opened.
+    pub(super) threads: usize,
 }
 
 /// Why a worker has no open backend.
@@ -122,6 +139,9 @@ pub(super) struct Did<'a> {
     /// How the step went, with the last of its actions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) stepped: Option<Stepped>,
+    /// With it, if that is measured: microseconds of CPU time of the step's thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cpu_us: Option<u64>,
 }
 
 /// Why a session did not begin.
@@ -194,7 +214,7 @@ mod tests {
             br#"{"step":{"session":"18446744073709551615","begin":true,"event":{"resumed" : {}}}}"#;
         let Ok(ToWorker::Step(step)) = message::read(head) else { panic!("a step") };
         assert_eq!((step.session, step.begin), (Decimal(u64::MAX), true));
-        assert_eq!(step.event.get(), r#"{"resumed" : {}}"#);
+        assert_eq!(step.event.map(RawValue::get), Some(r#"{"resumed" : {}}"#));
         let head = br#"{"did":{"session":"3","action":{"park":{}},"stepped":"ok"}}"#;
         let Ok(FromWorker::Did(did)) = message::read(head) else { panic!("what it did") };
         assert_eq!(did.action.map(RawValue::get), Some(r#"{"park":{}}"#));

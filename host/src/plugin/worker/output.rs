@@ -1,7 +1,10 @@
 //! What a worker's plugin writes to its stdout and stderr: a plugin has no business there, but what a dying one says
 //! is worth reading. It goes to the log line by line, without secrets, and not for ever.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 use crate::plugin::host_table;
 
@@ -20,9 +23,18 @@ pub(super) struct Shown<F> {
     log: F,
 }
 
-/// What logs the lines of this plugin.
-pub(super) fn shown(name: &str) -> Shown<impl FnMut(&str)> {
-    Shown::new(name, |line| host_table::log(WARNING, line.as_bytes()))
+/// What takes lines.
+pub(super) type Written = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What logs them.
+pub(super) fn to_log() -> Written {
+    Arc::new(|line| host_table::log(WARNING, line.as_bytes()))
+}
+
+/// What hands the lines of this plugin on.
+pub(super) fn shown(name: &str, written: &Written) -> Shown<impl FnMut(&str)> {
+    let written = Arc::clone(written);
+    Shown::new(name, move |line| written(line))
 }
 
 impl<F: FnMut(&str)> Shown<F> {

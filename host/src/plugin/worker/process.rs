@@ -24,7 +24,7 @@ use rustix::{
 };
 use tokio::sync::oneshot;
 
-use super::output;
+use super::output::{self, Written};
 use crate::{
     launch::{
         link::{THIS_PROGRAM, WORKER},
@@ -66,15 +66,16 @@ pub(super) async fn start(
     name: &str,
     library: &Arc<OwnedFd>,
     redactor: &Arc<Redactor>,
+    written: &Written,
 ) -> io::Result<Started> {
     let (own, its) = UnixStream::pair()?;
     let (told, started) = oneshot::channel();
     let (name, library) = (name.to_owned(), Arc::clone(library));
-    let redactor = Arc::clone(redactor);
+    let (redactor, written) = (Arc::clone(redactor), Arc::clone(written));
     // The thread that starts it lives as long as it: the signal of a parent's death is that of a thread's.
     thread::Builder::new().name("worker".to_owned()).spawn(move || {
         let (end, ended) = oneshot::channel();
-        match spawn(&name, &library, its, redactor) {
+        match spawn(&name, &library, its, redactor, written) {
             Ok((child, pidfd)) => {
                 let copy = pidfd.try_clone();
                 let process = Process(pidfd);
@@ -97,6 +98,7 @@ fn spawn(
     library: &OwnedFd,
     socket: UnixStream,
     redactor: Arc<Redactor>,
+    written: Written,
 ) -> io::Result<(std::process::Child, OwnedFd)> {
     let (output, writer) = io::pipe()?;
     let kept = KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
@@ -125,12 +127,12 @@ fn spawn(
     let name = name.to_owned();
     thread::Builder::new()
         .name("worker output".to_owned())
-        .spawn(move || show(&name, output, &redactor))?;
+        .spawn(move || show(&name, output, &redactor, &written))?;
     Ok((child, pidfd))
 }
 
-fn show(name: &str, output: PipeReader, redactor: &Redactor) {
-    let mut shown = output::shown(name);
+fn show(name: &str, output: PipeReader, redactor: &Redactor, written: &Written) {
+    let mut shown = output::shown(name, written);
     // Only writing fails, and this never does.
     let _ = log::copy(output, &mut shown, redactor);
     shown.finish();

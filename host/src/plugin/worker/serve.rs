@@ -3,23 +3,30 @@
 
 use std::{
     collections::HashMap,
+    fs,
     io::{self, Write},
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
 };
 
 use plugin_api::{
     Error, abi,
     message::{self, Decimal, Str},
 };
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use rustix::{
+    process::{Pid, Signal, getppid, set_parent_process_death_signal},
+    time::{ClockId, clock_gettime},
+};
 use serde_json::value::RawValue;
 
 use super::{
     frame::{self, Incoming},
     message::{
-        Confined, Did, Failed, FromWorker, Load, Log, Refused, SessionRef, Stepped, ToWorker,
+        Closed, Confined, Did, Failed, FromWorker, Load, Log, Refused, SessionRef, Stepped,
+        ToWorker,
     },
     process::take_streams,
     sandbox,
@@ -55,10 +62,30 @@ pub fn serve(host: u32) -> io::Result<()> {
     });
     let mut host = Host { socket, incoming: Incoming::default(), outlet };
     let Some((load, loaded)) = host.load(library)? else { return Ok(()) };
+    let before = threads();
     let Some(backend) = host.open(loaded)? else { return Ok(()) };
     let pool = load.threads.map(|threads| Pool::new("worker", threads)).transpose()?;
-    let backend = Arc::new(backend);
-    host.serve(&backend, pool.as_ref())
+    if host.serve(&Arc::new(backend), pool, load.measure)? {
+        let threads = threads_beyond(before);
+        host.outlet.say(&FromWorker::Closed(Closed { threads }));
+    }
+    Ok(())
+}
+
+/// Threads of this process.
+fn threads() -> usize {
+    fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
+/// Threads that are there beside so many, once those that are about to end have ended.
+fn threads_beyond(before: usize) -> usize {
+    for _ in 0..100 {
+        if threads() <= before {
+            return 0;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    threads().saturating_sub(before)
 }
 
 /// The host at the other end.
@@ -124,9 +151,14 @@ impl Host {
         }
     }
 
-    /// Steps sessions until the host wants no more.
-    fn serve(mut self, backend: &Arc<Backend>, pool: Option<&Pool>) -> io::Result<()> {
-        let sessions = Arc::new(Sessions::default());
+    /// Steps sessions until the host wants no more. Whether it said so, and is still there.
+    fn serve(
+        &mut self,
+        backend: &Arc<Backend>,
+        pool: Option<Pool>,
+        measure: bool,
+    ) -> io::Result<bool> {
+        let sessions = Arc::new(Sessions { measure, ..Sessions::default() });
         loop {
             while let Some(frame) = self.incoming.frame().map_err(io::Error::other)? {
                 match message::read(frame.head)? {
@@ -135,18 +167,25 @@ impl Host {
                         if step.begin && !sessions.begin(token, backend, &self.outlet) {
                             continue;
                         }
-                        let event = step.event.get().as_bytes();
-                        match pool {
-                            None => sessions.step(token, event, frame.body, &self.outlet),
+                        let (event, body) = match step.event {
+                            Some(event) => (event.get().as_bytes(), frame.body),
+                            None => frame.body.split_at(step.head_bytes.min(frame.body.len())),
+                        };
+                        match &pool {
+                            None => sessions.step(token, event, body, &self.outlet),
                             Some(pool) => {
                                 let (sessions, outlet) =
                                     (Arc::clone(&sessions), Arc::clone(&self.outlet));
-                                let (event, body) = (event.to_vec(), frame.body.to_vec());
+                                let (event, body) = (event.to_vec(), body.to_vec());
                                 pool.start(move || sessions.step(token, &event, &body, &outlet));
                             }
                         }
                     }
                     ToWorker::End(session) => sessions.end(session.session.0),
+                    ToWorker::Close {} => {
+                        sessions.end_all();
+                        return Ok(true);
+                    }
                     ToWorker::Load(_) | ToWorker::Open {} => {
                         return Err(io::Error::other("the host begins a second time"));
                     }
@@ -154,7 +193,7 @@ impl Host {
             }
             if !self.incoming.read_from(&self.socket)? {
                 sessions.end_all();
-                return Ok(());
+                return Ok(false);
             }
         }
     }
@@ -162,7 +201,11 @@ impl Host {
 
 /// The sessions that have begun and not ended.
 #[derive(Default)]
-struct Sessions(Mutex<HashMap<u64, Entry>>);
+struct Sessions {
+    begun: Mutex<HashMap<u64, Entry>>,
+    /// Whether the CPU time of steps is told.
+    measure: bool,
+}
 
 struct Entry {
     /// None while a step of it runs.
@@ -178,7 +221,7 @@ impl Sessions {
         match backend.begin(token) {
             Ok(session) => {
                 let entry = Entry { session: Some(session), _registration: registration };
-                lock(&self.0).insert(token, entry);
+                lock(&self.begun).insert(token, entry);
                 true
             }
             Err(Error { kind, message, .. }) => {
@@ -191,18 +234,20 @@ impl Sessions {
 
     /// One step, and the frames that tell of it.
     fn step(&self, token: u64, event: &[u8], body: &[u8], outlet: &Outlet) {
-        let session = lock(&self.0).get_mut(&token).and_then(|entry| entry.session.take());
+        let session = lock(&self.begun).get_mut(&token).and_then(|entry| entry.session.take());
         // It ended before its turn came: nobody waits, but the host wants to know that it is over.
         let Some(mut session) = session else {
             return outlet
                 .say(&FromWorker::Did(Did { stepped: Some(Stepped::Ok), ..empty(token) }));
         };
         let mut pushed = Vec::new();
+        let before = self.measure.then(cpu_us);
         let status = session.step(event, body, &mut pushed);
+        let cpu_us = before.map(|before| cpu_us().saturating_sub(before));
         let mut frames = abi::buffer();
-        tell(token, &pushed, status.into(), &mut frames);
+        tell(token, &pushed, status.into(), cpu_us, &mut frames);
         // Put back before the host can ask for the next step of it.
-        let ended = match lock(&self.0).get_mut(&token) {
+        let ended = match lock(&self.begun).get_mut(&token) {
             Some(entry) => entry.session.replace(session),
             None => Some(session),
         };
@@ -213,33 +258,47 @@ impl Sessions {
 
     fn end(&self, token: u64) {
         // Not under the lock, since it runs the plugin's code.
-        let ended = lock(&self.0).remove(&token);
+        let ended = lock(&self.begun).remove(&token);
         drop(ended);
     }
 
     fn end_all(&self) {
-        let ended = std::mem::take(&mut *lock(&self.0));
+        let ended = std::mem::take(&mut *lock(&self.begun));
         drop(ended);
     }
 }
 
+/// CPU time of this thread.
+fn cpu_us() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    u64::try_from(time.tv_sec * 1_000_000 + time.tv_nsec / 1000).unwrap_or_default()
+}
+
 /// The frames that tell what a step did: one an action, the last with its status.
-fn tell(token: u64, pushed: &[RawAction], stepped: Stepped, frames: &mut Vec<u8>) {
+fn tell(
+    token: u64,
+    pushed: &[RawAction],
+    stepped: Stepped,
+    cpu_us: Option<u64>,
+    frames: &mut Vec<u8>,
+) {
     let last = pushed.len().saturating_sub(1);
     if pushed.is_empty() {
-        put(frames, &FromWorker::Did(Did { stepped: Some(stepped), ..empty(token) }), &[]);
+        let did = Did { stepped: Some(stepped), cpu_us, ..empty(token) };
+        put(frames, &FromWorker::Did(did), &[]);
     }
     for (index, action) in pushed.iter().enumerate() {
         let stepped = (index == last).then_some(stepped);
+        let cpu_us = cpu_us.filter(|_| index == last);
         let body = action.body.as_slice();
         let (action, breach) = match message::read::<&RawValue>(&action.head) {
             Ok(head) => (Some(head), None),
             Err(error) => (None, Some(unreadable(&error))),
         };
-        let did = FromWorker::Did(Did { action, breach, stepped, ..empty(token) });
+        let did = FromWorker::Did(Did { action, breach, stepped, cpu_us, ..empty(token) });
         if !put(frames, &did, body) {
             let breach = Some(Str::from("an action is longer than a frame may be"));
-            put(frames, &FromWorker::Did(Did { breach, stepped, ..empty(token) }), &[]);
+            put(frames, &FromWorker::Did(Did { breach, stepped, cpu_us, ..empty(token) }), &[]);
         }
     }
 }
@@ -250,7 +309,7 @@ fn unreadable(error: &serde_json::Error) -> Str<'static> {
 
 fn empty<'a>(token: u64) -> Did<'a> {
     let session = Decimal(token);
-    Did { session, action: None, breach: None, refused: None, stepped: None }
+    Did { session, action: None, breach: None, refused: None, stepped: None, cpu_us: None }
 }
 
 /// Appends a frame. Whether it could be one.
