@@ -7,6 +7,7 @@ mod compare;
 mod ctl;
 mod generate;
 mod mock;
+mod plugin_check;
 mod report;
 mod score;
 mod show;
@@ -25,6 +26,7 @@ pub(super) use compare::CompareArgs;
 pub(super) use ctl::{CtlArgs, CtlCommand};
 pub(super) use generate::{CompletionsArgs, ManArgs, SchemaArgs};
 pub(super) use mock::MockArgs;
+pub(super) use plugin_check::PluginCheckArgs;
 pub(super) use report::{Format, ReportArgs};
 pub(super) use score::ScoreArgs;
 pub(super) use show::ShowArgs;
@@ -298,4 +300,6 @@ pub enum PluginCommand {
         /// The plugin's file.
         file: PathBuf,
     },
+    /// Hold plugins to the contract: their files, their manifests, and in a worker their code.
+    Check(PluginCheckArgs),
 }

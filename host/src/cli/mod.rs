@@ -14,6 +14,7 @@ mod launch;
 mod mock;
 mod output;
 mod plugin;
+mod plugin_check;
 mod release;
 mod report;
 mod resume;
@@ -26,7 +27,12 @@ mod task;
 
 pub use args::Args;
 
-use std::{env, ffi::OsStr};
+use std::{
+    collections::HashSet,
+    env,
+    ffi::OsStr,
+    sync::{Mutex, PoisonError},
+};
 
 use clap::Parser;
 use schemars::JsonSchema;
@@ -34,6 +40,7 @@ use serde::Serialize;
 
 use self::done::Done;
 use crate::{
+    plugin::host_table,
     printer::{Mode, Printer},
     run::error::exit,
 };
@@ -63,17 +70,36 @@ pub fn main() -> u8 {
     let printer = Printer::new(mode);
     // A worker's log is its host's.
     if !matches!(args.command, args::Command::Worker { .. }) {
-        let logged = printer.clone();
-        crate::plugin::host_table::set_log(move |level, text| match level {
-            0 | 1 => logged.error(text),
-            2 => logged.warn(text),
-            _ => {}
-        });
+        host_table::set_log(plugins_log(printer.clone()));
     }
     let done = carry_out(args.command, &printer);
     printer.record(&done);
     done.exit_code
 }
+
+/// Shows what plugins log, each line once: a backend is opened for each of its servers, and a plugin that is checked a
+/// hundred times.
+fn plugins_log(printer: Printer) -> impl Fn(u32, &str) {
+    let shown: Mutex<HashSet<String>> = Mutex::default();
+    move |level, text| {
+        if !host_table::is_shown(level) {
+            return;
+        }
+        let is_new = {
+            let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+            // Lines without end are not kept.
+            shown.len() >= MOST_LINES || shown.insert(text.to_owned())
+        };
+        match level {
+            _ if !is_new => {}
+            0 | 1 => printer.error(text),
+            _ => printer.warn(text),
+        }
+    }
+}
+
+/// Lines of plugins that are told from those that were shown before.
+const MOST_LINES: usize = 1000;
 
 fn carry_out(command: args::Command, printer: &Printer) -> Done {
     match command {

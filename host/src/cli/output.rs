@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::{
     TypedRecord, cache::CacheRecord, check::CheckRecord, ctl::StatusRecord, doctor::Fact,
-    done::Done, generate::Made, mock::Launch, plugin::PluginRecord, release::ReleaseRecord,
-    run::RunRecord, score::RescoredRecord, show::Record as PreviewRecord, task::TaskRecord,
+    done::Done, generate::Made, mock::Launch, plugin::PluginRecord,
+    plugin_check::PluginCheckRecord, release::ReleaseRecord, run::RunRecord, score::RescoredRecord,
+    show::Record as PreviewRecord, task::TaskRecord,
 };
 use crate::{
     config::{self, Setting},
@@ -41,7 +42,7 @@ const fn one(
 }
 
 /// All of them.
-const RECORDS: [Records; 20] = [
+const RECORDS: [Records; 21] = [
     one("every command", "done", Done::json_schema),
     several("every command", TypedRecord::json_schema),
     several("run, resume", Event::json_schema),
@@ -54,6 +55,7 @@ const RECORDS: [Records; 20] = [
     several("cache", CacheRecord::json_schema),
     several("task", TaskRecord::json_schema),
     several("plugin", PluginRecord::json_schema),
+    several("plugin check", PluginCheckRecord::json_schema),
     one("mock", "launch", Launch::json_schema),
     one("ctl", "status", StatusRecord::json_schema),
     several("check", CheckRecord::json_schema),

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     args::{PluginCommand, PluginDirs},
     done::Done,
+    plugin_check,
 };
 use crate::{
     asset::Sha256,
@@ -28,6 +29,7 @@ pub(super) fn main(command: &PluginCommand, printer: &Printer) -> Done {
     let result = match command {
         PluginCommand::List { plugins } => list(plugins, printer),
         PluginCommand::Inspect { file } => inspect(file, printer),
+        PluginCommand::Check(args) => plugin_check::check(args, printer),
     };
     result.unwrap_or_else(|error| Done::failed(printer, &error, exit::USAGE))
 }

@@ -14,6 +14,7 @@ use super::error::Problem;
 use super::node::{Content, Node};
 use super::profile;
 use super::task::PATH_KEYS;
+use crate::secret::is_secret_name;
 
 /// The value of an environment variable, if it is set.
 pub type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -91,15 +92,10 @@ fn walk(node: &mut Node, key: String, variables: &Variables<'_>, problems: &mut 
     }
 }
 
-/// What the names of variables end in that hold secrets.
-const SECRETS: [&str; 7] =
-    ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "CREDENTIALS"];
-
 /// A variable that a text refers to, is set, and by its name holds a secret.
 fn secret(text: &str, variables: &Variables<'_>) -> Option<String> {
-    let is_secret = |name: &str| SECRETS.iter().any(|end| name.to_ascii_uppercase().ends_with(end));
     let is_set = |name: &str| variables(name).is_some_and(|value| !value.is_empty());
-    references(text).into_iter().find(|name| is_secret(name) && is_set(name))
+    references(text).into_iter().find(|name| is_secret_name(name) && is_set(name))
 }
 
 /// What is told of a secret in the open: the run file as meant is in every run's manifest and report.

@@ -1,6 +1,7 @@
 //! Plugins: found, inspected without running their code, loaded, and driven through their sessions.
 
 pub mod action;
+pub mod conformance;
 pub mod discover;
 pub mod host_table;
 pub mod inspect;

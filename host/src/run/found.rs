@@ -141,7 +141,10 @@ pub fn redactor(found: &[Found<'_>]) -> Arc<Redactor> {
 }
 
 /// Finds a backend's plugin and checks what the run file says against its manifest.
-pub(super) fn find_one<'a>(
+///
+/// # Errors
+/// As for [`find`].
+pub fn find_one<'a>(
     file: &RunFile,
     index: usize,
     config: &'a BackendConfig,

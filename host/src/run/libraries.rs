@@ -43,24 +43,14 @@ impl Libraries {
     ) -> Result<(Home, bool), BackendError> {
         let (candidate, config) = (backend.candidate, backend.config);
         let isolation = backend.isolation();
-        let library = match self.read.entry(candidate.id().to_owned()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                let (library, identity) = read(candidate)?;
-                self.plugins.push(identity);
-                place.insert(library)
-            }
-        };
+        let library = read_once(&mut self.read, &mut self.plugins, candidate)?;
         if let Some(identity) = self.plugins.iter_mut().find(|one| one.id == candidate.id()) {
             identity.runs(isolation);
         }
         let (path, copy) = (&candidate.path, &library.copy);
         let (inspection, unchecked) = (&candidate.inspection, config.allow_unchecked_layout);
         if isolation == Isolation::Worker {
-            let (manifest, bytes) = (&inspection.manifest, &inspection.manifest_bytes);
-            let (copy, redactor) = (Arc::clone(copy), Arc::clone(redactor));
-            let program = Program::new(path, copy, manifest, bytes, unchecked, redactor);
-            return Ok((Home::Worker(program), false));
+            return Ok((Home::Worker(library.program(candidate, unchecked, redactor)), false));
         }
         if let Some(loaded) = library.loaded {
             return Ok((Home::Here(loaded), false));
@@ -75,12 +65,48 @@ impl Libraries {
         Ok((Home::Here(loaded), true))
     }
 
+    /// The plugin of a backend, to be run in a worker whatever the run file says.
+    pub(super) fn program(
+        &mut self,
+        backend: &Found<'_>,
+        redactor: &Arc<Redactor>,
+    ) -> Result<Program, BackendError> {
+        let candidate = backend.candidate;
+        let library = read_once(&mut self.read, &mut self.plugins, candidate)?;
+        Ok(library.program(candidate, backend.config.allow_unchecked_layout, redactor))
+    }
+
     /// Notes what confines a worker of this plugin.
     pub(super) fn confined(&mut self, id: &str, by: &[String]) {
         if let Some(identity) = self.plugins.iter_mut().find(|one| one.id == id)
             && !by.is_empty()
         {
             by.clone_into(&mut identity.sandbox);
+        }
+    }
+}
+
+impl Library {
+    fn program(&self, candidate: &Candidate, unchecked: bool, redactor: &Arc<Redactor>) -> Program {
+        let inspection = &candidate.inspection;
+        let (manifest, bytes) = (&inspection.manifest, &inspection.manifest_bytes);
+        let (copy, redactor) = (Arc::clone(&self.copy), Arc::clone(redactor));
+        Program::new(&candidate.path, copy, manifest, bytes, unchecked, redactor)
+    }
+}
+
+/// Reads a plugin unless it was read before.
+fn read_once<'a>(
+    known: &'a mut HashMap<String, Library>,
+    plugins: &mut Vec<PluginIdentity>,
+    candidate: &Candidate,
+) -> Result<&'a mut Library, BackendError> {
+    match known.entry(candidate.id().to_owned()) {
+        Entry::Occupied(known) => Ok(known.into_mut()),
+        Entry::Vacant(place) => {
+            let (library, identity) = read(candidate)?;
+            plugins.push(identity);
+            Ok(place.insert(library))
         }
     }
 }

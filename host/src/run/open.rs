@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use plugin_api::{
     capability::Capability,
     manifest::{Declared, Manifest},
-    message::Description,
+    message::{Description, OpenHead},
 };
 use serde_json::Value;
 use tokio::sync::watch;
@@ -34,6 +34,7 @@ use crate::{
     asset::{self, Progress},
     config::{BackendConfig, Concurrency, Route, RunConfig, RunFile},
     plugin::{
+        conformance::{Server, Subject},
         discover::{Discovery, Provenance},
         instance::{Home, Instance, Setup},
         worker::client::StartError,
@@ -43,7 +44,7 @@ use crate::{
     secret::Redactor,
     store::{
         cache::ResponseCache,
-        ledger::Ledger,
+        ledger::{Holder, Ledger},
         manifest::{PluginIdentity, RecordingIdentity},
     },
     transport::{Access, Cassette, Settings, Targets, Transport},
@@ -111,16 +112,8 @@ pub async fn open(
     around: &Surroundings<'_>,
     stop: &watch::Sender<bool>,
 ) -> Result<Opened, RunError> {
-    let mut bringing = Bringing {
-        run,
-        transport: transport(run),
-        redactor: &redactor,
-        ledger,
-        around,
-        libraries: Libraries::default(),
-        instances: Vec::new(),
-        cache: cached::open(run, around, &redactor),
-    };
+    let mut bringing = bringing(run, ledger, &redactor, around);
+    bringing.cache = cached::open(run, around, &redactor);
     let brought = tokio::select! {
         // After a stop nothing more is begun.
         biased;
@@ -202,7 +195,35 @@ pub async fn unasked(
     redactor: &Arc<Redactor>,
     around: &Surroundings<'_>,
 ) -> Result<Vec<OpenBackend>, BackendError> {
-    let mut bringing = Bringing {
+    let mut bringing = bringing(run, ledger, redactor, around);
+    let mut opened = Vec::with_capacity(found.len());
+    for backend in found {
+        opened.push(bringing.open(backend).await?);
+    }
+    Ok(opened)
+}
+
+/// A backend's plugin, to be looked at. Nothing of it has run, and nobody is asked anything.
+///
+/// # Errors
+/// As for [`open`].
+pub async fn subject(
+    run: &RunConfig,
+    found: Found<'_>,
+    ledger: &Arc<Ledger>,
+    redactor: &Arc<Redactor>,
+    around: &Surroundings<'_>,
+) -> Result<Subject, BackendError> {
+    bringing(run, ledger, redactor, around).subject(found).await
+}
+
+fn bringing<'a>(
+    run: &'a RunConfig,
+    ledger: &'a Arc<Ledger>,
+    redactor: &'a Arc<Redactor>,
+    around: &'a Surroundings<'a>,
+) -> Bringing<'a> {
+    Bringing {
         run,
         transport: transport(run),
         redactor,
@@ -211,12 +232,7 @@ pub async fn unasked(
         libraries: Libraries::default(),
         instances: Vec::new(),
         cache: None,
-    };
-    let mut opened = Vec::with_capacity(found.len());
-    for backend in found {
-        opened.push(bringing.open(backend).await?);
     }
-    Ok(opened)
 }
 
 fn transport(run: &RunConfig) -> Transport {
@@ -392,14 +408,15 @@ impl Bringing<'_> {
         Ok([paths, digests])
     }
 
-    async fn open_one(
+    /// What a backend may reach at a server, and how it is found again.
+    fn access(
         &self,
-        opening: &Opening<'_>,
+        config: &BackendConfig,
+        declared: &Declared,
         server: FoundServer,
-        told: Told,
-    ) -> Result<Arc<Instance>, BackendError> {
+        told: &Told,
+    ) -> Result<(Access, Holder), BackendError> {
         let FoundServer { base_url, checked, secrets, holder } = server;
-        let &Opening { config, declared, ref home, ref assets, calls } = opening;
         let base_url = base_url.map(|url| url.to_string());
         let told_url = told.config.get("base_url").and_then(Value::as_str);
         let cassette = self.around.cassette.as_ref();
@@ -420,6 +437,39 @@ impl Bringing<'_> {
                 .collect(),
             targets: Targets::default(),
         };
+        Ok((access, holder))
+    }
+
+    /// A backend's plugin, to be looked at: its code in a worker to come, what it is opened with, and its server.
+    async fn subject(&mut self, backend: Found<'_>) -> Result<Subject, BackendError> {
+        let program = self.libraries.program(&backend, self.redactor)?;
+        let Found { config, candidate, mut servers } = backend;
+        let manifest = candidate.inspection.manifest.clone();
+        let [assets, _] = self.assets(config).await?;
+        let missing = || BackendError::Broken("a backend without a server".to_owned());
+        let server = servers.pop().ok_or_else(missing)?;
+        let told = self.told(&manifest, &server);
+        let (grants, has_server) = (server.checked.grants.clone(), server.base_url.is_some());
+        let (access, _) = self.access(config, &manifest.plugin, server, &told)?;
+        let secrets = access.secrets.present().map(str::to_owned).collect();
+        let transport = self.transport.clone();
+        Ok(Subject {
+            program: program.reading(assets.values().cloned().collect()),
+            head: OpenHead { config: told.config, secrets, env: told.env, assets },
+            server: has_server.then(|| Server::new(transport, access)),
+            manifest,
+            grants,
+        })
+    }
+
+    async fn open_one(
+        &self,
+        opening: &Opening<'_>,
+        server: FoundServer,
+        told: Told,
+    ) -> Result<Arc<Instance>, BackendError> {
+        let &Opening { config, declared, ref home, ref assets, calls } = opening;
+        let (access, holder) = self.access(config, declared, server, &told)?;
         let (name, limits, transport) =
             (holder.id.clone(), declared.limits, self.transport.clone());
         let notes = Arc::new(BackendNotes { ledger: Arc::clone(self.ledger), holder });

@@ -2,12 +2,14 @@
 //! it decides and hides, others ask before they send or print.
 
 mod grants;
+mod name;
 mod origin;
 mod redact;
 mod slot;
 mod value;
 
 pub use grants::{Grants, GrantsError, Refusal};
+pub use name::is_secret_name;
 pub use origin::{Origin, OriginError, OriginPattern};
 pub use redact::Redactor;
 pub use slot::{Lookup, SecretError, Secrets, place_of};

@@ -124,6 +124,11 @@ pub fn refused(error: &RenderError) -> Error {
     Error::new(ErrorKind::InvalidRequest, format!("{KEY}: {}", error.message))
 }
 
+/// Whether a body has a place for a text alone, and none for messages.
+pub fn is_text_only(template: &Template) -> bool {
+    template.mentions("prompt") && !template.mentions("messages")
+}
+
 /// The variables that hold the prompt.
 fn prompt(template: &Template, prompt: &Prompt<'_>) -> Result<Vec<(&'static str, Value)>> {
     let messages = match prompt {
@@ -136,7 +141,7 @@ fn prompt(template: &Template, prompt: &Prompt<'_>) -> Result<Vec<(&'static str,
         }
         Prompt::Messages(messages) => messages,
     };
-    if template.mentions("prompt") && !template.mentions("messages") {
+    if is_text_only(template) {
         return Err(Error::new(
             ErrorKind::Unsupported,
             format!(

@@ -109,7 +109,8 @@ impl Backend for Custom {
     }
 
     async fn describe(&self, _: &Io) -> Result<Description> {
-        Ok(Description { model: self.provider.model.clone(), ..Description::default() })
+        let (model, lacks) = (self.provider.model.clone(), self.provider.lacks());
+        Ok(Description { model, lacks, ..Description::default() })
     }
 }
 

@@ -2,13 +2,15 @@
 //!
 //! What a single table can say is checked where it is compiled; here is what only two of them together can.
 
-use plugin_api::{Error, Generate, Host, HttpRequest, Message, Prompt, Reply, Result};
+use plugin_api::{
+    Error, Generate, Host, HttpRequest, Message, Prompt, Reply, Result, capability::Capability,
+};
 
 use crate::{
     condition::{Condition, Statuses},
     config::{Config, Method, RawHealth},
     decode,
-    encode::Generation,
+    encode::{Generation, is_text_only},
     extract::wrong,
     failure::Failures,
     headers::Headers,
@@ -92,6 +94,15 @@ impl Provider {
         };
         provider.try_body()?;
         Ok(provider)
+    }
+
+    /// What the configuration leaves out of what the plugin can do.
+    pub fn lacks(&self) -> Vec<Capability> {
+        let lacking = [
+            (Capability::Chat, is_text_only(&self.template)),
+            (Capability::Health, self.health.is_none()),
+        ];
+        lacking.into_iter().filter_map(|(what, lacks)| lacks.then_some(what)).collect()
     }
 
     /// A request for an answer, but for its body.

@@ -131,7 +131,12 @@ impl Backend for Litellm {
     }
 
     async fn health(&self, io: &Io) -> Result<Health> {
+        let own = match &self.wire {
+            Wire::Anthropic(options) => anthropic::headers(options),
+            Wire::Openai(_) | Wire::Gemini(_) => Vec::new(),
+        };
         let call = HttpRequest::get(self.models_url());
+        let call = own.iter().fold(call, |call, (name, value)| call.header(name, value.as_str()));
         let reply = self.keys.send(self.headed(call), io).await?;
         if reply.is_success() {
             return Ok(Health { ready: true, detail: String::new() });

@@ -13,6 +13,7 @@ mod caching;
 mod canaries;
 mod checking;
 mod comparing;
+mod conformance;
 mod discovery;
 mod faults;
 mod garbled;

@@ -165,6 +165,11 @@ impl Worker {
         Ok(Session { link: Arc::clone(&link), token, computes, begun: false, cpu_us: None })
     }
 
+    /// Whether a step of the session of this token still goes on after its end.
+    pub async fn goes_on(&self, token: u64) -> bool {
+        self.link.lock().await.inner().goes_on(token)
+    }
+
     /// Closes the backend, and gives the number of threads that it leaves behind.
     ///
     /// # Errors

@@ -113,12 +113,17 @@ pub fn encode(options: &Options, model: &str, request: &Generate<'_>) -> Result<
         stream: request.stream,
     };
     body.sample(options.sampling, thinks, &mut changed);
+    let (route, headers) = ("/v1/messages".to_owned(), headers(options));
+    Ok(Encoded { route, headers, body: to_json(&body)?, stop, changed })
+}
+
+/// What every request carries, whatever it asks for.
+pub fn headers(options: &Options) -> Vec<(String, String)> {
     let mut headers = vec![("anthropic-version".to_owned(), options.version.clone())];
     if !options.beta.is_empty() {
         headers.push(("anthropic-beta".to_owned(), options.beta.join(",")));
     }
-    let body = to_json(&body)?;
-    Ok(Encoded { route: "/v1/messages".to_owned(), headers, body, stop, changed })
+    headers
 }
 
 impl Extra {

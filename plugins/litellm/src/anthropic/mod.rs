@@ -10,7 +10,7 @@ mod models;
 mod stream;
 
 pub use decode::decode;
-pub use encode::{Options, encode};
+pub use encode::{Options, encode, headers};
 pub use failure::failure;
 pub use models::takes_sampling;
 pub use stream::collector;

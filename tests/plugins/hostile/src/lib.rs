@@ -23,6 +23,8 @@
 //! | `park_forever` | parks, and no thread ever wakes it | `timeout` at the deadline |
 //! | `again_forever` | `again` without end | `timeout` at the deadline |
 //! | `slow_block` | blocks the step for `ms`, then `ok` | late, others go on |
+//! | `burn` | computes for `ms` in one step, then `ok` | `plugin check` tells |
+//! | `leave_thread` | starts a thread that never ends, then `ok` | `plugin check` tells |
 //! | `answer_twice` | `done` of item 0 twice | `protocol` |
 //! | `unknown_item` | `done` of item 4000000000 | `protocol` |
 //! | `no_answer` | a batch: never answers its last item; else as `never_ready` | `protocol` |
@@ -225,6 +227,17 @@ impl Hostile {
                 io.again().await;
             },
             "slow_block" => thread::sleep(Duration::from_millis(config.ms)),
+            "burn" => {
+                let begun = std::time::Instant::now();
+                while begun.elapsed() < Duration::from_millis(config.ms) {
+                    black_box(words(prompt));
+                }
+            }
+            "leave_thread" => drop(thread::spawn(|| {
+                loop {
+                    thread::park();
+                }
+            })),
             "answer_twice" => push_done(io, 0, 2),
             "unknown_item" => push_done(io, 4_000_000_000, 2),
             "bad_span" => push_done(io, 0, 1_000_000),

@@ -1,0 +1,221 @@
+//! `host plugin check`: holds plugins to the contract. Their code runs in workers alone.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{args::PluginCheckArgs, done::Done, run::surroundings, run_mock::RunMock};
+use crate::{
+    config::{self, Named, Overrides, RunFile},
+    plugin::{
+        conformance::{Finding, Subject, Verdict, examine, look_at_library, look_at_manifest},
+        discover::{self, Candidate, Discovery, Provenance, SearchDirectory},
+    },
+    printer::Printer,
+    run::{error::exit, found, open},
+    store::{ledger::Ledger, run_dir::PlannedDir},
+};
+
+/// What is told of a plugin that is looked at, as programs are told.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum PluginCheckRecord<'a> {
+    /// What one check found.
+    PluginFinding {
+        /// The plugin's file.
+        path: &'a str,
+        /// What.
+        finding: &'a Finding,
+    },
+    /// All checks of a plugin are made.
+    PluginChecked {
+        /// The plugin's file.
+        path: &'a str,
+        /// Its id; none if the file is no plugin.
+        plugin: Option<&'a str>,
+        /// Checks that ended well.
+        passed: usize,
+        /// Checks that found something to think about.
+        warned: usize,
+        /// Checks that found the contract broken.
+        failed: usize,
+        /// Checks that could not be made.
+        skipped: usize,
+    },
+}
+
+/// Looks every plugin over.
+pub(super) fn check(args: &PluginCheckArgs, printer: &Printer) -> anyhow::Result<Done> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut is_good = true;
+    let mut looked_at = 0;
+    for path in &args.paths {
+        let (discovery, is_meant) = find(path)?;
+        for refused in discovery.refused.iter().filter(|one| is_meant(&one.path)) {
+            looked_at += 1;
+            let mut told = Told::new(&refused.path, None, printer);
+            told.tell(&Finding::failed("file", refused.reason.to_string()));
+            is_good &= told.end(args.strict);
+        }
+        for candidate in discovery.plugins.iter().filter(|one| is_meant(&one.path)) {
+            looked_at += 1;
+            let mut told = Told::new(&candidate.path, Some(candidate), printer);
+            runtime.block_on(look_over(args, candidate, &discovery, printer, &mut told));
+            is_good &= told.end(args.strict);
+        }
+    }
+    // What a plugin does still is not waited for.
+    runtime.shutdown_background();
+    if looked_at == 0 {
+        let paths: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
+        anyhow::bail!("no plugin in {}: expected its file, or a folder of such", paths.join(", "));
+    }
+    if is_good {
+        return Ok(exit::DONE.into());
+    }
+    let error = anyhow::anyhow!("a plugin does not keep the contract");
+    Ok(Done::failed(printer, &error, exit::PLUGIN))
+}
+
+/// What lies in this folder, or beside this file, and which of it is meant.
+fn find(path: &Path) -> anyhow::Result<(Discovery, impl Fn(&Path) -> bool)> {
+    let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (folder, file): (PathBuf, Option<PathBuf>) = if metadata.is_dir() {
+        (path.to_owned(), None)
+    } else {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        (folder.unwrap_or(Path::new(".")).to_owned(), path.file_name().map(PathBuf::from))
+    };
+    let searched = SearchDirectory { path: folder.clone(), provenance: Provenance::Directory };
+    let discovery = discover::discover(&[searched]);
+    let is_meant = move |found: &Path| match &file {
+        Some(file) => found.file_name() == Some(file.as_os_str()) || found == folder,
+        None => true,
+    };
+    Ok((discovery, is_meant))
+}
+
+async fn look_over(
+    args: &PluginCheckArgs,
+    candidate: &Candidate,
+    discovery: &Discovery,
+    printer: &Printer,
+    told: &mut Told<'_>,
+) {
+    match candidate.read_verified() {
+        Ok(read) => {
+            told.tell(&Finding::passed("file", "whole, and only its owner can change it"));
+            for finding in look_at_library(&read.bytes, args.glibc) {
+                told.tell(&finding);
+            }
+        }
+        Err(refusal) => return told.tell(&Finding::failed("file", refusal.to_string())),
+    }
+    for finding in look_at_manifest(&candidate.inspection.manifest) {
+        told.tell(&finding);
+    }
+    let mock = RunMock::default();
+    match subject(args, candidate, discovery, &mock, printer).await {
+        Ok(subject) => examine(subject, |finding| told.tell(&finding)).await,
+        Err(error) => told.tell(&Finding::failed("opens", super::in_words(&error))),
+    }
+}
+
+/// The plugin as a run file, or the command line, has it opened.
+async fn subject(
+    args: &PluginCheckArgs,
+    candidate: &Candidate,
+    discovery: &Discovery,
+    mock: &RunMock,
+    printer: &Printer,
+) -> anyhow::Result<Subject> {
+    let variable = |name: &str| env::var(name).ok();
+    let around = surroundings(&variable, mock, printer);
+    let (file, index) = backend(args, candidate.id())?;
+    let config = file.config.backends.get(index).context("the run file has lost its backend")?;
+    let found = found::find_one(&file, index, config, discovery, &around)?;
+    let found = [found];
+    let redactor = found::redactor(&found);
+    // Nothing is held, so that it is never made.
+    let directory = PlannedDir::new(&file.config.out, &file.config.name, jiff::Zoned::now());
+    let ledger = Arc::new(Ledger::new(Arc::new(directory), Arc::clone(&redactor)));
+    let [found] = found;
+    Ok(open::subject(&file.config, found, &ledger, &redactor, &around).await?)
+}
+
+/// The run file that has a backend of this plugin, and which of its backends that is.
+fn backend(args: &PluginCheckArgs, plugin: &str) -> anyhow::Result<(RunFile, usize)> {
+    let variable = |name: &str| env::var(name).ok();
+    let changes = Overrides { sets: args.sets.clone(), ..Overrides::default() };
+    for path in &args.run_files {
+        let file = config::load(path, &changes, &variable)?;
+        let index = file.config.backends.iter().position(|backend| backend.plugin == plugin);
+        if let Some(index) = index {
+            return Ok((file, index));
+        }
+    }
+    if !args.run_files.is_empty() {
+        anyhow::bail!("none of the run files has a backend of plugin `{plugin}`");
+    }
+    let named = Named { tasks: Vec::new(), backends: vec![plugin.to_owned()] };
+    Ok((config::load_named(&named, &changes, &variable)?, 0))
+}
+
+/// Tells what is found of one plugin, and counts it.
+struct Told<'a> {
+    path: String,
+    plugin: Option<String>,
+    printer: &'a Printer,
+    counts: [usize; 4],
+}
+
+impl<'a> Told<'a> {
+    fn new(path: &Path, candidate: Option<&Candidate>, printer: &'a Printer) -> Self {
+        let path = path.display().to_string();
+        let plugin = candidate.map(|candidate| candidate.id().to_owned());
+        printer.data(&match candidate {
+            Some(candidate) => {
+                format!("{} {} ({path})\n", candidate.id(), candidate.inspection.manifest.version)
+            }
+            None => format!("{path}\n"),
+        });
+        Self { path, plugin, printer, counts: [0; 4] }
+    }
+
+    fn tell(&mut self, finding: &Finding) {
+        let (index, word) = match finding.verdict {
+            Verdict::Passed => (0, "ok"),
+            Verdict::Warned => (1, "warning"),
+            Verdict::Failed => (2, "FAILED"),
+            Verdict::Skipped => (3, "skipped"),
+        };
+        if let Some(count) = self.counts.get_mut(index) {
+            *count += 1;
+        }
+        self.printer.data(&format!("  {word:<8} {:<17} {}\n", finding.check, finding.detail));
+        self.printer.record(&PluginCheckRecord::PluginFinding { path: &self.path, finding });
+    }
+
+    /// Whether it keeps the contract.
+    fn end(self, strict: bool) -> bool {
+        let [passed, warned, failed, skipped] = self.counts;
+        self.printer.data(&format!(
+            "  {passed} passed, {warned} warned, {failed} failed, {skipped} skipped\n"
+        ));
+        self.printer.record(&PluginCheckRecord::PluginChecked {
+            path: &self.path,
+            plugin: self.plugin.as_deref(),
+            passed,
+            warned,
+            failed,
+            skipped,
+        });
+        failed == 0 && !(strict && warned > 0)
+    }
+}
