@@ -273,8 +273,7 @@ macro_rules! export_plugin {
             ];
             const JSON: usize = export::length(PARTS);
 
-            static MANIFEST: [u8; JSON] = export::concat(PARTS, 0);
-
+            // The entry points into it, so that no linker takes it for unused: compilers before 1.87 do not mark it.
             #[used]
             #[cfg_attr(target_os = "macos", unsafe(link_section = "__DATA,__hostplugin"))]
             #[cfg_attr(windows, unsafe(link_section = ".hostpl"))]
@@ -298,7 +297,7 @@ macro_rules! export_plugin {
                 abi_minor: $crate::version::ABI_MINOR_NEEDED,
                 size: size_of::<abi::Entry>(),
                 flags: 0,
-                manifest: abi::Bytes::new(&MANIFEST),
+                manifest: abi::Bytes::new(SECTION.split_at(16).1),
                 plugin,
             };
         };

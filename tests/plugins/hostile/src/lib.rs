@@ -23,7 +23,7 @@
 //! | `park_forever` | parks, and no thread ever wakes it | `timeout` at the deadline |
 //! | `again_forever` | `again` without end | `timeout` at the deadline |
 //! | `slow_block` | blocks the step for `ms`, then `ok` | late, others go on |
-//! | `burn` | computes for `ms` in one step, then `ok` | `plugin check` tells |
+//! | `burn` | counts the prompt's words `bytes` times, then `ok` | `plugin check` tells |
 //! | `leave_thread` | starts a thread that never ends, then `ok` | `plugin check` tells |
 //! | `answer_twice` | `done` of item 0 twice | `protocol` |
 //! | `unknown_item` | `done` of item 4000000000 | `protocol` |
@@ -228,8 +228,7 @@ impl Hostile {
             },
             "slow_block" => thread::sleep(Duration::from_millis(config.ms)),
             "burn" => {
-                let begun = std::time::Instant::now();
-                while begun.elapsed() < Duration::from_millis(config.ms) {
+                for _ in 0..config.bytes {
                     black_box(words(prompt));
                 }
             }
