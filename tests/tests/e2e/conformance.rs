@@ -133,7 +133,8 @@ fn what_breaks_the_contract_is_told() {
     for (mode, check_name, words) in BREACHES {
         let url = format!("base_url={}", server.url());
         let mode_set = format!("config.mode={mode}");
-        let arguments = ["--set", &url, "--set", &mode_set, "--set", "config.bytes=30000", "--json"];
+        let arguments =
+            ["--set", &url, "--set", &mode_set, "--set", "config.bytes=30000", "--json"];
         let outcome = check(&sandbox, "plugins/libhostile.so", &arguments).exits(5);
         let findings = findings(&outcome);
         let found = findings.iter().find(|(check, _, _)| check == check_name);
