@@ -88,17 +88,22 @@ fn open_backend<B: Backend>(head: &[u8], host: Option<HostRef>) -> Result<Instan
     let mut head: OpenHead = message::read(head)
         .map_err(|error| format!("the host's open message cannot be read: {error}"))?;
     let config = std::mem::take(&mut head.config);
-    let config = serde_path_to_error::deserialize(config).map_err(|error| {
+    let config = configuration::<B>(config)?;
+    let host = Host::new(host, head);
+    let backend = B::open(config, host.clone()).map_err(|error| error.message)?;
+    Ok(Instance { backend: Arc::new(backend), host })
+}
+
+/// Reads a backend's configuration. The error names the key.
+pub(crate) fn configuration<B: Backend>(config: serde_json::Value) -> Result<B::Config, String> {
+    serde_path_to_error::deserialize(config).map_err(|error| {
         let path = error.path().to_string();
         if path == "." {
             format!("config: {}", error.inner())
         } else {
             format!("config.{path}: {}", error.inner())
         }
-    })?;
-    let host = Host::new(host, head);
-    let backend = B::open(config, host.clone()).map_err(|error| error.message)?;
-    Ok(Instance { backend: Arc::new(backend), host })
+    })
 }
 
 unsafe extern "C" fn close<B: Backend>(backend: *mut abi::Backend) {

@@ -159,7 +159,7 @@ impl Io {
     }
 
     /// Pushes an action as it stands, sensible or not.
-    #[cfg(feature = "testkit")]
+    #[cfg(any(doc, feature = "testkit"))]
     pub(crate) fn push_raw(&self, head: Vec<u8>, body: Vec<u8>) {
         self.shared.state().outbox.push((head, body));
         self.shared.nudge();

@@ -22,7 +22,7 @@ mod session;
 mod shared;
 mod sse;
 mod stream;
-#[cfg(feature = "testkit")]
+#[cfg(any(doc, feature = "testkit"))]
 pub mod testkit;
 mod turn;
 pub mod version;

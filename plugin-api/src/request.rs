@@ -66,6 +66,32 @@ pub struct Generate<'a> {
     pub extra: Map<String, Value>,
 }
 
+impl<'a> Generate<'a> {
+    /// One choice for this prompt, everything else left to the backend.
+    ///
+    /// ```
+    /// use plugin_api::{Generate, Prompt};
+    ///
+    /// let request = Generate { max_tokens: Some(16), ..Generate::new(Prompt::Text("Hello")) };
+    /// assert_eq!((request.n, request.temperature), (1, None));
+    /// ```
+    pub fn new(prompt: Prompt<'a>) -> Self {
+        Self {
+            prompt,
+            n: 1,
+            max_tokens: None,
+            temperature: None,
+            top_p: None,
+            top_k: None,
+            stop: Vec::new(),
+            seed: None,
+            logprobs: None,
+            stream: false,
+            extra: Map::new(),
+        }
+    }
+}
+
 /// Score each continuation on its own after one shared context.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loglikelihood<'a> {

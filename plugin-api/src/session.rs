@@ -16,7 +16,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     io::Io,
     message::{self, Action, Event, Start},
-    panics,
+    panics::{self, Panic},
     request::{Generate, Loglikelihood, Request},
     shared::{Outgoing, Shared},
     turn::Turn,
@@ -145,14 +145,19 @@ impl<B: Backend> Session<B> {
     }
 }
 
+impl<B> Session<B> {
+    /// Drops the author's future. His destructors may panic; the rest of the session must go all the same.
+    pub(crate) fn end(&mut self) -> Option<Panic> {
+        let _turn = Turn::of(&self.shared);
+        let future = self.future.take()?;
+        catch_unwind(AssertUnwindSafe(|| drop(future))).err()
+    }
+}
+
 impl<B> Drop for Session<B> {
     fn drop(&mut self) {
-        let _turn = Turn::of(&self.shared);
-        // The author's destructors may panic; the rest of the session must go all the same.
-        if let Some(future) = self.future.take() {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
-                panics::forget(panic);
-            }
+        if let Some(panic) = self.end() {
+            panics::forget(panic);
         }
     }
 }
