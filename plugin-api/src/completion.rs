@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 
-use crate::message::{
-    AnswerHead, BadSpan, Changed, ChoiceHead, CompletionHead, Description, FinishReason, Health,
-    Likelihood, Span, Str, TokenLogprob, Usage,
+use crate::{
+    error::{Error, Result},
+    message::{
+        AnswerHead, BadSpan, Changed, ChoiceHead, CompletionHead, Description, FinishReason,
+        Health, Likelihood, Span, Str, TokenLogprob, Usage,
+    },
 };
 
 /// The answer to one item.
@@ -81,7 +84,30 @@ impl Completion {
     }
 }
 
+/// How far above 0 a log-probability may be: servers round.
+const ROUNDING: f64 = 0.01;
+
 impl Answer {
+    /// The answer, unless it holds a likelihood that is none: of more than 1, or of no token.
+    pub(crate) fn sound(self) -> Result<Self> {
+        let Self::Likelihoods(likelihoods) = &self else {
+            return Ok(self);
+        };
+        for one in likelihoods {
+            let tokens = one.token_logprobs.iter().flatten().flatten().copied();
+            let above = |logprob: &f64| *logprob > ROUNDING;
+            if let Some(logprob) = one.logprob.into_iter().chain(tokens).find(above) {
+                return Err(Error::unexpected(format!(
+                    "the server gave {logprob} for a log-probability, which is never above 0"
+                )));
+            }
+            if one.tokens == 0 {
+                return Err(Error::unexpected("the server scored no token of a continuation"));
+            }
+        }
+        Ok(self)
+    }
+
     /// Writes the answer's texts into `body` and returns its head.
     pub fn put(self, body: &mut Vec<u8>) -> AnswerHead<'static> {
         match self {
@@ -118,7 +144,7 @@ impl Answer {
     ///
     /// # Errors
     /// A span leaves the body, or is not UTF-8.
-    pub fn resolve(head: AnswerHead<'_>, body: &[u8]) -> Result<Self, BadSpan> {
+    pub fn resolve(head: AnswerHead<'_>, body: &[u8]) -> std::result::Result<Self, BadSpan> {
         let text = |span: Span| span.text(body).map(str::to_owned);
         Ok(match head {
             AnswerHead::Completion(head) => Self::Completion(Completion {
@@ -133,7 +159,7 @@ impl Answer {
                             logprobs: choice.logprobs,
                         })
                     })
-                    .collect::<Result<_, BadSpan>>()?,
+                    .collect::<std::result::Result<_, BadSpan>>()?,
                 usage: head.usage,
                 model: head.model.map(Str::into_owned),
                 changed: head.changed,
@@ -151,5 +177,31 @@ impl Answer {
             ),
             AnswerHead::Nothing {} => Self::Nothing,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_likelihood_above_one_or_of_nothing_is_no_answer() {
+        let of = |logprob, tokens, each: Option<f64>| Likelihood {
+            logprob,
+            tokens,
+            token_logprobs: Some(vec![each]),
+            ..Likelihood::default()
+        };
+        for (one, sound) in [
+            (of(Some(-1.5), 1, None), true),
+            (of(None, 1, Some(f64::NEG_INFINITY)), true),
+            (of(Some(1e-6), 1, Some(1e-6)), true),
+            (of(Some(1.5), 1, None), false),
+            (of(Some(-1.5), 2, Some(1.5)), false),
+            (of(Some(-1.5), 0, None), false),
+        ] {
+            let result = Answer::Likelihoods(vec![one.clone()]).sound();
+            assert_eq!(result.is_ok(), sound, "{one:?}");
+        }
     }
 }

@@ -171,7 +171,8 @@ impl Backend for Puppet {
             }
             "spoil" => {
                 // Leaves the backend changed if it is dropped on the way.
-                let text = if self.spoiled.swap(true, Ordering::SeqCst) { "spoiled" } else { "good" };
+                let text =
+                    if self.spoiled.swap(true, Ordering::SeqCst) { "spoiled" } else { "good" };
                 self.ask(io, "/ask").await?;
                 self.spoiled.store(false, Ordering::SeqCst);
                 done(text)
@@ -247,10 +248,16 @@ fn complaint(check: impl FnOnce()) -> String {
 
 #[test]
 fn each_fault_is_told_with_its_step() {
-    assert!(matches!(fault("panic"), Fault::Panicked { step: 1, message } if message.contains("on purpose")));
+    assert!(
+        matches!(fault("panic"), Fault::Panicked { step: 1, message } if message.contains("on purpose"))
+    );
     assert!(matches!(fault("panic later"), Fault::Panicked { step: 2, .. }));
-    assert!(matches!(fault("dance"), Fault::Protocol { step: 1, message } if message.contains("dance")));
-    assert!(matches!(fault("reuse"), Fault::Protocol { step: 1, message } if message.contains("call 7")));
+    assert!(
+        matches!(fault("dance"), Fault::Protocol { step: 1, message } if message.contains("dance"))
+    );
+    assert!(
+        matches!(fault("reuse"), Fault::Protocol { step: 1, message } if message.contains("call 7"))
+    );
     assert_eq!(fault("stuck"), Fault::Stuck { step: 2 });
     assert_eq!(fault("forget"), Fault::LostWake { step: 1 });
     assert_eq!(fault("spin"), Fault::BusyWake { step: 11, turns: 11 });
@@ -389,8 +396,9 @@ fn garbage_is_told_from_answers() {
     let tried = garbage(stage, &[say("ask")], hello);
     assert_eq!(tried.exchanges, 1);
     assert!(tried.cases > 200 && tried.failed > tried.cases / 2, "{tried:?}");
-    let each =
-        |prompt: &'static str| complaint(move || assert_eq!(garbage(stage, &[say(prompt)], hello).cases, 0));
+    let each = |prompt: &'static str| {
+        complaint(move || assert_eq!(garbage(stage, &[say(prompt)], hello).cases, 0))
+    };
     let says = each("invent");
     assert!(says.contains("an answer that the server did not give"), "{says}");
     let says = each("fragile");
@@ -438,7 +446,11 @@ fn a_recording_of_the_host_answers_what_was_recorded_and_nothing_else() {
     ] {
         assert!(server.answer(&asked(method, url, body)).is_none(), "{method} {url}");
     }
-    assert!(server.expected().contains("GET /info, POST /generate_stream, POST /tokenize"), "{}", server.expected());
+    assert!(
+        server.expected().contains("GET /info, POST /generate_stream, POST /tokenize"),
+        "{}",
+        server.expected()
+    );
     assert_eq!(recording.backend("nobody", "http://x").exchanges(), 0);
     assert!(Recording::read("/nowhere.jsonl").unwrap_err().starts_with("/nowhere.jsonl: "));
 }

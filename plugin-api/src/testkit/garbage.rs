@@ -4,7 +4,7 @@
 
 use super::{
     Played, Scripted, Sent, Server, Stage,
-    broken::{self, Case},
+    broken::{self, Case, Nature},
     judge, play,
 };
 use crate::{backend::Backend, request::Request};
@@ -86,8 +86,9 @@ fn every_reply<B: Backend, S: Server>(
         tried.exchanges += 1;
         for case in broken::cases(reply, sent.stream) {
             tried.cases += 1;
-            let failed = one(&stage(), requests, server(), nth, &case, &good)
-                .map_err(|text| format!("the reply to {sent} (request {}): {}: {text}", nth + 1, case.name))?;
+            let failed = one(&stage(), requests, server(), nth, &case, &good).map_err(|text| {
+                format!("the reply to {sent} (request {}): {}: {text}", nth + 1, case.name)
+            })?;
             if failed {
                 tried.failed += 1;
             } else {
@@ -113,11 +114,15 @@ fn one<B: Backend, S: Server>(
     if played.timed_out {
         return Err("it goes on until the deadline".to_owned());
     }
+    // Who then asked otherwise has an answer of other replies, which are good ones.
+    let nature = if played.paths() == good.paths() { case.nature } else { Nature::Mutated };
+    let omits = stage.omits_empty && nature == Nature::Mutated;
+    let nature = if omits { Nature::Emptied } else { nature };
     for (item, found) in &played.answers {
         let Some(Ok(good)) = good.answers.get(item) else {
             continue;
         };
-        if let Some(reason) = judge::wrong(case.nature, replacing.stream, good, found) {
+        if let Some(reason) = judge::wrong(nature, replacing.stream, good, found) {
             return Err(format!("{reason}: item {item} ended as {found:?}"));
         }
     }

@@ -34,10 +34,16 @@ fn wrong_error(nature: Nature, error: &Error) -> Option<String> {
     );
     let never = matches!(
         error.kind,
-        K::InvalidRequest | K::Unauthorized | K::ContextLength | K::ContentFilter | K::ForbiddenOrigin
+        K::InvalidRequest
+            | K::Unauthorized
+            | K::ContextLength
+            | K::ContentFilter
+            | K::ForbiddenOrigin
     );
     match nature {
-        Nature::Status(401) if later => Some("the host would try again with the same key".to_owned()),
+        Nature::Status(401) if later => {
+            Some("the host would try again with the same key".to_owned())
+        }
         Nature::Status(429) if never => {
             Some("the host would not try again, which the server asks it to do later".to_owned())
         }
@@ -60,9 +66,14 @@ fn wrong_answer(nature: Nature, stream: bool, good: &Answer, found: &Answer) -> 
         (Answer::Health(_), Answer::Health(_))
         | (Answer::Description(_), Answer::Description(_))
         | (Answer::Nothing, Answer::Nothing) => None,
-        _ if matches!(nature, Nature::Mutated | Nature::Smudged) => None,
+        _ if says_something(nature) || nature == Nature::Smudged => None,
         _ => (format!("{good:?}") != format!("{found:?}")).then(invented),
     }
+}
+
+/// Whether the reply still has a shape that an answer can be made of.
+fn says_something(nature: Nature) -> bool {
+    matches!(nature, Nature::Mutated | Nature::Emptied)
 }
 
 fn invented() -> String {
@@ -78,7 +89,7 @@ fn wrong_completion(
     if found.choices.is_empty() {
         return Some("a completion without a choice".to_owned());
     }
-    if found.choices.len() != good.choices.len() && nature != Nature::Mutated {
+    if found.choices.len() != good.choices.len() && !says_something(nature) {
         return Some(invented());
     }
     let expected: Vec<&Choice> = good.choices.iter().collect();
@@ -87,12 +98,14 @@ fn wrong_completion(
         if expected.get(index).is_some_and(same) {
             return false;
         }
+        let part = expected.iter().any(|good| is_said(&choice.text, good, stream));
         match nature {
             Nature::Shapeless | Nature::Status(_) => true,
-            Nature::Smudged => !choice.text.contains('\u{fffd}'),
-            Nature::Mutated => {
-                let part = expected.iter().any(|good| is_part(&choice.text, &good.text));
-                let explained = stream || choice.finish_reason != FinishReason::Stop;
+            Nature::Smudged => !choice.text.contains('\u{fffd}') && !(part && stream),
+            Nature::Mutated | Nature::Emptied => {
+                let explained = stream
+                    || nature == Nature::Emptied
+                    || choice.finish_reason != FinishReason::Stop;
                 !choice.text.contains(STRANGE) && !(part && (!choice.text.is_empty() || explained))
             }
         }
@@ -104,7 +117,7 @@ fn wrong_likelihoods(nature: Nature, good: &[Likelihood], found: &[Likelihood]) 
     if found.len() != good.len() {
         return Some(format!("{} likelihoods, where {} were asked for", found.len(), good.len()));
     }
-    if nature != Nature::Mutated {
+    if !says_something(nature) {
         let same = |(good, found): (&Likelihood, &Likelihood)| {
             (good.logprob, good.tokens) == (found.logprob, found.tokens)
         };
@@ -114,6 +127,13 @@ fn wrong_likelihoods(nature: Nature, good: &[Likelihood], found: &[Likelihood]) 
         one.tokens == 0 || one.logprob.is_some_and(|logprob| !logprob.is_finite() || logprob > 0.01)
     };
     found.iter().find(is_wrong).map(|one| format!("{one:?} is the likelihood of nothing"))
+}
+
+/// Whether a text is made of what the good choice says, or what it thinks.
+fn is_said(text: &str, good: &Choice, stream: bool) -> bool {
+    let whole = format!("{}{}", good.reasoning.as_deref().unwrap_or_default(), good.text);
+    // Where the piece with the stop text is lost, more comes than would have.
+    is_part(text, &whole) || (stream && text.starts_with(&good.text))
 }
 
 /// Whether `text` is `whole` with some of its characters left out.
@@ -143,19 +163,23 @@ mod tests {
             (Nature::Mutated, "true", "stop", false),
             (Nature::Mutated, "", "stop", false),
             (Nature::Mutated, "", "length", true),
+            (Nature::Emptied, "", "stop", true),
+            (Nature::Emptied, "[]", "stop", false),
         ] {
             assert_eq!(judge(nature, text, reason).is_none(), right, "{nature:?} {text:?}");
         }
-        let fails = |nature, kind| {
-            wrong(nature, false, &good, &Err(Error::new(kind, "x"))).is_some()
-        };
+        let fails =
+            |nature, kind| wrong(nature, false, &good, &Err(Error::new(kind, "x"))).is_some();
         assert!(!fails(Nature::Shapeless, ErrorKind::UnexpectedReply));
         assert!(fails(Nature::Shapeless, ErrorKind::Panic));
         assert!(fails(Nature::Status(401), ErrorKind::Overloaded));
         assert!(fails(Nature::Status(429), ErrorKind::InvalidRequest));
         assert!(fails(Nature::Status(503), ErrorKind::Unauthorized));
         assert!(!fails(Nature::Status(501), ErrorKind::InvalidRequest));
-        assert!(wrong(Nature::Shapeless, false, &good, &Err(Error::new(ErrorKind::Other, ""))).is_some());
+        assert!(
+            wrong(Nature::Shapeless, false, &good, &Err(Error::new(ErrorKind::Other, "")))
+                .is_some()
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::Random;
 pub(super) const STRANGE: &str = "strange!";
 
 /// Places of one value that are tried, at most.
-const PLACES: usize = 120;
+const PLACES: usize = 60;
 
 /// A number that no float holds; it has no `Value`, so it is put in as text.
 const HUGE: &str = "1e999";

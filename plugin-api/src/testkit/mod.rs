@@ -9,8 +9,8 @@
 
 mod base64;
 mod broken;
-mod dropping;
 mod driver;
+mod dropping;
 mod fault;
 mod fields;
 mod garbage;

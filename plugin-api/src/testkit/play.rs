@@ -147,7 +147,8 @@ impl Play<'_> {
         let step = self.played.steps;
         let actions = pushed.iter().map(|pushed| {
             let message = || format!("{pushed:?} is no action");
-            let action = pushed.read().ok_or_else(|| Fault::Protocol { step, message: message() })?;
+            let action =
+                pushed.read().ok_or_else(|| Fault::Protocol { step, message: message() })?;
             Ok((action, pushed.body.as_slice()))
         });
         let actions = actions.collect::<Result<Vec<_>, Fault>>()?;
@@ -197,7 +198,9 @@ impl Play<'_> {
             }
             Action::Cancel(cancel) => {
                 if !self.calls.contains(&cancel.call.0) {
-                    return Err(self.wrong(format!("it cancels call {}, which is none", cancel.call.0)));
+                    return Err(
+                        self.wrong(format!("it cancels call {}, which is none", cancel.call.0))
+                    );
                 }
                 self.queue.cancel(cancel.call.0);
                 self.played.cancelled.push(cancel.call.0);

@@ -4,10 +4,7 @@
 
 use std::ops::Range;
 
-use super::{
-    Random, Scripted, Sent, Server, Stage,
-    broken, play,
-};
+use super::{Random, Scripted, Sent, Server, Stage, broken, play};
 use crate::{
     backend::Backend,
     error::ErrorKind,
@@ -62,7 +59,8 @@ pub fn no_panic<B: Backend, S: Server>(
 
 fn text(random: &mut Random) -> String {
     const PIECES: [&str; 14] = [
-        "Q", " ", "\n\n", "é", "😀", "\0", "\"", "\\", "{{ x }}", "${HOME}", "</s>", "\u{feff}", "\u{202e}", "A:",
+        "Q", " ", "\n\n", "é", "😀", "\0", "\"", "\\", "{{ x }}", "${HOME}", "</s>", "\u{feff}",
+        "\u{202e}", "A:",
     ];
     let length = if random.once_in(20) { 20_000 } else { random.below(8) };
     (0..length).filter_map(|_| random.pick(&PIECES)).copied().collect()

@@ -114,7 +114,8 @@ impl Recorded {
 impl Server for Recorded {
     fn answer(&mut self, sent: &Sent) -> Option<Scripted> {
         let url = sent.url.strip_prefix(&self.base_url).unwrap_or(&sent.url).to_owned();
-        let (takes, asked) = self.answers.get_mut(&(sent.method.clone(), url, sent.body.clone()))?;
+        let (takes, asked) =
+            self.answers.get_mut(&(sent.method.clone(), url, sent.body.clone()))?;
         let take = takes.get(*asked).or(takes.last()).cloned();
         *asked += 1;
         take

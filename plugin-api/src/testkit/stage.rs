@@ -41,18 +41,20 @@ pub struct Stage<B> {
     pub(super) turns: u32,
     pub(super) steps: u64,
     pub(super) random: Option<Random>,
+    pub(super) omits_empty: bool,
 }
 
 impl<B: Backend> Stage<B> {
     /// A stage for this backend; several may share one.
-    pub fn new(backend: impl Into<Arc<B>>) -> Self {
+    pub fn new(backend: Arc<B>) -> Self {
         Self {
-            backend: backend.into(),
+            backend,
             deadline: Duration::from_secs(3600),
             patience: Duration::from_secs(10),
             turns: 1000,
             steps: 100_000,
             random: None,
+            omits_empty: false,
         }
     }
 
@@ -72,7 +74,7 @@ impl<B: Backend> Stage<B> {
     #[track_caller]
     pub fn granted(config: Value, secrets: &[&str]) -> Self {
         match open_with::<B>(granted(config, secrets)) {
-            Ok(backend) => Self::new(backend),
+            Ok(backend) => Self::new(Arc::new(backend)),
             Err(error) => panic!("the backend does not open: {error}"),
         }
     }
@@ -115,6 +117,14 @@ impl<B: Backend> Stage<B> {
     #[must_use]
     pub fn shuffled(mut self, seed: u64) -> Self {
         self.random = Some(Random::new(seed));
+        self
+    }
+
+    /// The vendor's wire leaves out what is empty (as protocol buffers do), so that an answer without a text may be all
+    /// that the model said: [`super::garbage`] then takes it for one.
+    #[must_use]
+    pub fn omits_empty(mut self) -> Self {
+        self.omits_empty = true;
         self
     }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::LazyLock;
+
 use plugin_api::{
     Generate, Loglikelihood, Message, Prompt, Request, Rolling,
     testkit::{Scripted, Sent, Stage, drop_at_every_step, garbage, no_panic},
@@ -18,10 +20,13 @@ fn stage() -> Stage<Tgi> {
     Stage::open(json!({ "base_url": "http://tgi:80/" }))
 }
 
+/// Replies that the server gives: of scoring, a stream, and what it says of itself.
+static GOLDEN: LazyLock<[Value; 3]> =
+    LazyLock::new(|| ["scoring_reply.json", "stream.json", "info.json"].map(golden));
+
 /// The server, as far as the golden files show it.
 fn server() -> impl FnMut(&Sent) -> Option<Scripted> {
-    let scoring = golden("scoring_reply.json");
-    let (stream, info) = (golden("stream.json"), golden("info.json"));
+    let [scoring, stream, info] = &*GOLDEN;
     let ids = |ids: &[u32]| -> Value {
         ids.iter().map(|id| json!({ "id": id, "text": "", "start": 0, "stop": 0 })).collect()
     };

@@ -72,8 +72,18 @@ pub fn decode(reply: &Reply, stop: &[String]) -> Result<Completion> {
         return Err(Error::unexpected("the message does not say why it ended (stop_reason)")
             .with_excerpt(reply.body()));
     }
-    Ok(gathered.completion())
+    let completion = gathered.completion();
+    let ended = completion.choices.iter().all(|choice| choice.finish_reason == FinishReason::Stop);
+    let known = |block: &Block<'_>| KNOWN.contains(&&*block.kind);
+    if ended && !message.content.is_empty() && !message.content.iter().any(known) {
+        return Err(Error::unexpected("the message has content, but no block of a known type")
+            .with_excerpt(reply.body()));
+    }
+    Ok(completion)
 }
+
+/// Types of blocks that an answer is made of.
+const KNOWN: [&str; 3] = ["text", "thinking", "redacted_thinking"];
 
 /// An answer being put together from blocks or from events.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ pub(crate) fn engine() -> Option<Arc<Engine>> {
 }
 
 /// `HOST_TEST_MODEL`, else where `host` keeps what it fetches (see `host/src/asset/cache.rs`).
-fn model_file() -> Option<PathBuf> {
+pub(crate) fn model_file() -> Option<PathBuf> {
     let variable =
         |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let path = variable("HOST_TEST_MODEL").or_else(|| {

@@ -54,6 +54,14 @@ pub(super) struct Message<'a> {
 struct Content<'a> {
     text: Cow<'a, str>,
     thinking: String,
+    /// Whether there was a text, if only an empty one; a list may hold none.
+    says: bool,
+}
+
+impl<'a> Content<'a> {
+    fn text(text: Cow<'a, str>) -> Self {
+        Self { text, thinking: String::new(), says: true }
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
@@ -65,10 +73,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
                 f.write_str("a string or a list of parts")
             }
             fn visit_borrowed_str<E>(self, text: &'de str) -> std::result::Result<Self::Value, E> {
-                Ok(Content { text: Cow::Borrowed(text), thinking: String::new() })
+                Ok(Content::text(Cow::Borrowed(text)))
             }
             fn visit_str<E>(self, text: &str) -> std::result::Result<Self::Value, E> {
-                Ok(Content { text: Cow::Owned(text.to_owned()), thinking: String::new() })
+                Ok(Content::text(Cow::Owned(text.to_owned())))
             }
             fn visit_seq<A: de::SeqAccess<'de>>(
                 self,
@@ -76,6 +84,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
             ) -> std::result::Result<Self::Value, A::Error> {
                 let mut content = Content::default();
                 while let Some(part) = parts.next_element::<Part<'de>>()? {
+                    content.says |= part.text.is_some() || part.thinking.is_some();
                     content.text.to_mut().push_str(part.text.as_deref().unwrap_or_default());
                     if let Some(thinking) = part.thinking {
                         content.thinking.push_str(&thinking.text);
@@ -100,7 +109,7 @@ struct Part<'a> {
 impl Message<'_> {
     /// Whether it says nothing at all, not even that there is no text.
     pub(super) fn is_empty(&self) -> bool {
-        self.content.is_none()
+        !self.content.as_ref().is_some_and(|content| content.says)
             && self.refusal.is_none()
             && self.function_call.is_none()
             && self.tool_calls.as_ref().is_none_or(Vec::is_empty)

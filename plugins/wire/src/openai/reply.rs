@@ -317,6 +317,8 @@ mod tests {
             with("/choices/0/message", json!("A")),
             with("/choices/0/message", json!({})),
             with("/choices/0/message/content", json!(null)),
+            with("/choices/0/message/content", json!([])),
+            with("/choices/0/message/content", json!([{ "type": "image" }])),
             with("/choices/0/message", json!({ "content": null, "tool_calls": [] })),
             with("/choices/0/message/content", json!(7)),
             with("/choices/0/finish_reason", json!(7)),

@@ -268,6 +268,12 @@ impl Server {
         let a = io.send(self.post("/tokenize", &encode::tokenize("a"))?);
         let b = io.send(self.post("/tokenize", &encode::tokenize("b"))?);
         let (a, b) = (ids(&a.await?)?, ids(&b.await?)?);
+        if a.is_empty() || b.is_empty() || a == b {
+            // Remembered, this would leave a second BOS in every prompt.
+            return Err(Error::unexpected(format!(
+                "the server's /tokenize makes {a:?} of \"a\" and {b:?} of \"b\""
+            )));
+        }
         Ok(self.leading.get_or_init(|| likelihood::common_prefix(&a, &b)))
     }
 }
