@@ -19,6 +19,24 @@ use crate::{
 ///
 /// Await only what [`Io`] gives, or something that another thread of the plugin wakes: there is no
 /// runtime here, so tokio's timers and sockets do not work.
+///
+/// ```
+/// use plugin_api::*;
+///
+/// struct Parrot;
+///
+/// impl Backend for Parrot {
+///     type Config = ();
+///
+///     fn open(_config: (), _host: Host) -> Result<Self> {
+///         Ok(Self)
+///     }
+///
+///     async fn generate(&self, request: &Generate<'_>, _io: &Io) -> Result<Completion> {
+///         Ok(Completion::new(request.prompt.as_text()?, FinishReason::Stop))
+///     }
+/// }
+/// ```
 pub trait Backend: Send + Sync + Sized + 'static {
     /// The backend's table in the run file. Its JSON Schema is part of the manifest.
     type Config: DeserializeOwned + JsonSchema;
@@ -139,6 +157,17 @@ pub trait Backend: Send + Sync + Sized + 'static {
 }
 
 /// Where a batch puts its answers, in any order, each as soon as it is there.
+///
+/// ```
+/// use plugin_api::{Answers, Completion, Error, Generate};
+///
+/// fn answer_each(requests: &[Generate<'_>], answers: &Answers<'_, Completion>) {
+///     for (item, request) in (0..).zip(requests) {
+///         let text = request.prompt.as_text();
+///         answers.put(item, text.map(|text| Completion::new(text, "stop")));
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Answers<'a, T> {
     io: &'a Io,

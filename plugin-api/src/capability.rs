@@ -5,6 +5,14 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One ability. A name that this version does not know reads as [`Capability::Other`].
+///
+/// ```
+/// use plugin_api::capability::Capability;
+///
+/// let read: Vec<Capability> = plugin_api::serde_json::from_str(r#"["generate", "tokenize/1"]"#)?;
+/// assert_eq!(read, [Capability::Generate, Capability::Tokenize]);
+/// # Ok::<(), plugin_api::serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Capability {
     /// Free generation from text.

@@ -11,6 +11,15 @@ use crate::{
 };
 
 /// The answer to one item.
+///
+/// ```
+/// use plugin_api::{Answer, Completion};
+///
+/// let mut body = Vec::new();
+/// let head = Answer::Completion(Completion::new("Hi", "stop")).put(&mut body);
+/// assert_eq!(body, b"Hi");
+/// assert!(matches!(Answer::resolve(head, &body), Ok(Answer::Completion(_))));
+/// ```
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// To `generate`.
@@ -32,6 +41,15 @@ pub enum Answer {
 }
 
 /// What a model generated.
+///
+/// ```
+/// use plugin_api::{Changed, Completion, FinishReason};
+///
+/// let mut completion = Completion::new("Hi", FinishReason::Stop).with_usage(Some(3), Some(1));
+/// completion.model = Some("acme-7b".into());
+/// let detail = "the API has no seed".to_owned();
+/// completion.changed.push(Changed { parameter: "seed".into(), detail });
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Completion {
     /// The choices, as many as were asked for.
@@ -45,6 +63,17 @@ pub struct Completion {
 }
 
 /// One choice.
+///
+/// ```
+/// use plugin_api::{Choice, FinishReason};
+///
+/// let choice = Choice {
+///     text: "4".into(),
+///     reasoning: Some("2 + 2".into()),
+///     finish_reason: FinishReason::Stop,
+///     logprobs: None,
+/// };
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
     /// The answer's text.

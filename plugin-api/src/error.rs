@@ -7,11 +7,24 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::message::{BadSpan, Fail, Str};
 
 /// A backend's result.
+///
+/// ```
+/// fn positive(n: i64) -> plugin_api::Result<i64> {
+///     if n > 0 { Ok(n) } else { Err(plugin_api::Error::unexpected("expected a number above 0")) }
+/// }
+/// ```
 pub type Result<T> = std::result::Result<T, Error>;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
         /// What kind of failure. An unknown name reads as [`ErrorKind::Other`].
+        ///
+        /// ```
+        /// use plugin_api::ErrorKind;
+        ///
+        /// assert_eq!(ErrorKind::from("rate_limited"), ErrorKind::RateLimited);
+        /// assert_eq!(ErrorKind::Loading.as_str(), "loading");
+        /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum ErrorKind { $($(#[$doc])* $variant,)* }
 
@@ -89,6 +102,17 @@ impl<'de> Deserialize<'de> for ErrorKind {
 }
 
 /// A failure of one item, or of a whole session.
+///
+/// ```
+/// use plugin_api::{Error, ErrorKind};
+///
+/// let error = Error::new(ErrorKind::ContextLength, "9 tokens do not fit into 8")
+///     .with_excerpt(b"{\"error\":\"too long\"}");
+/// assert_eq!(
+///     error.to_string(),
+///     "context_length: 9 tokens do not fit into 8; the server said: {\"error\":\"too long\"}"
+/// );
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// What kind.

@@ -5,6 +5,14 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use crate::{abi::HostRef, message::OpenHead};
 
 /// How grave a log line is.
+///
+/// ```
+/// use plugin_api::{Host, Level};
+///
+/// fn warn(host: &Host) {
+///     host.log(Level::Warn, "the server does not say which model it serves");
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Level {
@@ -21,6 +29,17 @@ pub enum Level {
 }
 
 /// The host, as one instance of a backend sees it. Cheap to clone.
+///
+/// ```
+/// use plugin_api::{Error, ErrorKind, Host, Result};
+///
+/// fn need_key(host: &Host) -> Result<()> {
+///     if host.has_secret("api_key") || host.env("ACME_REGION") == Some("local") {
+///         return Ok(());
+///     }
+///     Err(Error::new(ErrorKind::Unauthorized, "set ACME_API_KEY"))
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Host {
     table: Option<HostRef>,

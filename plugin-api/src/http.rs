@@ -11,6 +11,20 @@ use crate::{
 };
 
 /// One HTTP request, as the host shall send it.
+///
+/// ```
+/// use std::time::Duration;
+/// use plugin_api::{HttpRequest, json};
+///
+/// let call = HttpRequest::post("https://api.acme.test/complete")
+///     .bearer("api_key")
+///     .header("x-api-version", "2")
+///     .timeout(Duration::from_secs(30))
+///     .reply_header("x-region")
+///     .json(&json!({ "prompt": "Hello" }))?;
+/// assert_eq!(call.body_bytes(), br#"{"prompt":"Hello"}"#);
+/// # Ok::<(), plugin_api::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct HttpRequest<'a> {
     method: &'static str,
@@ -132,6 +146,16 @@ impl<'a> HttpRequest<'a> {
 }
 
 /// Status and headers of a reply, and its body unless the call is streamed.
+///
+/// ```
+/// use plugin_api::{ErrorKind, Reply};
+///
+/// let reply = Reply::new(429, &[("retry-after", "3")], b"slow down");
+/// assert!(!reply.is_success());
+/// assert_eq!(reply.header("retry-after"), Some("3"));
+/// let error = reply.error();
+/// assert_eq!((error.kind, error.retry_after_ms), (ErrorKind::RateLimited, Some(3000)));
+/// ```
 #[derive(Debug, Default)]
 pub struct Reply {
     /// HTTP status.

@@ -17,6 +17,23 @@ use crate::{
 };
 
 /// The host's services for one item of a session. Cheap to clone.
+///
+/// ```
+/// use std::time::Duration;
+/// use plugin_api::{Error, ErrorKind, HttpRequest, Io, Reply, Result};
+///
+/// /// Asks until the job is done. Nothing sleeps: the host gives the turn when it is time.
+/// async fn finished(io: &Io, url: &str) -> Result<Reply> {
+///     for _ in 0..10 {
+///         let reply = io.send(HttpRequest::get(url)).await?;
+///         if reply.status != 202 {
+///             return Ok(reply);
+///         }
+///         io.wait(Duration::from_secs(2)).await;
+///     }
+///     Err(Error::new(ErrorKind::Timeout, "the job takes more than twenty seconds"))
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Io {
     shared: Arc<Shared>,

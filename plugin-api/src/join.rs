@@ -9,6 +9,15 @@ use std::{
 /// Runs futures concurrently and gives their results in order.
 ///
 /// Each wake polls every future that is not done, which suits the handful of calls of one session.
+///
+/// ```
+/// use plugin_api::{HttpRequest, Io, Reply, Result, join_all};
+///
+/// async fn both(io: &Io) -> Vec<Result<Reply>> {
+///     let urls = ["https://api.acme.test/a", "https://api.acme.test/b"];
+///     join_all(urls.map(|url| io.send(HttpRequest::get(url)))).await
+/// }
+/// ```
 pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let slots = futures.into_iter().map(|future| Slot::Running(Box::pin(future))).collect();
     Join { slots }.await

@@ -3,6 +3,9 @@
 //! An author implements [`Backend`], an ordinary async trait, and writes one [`export_plugin!`]. What
 //! crosses the boundary (`CONTRACT.md`: a small C ABI that carries events and actions) is this crate's
 //! business and none of the author's: [`Session`] drives the author's future as a state machine.
+//!
+//! The [guide] begins with a [first plugin](guide::first_plugin); the feature `testkit` brings what its
+//! [tests](guide::testing) need.
 
 mod backend;
 mod boundary;
@@ -10,6 +13,8 @@ pub mod capability;
 mod completion;
 mod error;
 pub mod export;
+#[cfg(any(doc, feature = "testkit"))]
+pub mod guide;
 mod host;
 mod http;
 mod io;

@@ -9,6 +9,15 @@ use serde_json::Value;
 use crate::capability::Capability;
 
 /// The JSON of the manifest section.
+///
+/// ```
+/// use plugin_api::manifest::Manifest;
+///
+/// let json = r#"{"format":1,"version":"0.1.0","abi":{"major":0,"minor":1},"plugin":{"id":"acme"}}"#;
+/// let manifest: Manifest = plugin_api::serde_json::from_str(json)?;
+/// assert_eq!((manifest.plugin.id.as_str(), manifest.layout_check), ("acme", false));
+/// # Ok::<(), plugin_api::serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Format of this record; 1.
@@ -40,6 +49,13 @@ pub struct Manifest {
 }
 
 /// Major, and the lowest minor that the plugin needs.
+///
+/// ```
+/// use plugin_api::{abi, manifest::AbiFloor, version::ABI_MINOR_NEEDED};
+///
+/// let floor = AbiFloor { major: abi::ABI_MAJOR, minor: ABI_MINOR_NEEDED };
+/// assert!(floor.minor <= abi::ABI_MINOR);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AbiFloor {
     /// Must equal the host's.
@@ -49,6 +65,17 @@ pub struct AbiFloor {
 }
 
 /// The part of a manifest that the author writes, in `plugin.json`.
+///
+/// ```
+/// use plugin_api::{capability::Capability, manifest::Declared};
+///
+/// let declared: Declared = plugin_api::serde_json::from_str(
+///     r#"{ "id": "acme", "capabilities": ["generate"], "origins": ["https://api.acme.test"] }"#,
+/// )?;
+/// assert_eq!(declared.capabilities, [Capability::Generate]);
+/// assert_eq!(declared.limits.max_batch, 1);
+/// # Ok::<(), plugin_api::serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Declared {
     /// The name by which run files call the plugin: lower-case letters, digits, `-` and `_`.
@@ -74,6 +101,16 @@ pub struct Declared {
 }
 
 /// A secret that the host fills into header values; the plugin never sees it.
+///
+/// ```
+/// use plugin_api::manifest::SecretSlot;
+///
+/// let slot: SecretSlot = plugin_api::serde_json::from_str(
+///     r#"{ "slot": "api_key", "env": ["ACME_API_KEY"], "origins": ["https://*.acme.test"] }"#,
+/// )?;
+/// assert!(!slot.optional);
+/// # Ok::<(), plugin_api::serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretSlot {
     /// Name of the slot in header parts.
@@ -95,6 +132,14 @@ pub struct SecretSlot {
 }
 
 /// Bounds on what the host asks of one instance of a backend.
+///
+/// ```
+/// use plugin_api::manifest::Limits;
+///
+/// let limits: Limits = plugin_api::serde_json::from_str(r#"{ "max_batch": 16 }"#)?;
+/// assert_eq!(limits, Limits { max_batch: 16, ..Limits::default() });
+/// # Ok::<(), plugin_api::serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {

@@ -15,6 +15,15 @@ use crate::message::{
 type Resolved<T> = std::result::Result<T, BadSpan>;
 
 /// One item of a session.
+///
+/// ```
+/// use plugin_api::{Generate, Prompt, Request};
+///
+/// let request = Request::Generate(Generate::new(Prompt::Text("Hello")));
+/// let mut body = Vec::new();
+/// let head = request.put(&mut body);
+/// assert_eq!(Request::resolve(head, &body), Ok(request.clone()));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request<'a> {
     /// Generate text.
@@ -40,6 +49,17 @@ pub enum Request<'a> {
 }
 
 /// Generate `n` choices for a prompt.
+///
+/// ```
+/// use plugin_api::{Generate, Prompt};
+///
+/// let request = Generate {
+///     max_tokens: Some(16),
+///     temperature: Some(0.0),
+///     stop: vec!["\n\n".into()],
+///     ..Generate::new(Prompt::Text("Q: 2 + 2?\nA:"))
+/// };
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Generate<'a> {
     /// What to continue or answer.
@@ -93,6 +113,16 @@ impl<'a> Generate<'a> {
 }
 
 /// Score each continuation on its own after one shared context.
+///
+/// ```
+/// use plugin_api::{Loglikelihood, Prompt};
+///
+/// let request = Loglikelihood {
+///     prompt: Prompt::Text("2 + 2 ="),
+///     continuations: vec![" 4", " 5"],
+///     token_logprobs: false,
+/// };
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loglikelihood<'a> {
     /// The shared context.
@@ -104,6 +134,10 @@ pub struct Loglikelihood<'a> {
 }
 
 /// Score every token of a text once.
+///
+/// ```
+/// let rolling = plugin_api::Rolling { text: "All of it." };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rolling<'a> {
     /// The text.
@@ -111,6 +145,15 @@ pub struct Rolling<'a> {
 }
 
 /// Text, or a conversation.
+///
+/// ```
+/// use plugin_api::{Message, Prompt};
+///
+/// assert_eq!(Prompt::Text("Hello").as_text()?, "Hello");
+/// let chat = Prompt::Messages(vec![Message::text("user", "Hello")]);
+/// assert!(chat.as_text().is_err());
+/// # Ok::<(), plugin_api::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Prompt<'a> {
     /// Plain text.
@@ -120,6 +163,14 @@ pub enum Prompt<'a> {
 }
 
 /// One chat message.
+///
+/// ```
+/// use plugin_api::{Message, Part};
+///
+/// let content = vec![Part::Text("Hello, "), Part::Text("you")];
+/// let message = Message { role: "user".into(), content };
+/// assert_eq!(message.as_text().as_deref(), Some("Hello, you"));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message<'a> {
     /// `system`, `user`, `assistant` or a vendor's own.
@@ -129,6 +180,14 @@ pub struct Message<'a> {
 }
 
 /// A part of a message.
+///
+/// ```
+/// use plugin_api::{Message, Part};
+///
+/// let image = Part::Image { media_type: "image/png".into(), data: b"\x89PNG" };
+/// let message = Message { role: "user".into(), content: vec![image] };
+/// assert_eq!(message.as_text(), None);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part<'a> {
     /// Text.

@@ -24,6 +24,17 @@ use crate::{
 };
 
 /// How a step went; the status that crosses the boundary.
+///
+/// ```
+/// # mod echo { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/echo.rs")); }
+/// # use echo::Echo;
+/// use plugin_api::{Session, Stepped, json, testkit::open};
+///
+/// let echo: Echo = open(json!({ "base_url": "http://test" }))?;
+/// let (mut session, mut actions) = (Session::new(echo.into(), None, 1), Vec::new());
+/// assert_eq!(session.step(b"no JSON", b"", &mut actions), Stepped::Failed);
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stepped {
     /// As it should.
@@ -38,6 +49,21 @@ pub enum Stepped {
 type BoxFuture = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// One session of a backend.
+///
+/// ```
+/// # mod echo { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/echo.rs")); }
+/// # use echo::Echo;
+/// use plugin_api::{Session, json, testkit::open};
+///
+/// let echo: Echo = open(json!({ "base_url": "http://test" }))?;
+/// let (mut session, mut actions) = (Session::new(echo.into(), None, 1), Vec::new());
+/// let start = br#"{"start":{"requests":[{"generate":{"prompt":{"text":[0,5]}}}]}}"#;
+/// session.step(start, b"Hello", &mut actions);
+/// let (head, body) = &actions[0];
+/// assert!(head.starts_with(br#"{"http":{"call":"1","method":"POST","#));
+/// assert_eq!(body, br#"{"limit":null,"text":"Hello"}"#);
+/// # Ok::<(), String>(())
+/// ```
 pub struct Session<B> {
     backend: Arc<B>,
     shared: Arc<Shared>,

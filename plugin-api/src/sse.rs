@@ -5,6 +5,13 @@
 //! (WHATWG HTML, section 9.2).
 
 /// One event.
+///
+/// ```
+/// use plugin_api::{SseEvent, SseParser};
+///
+/// let events = SseParser::default().push(b"event: ping\ndata: {}\n\n");
+/// assert_eq!(events, [SseEvent { name: "ping".into(), data: "{}".into() }]);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SseEvent {
     /// The `event` field; empty if there was none.
@@ -14,6 +21,16 @@ pub struct SseEvent {
 }
 
 /// Collects bytes and gives events.
+///
+/// ```
+/// use plugin_api::SseParser;
+///
+/// let mut parser = SseParser::default();
+/// assert!(parser.push(b"data: {\"text\":").is_empty());
+/// let events = parser.push(b"\"Hi\"}\n\ndata: [DONE]\n");
+/// assert_eq!(events[0].data, r#"{"text":"Hi"}"#);
+/// assert_eq!(parser.finish().unwrap().data, "[DONE]");
+/// ```
 #[derive(Debug, Default)]
 pub struct SseParser {
     pending: Vec<u8>,

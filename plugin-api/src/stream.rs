@@ -5,6 +5,22 @@ use std::{borrow::Cow, future::Future, pin::pin, task::Poll, time::Duration};
 use crate::{abi, error::Result, http::Reply, io::Io, shared::OpenCall};
 
 /// A streamed reply.
+///
+/// ```
+/// use plugin_api::{HttpRequest, Io, Result};
+///
+/// async fn length(io: &Io) -> Result<usize> {
+///     let mut stream = io.stream(HttpRequest::get("https://api.acme.test/long")).await?;
+///     if !stream.head().is_success() {
+///         return Err(stream.collect().await?.error());
+///     }
+///     let mut bytes = 0;
+///     while let Some(chunk) = stream.chunk().await? {
+///         bytes += chunk.len();
+///     }
+///     Ok(bytes)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Stream {
     pub(crate) reply: Reply,

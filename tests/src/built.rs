@@ -98,5 +98,5 @@ pub fn c_library(source: &Path, library: &Path) -> Option<()> {
 
 /// The plugin in plain C.
 pub fn c_source() -> PathBuf {
-    root().join("tests/plugins/c/echo.c")
+    root().join("plugin-api/examples/echo.c")
 }

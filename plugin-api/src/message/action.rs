@@ -159,6 +159,16 @@ pub struct Delta {
 }
 
 /// Head of [`Action::Limits`]: what a server said of its rate limits.
+///
+/// ```
+/// use plugin_api::{Io, Limits, Reply};
+///
+/// fn tell(reply: &Reply, io: &Io) {
+///     let remaining = reply.header("x-ratelimit-remaining-requests");
+///     let requests_remaining = remaining.and_then(|text| text.parse().ok());
+///     io.limits(Limits { requests_remaining, ..Limits::default() });
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {

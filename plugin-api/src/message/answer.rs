@@ -62,6 +62,13 @@ pub struct ChoiceHead {
 }
 
 /// Why a choice ended. A name that this version does not know is kept in [`FinishReason::Other`].
+///
+/// ```
+/// use plugin_api::FinishReason;
+///
+/// assert_eq!(FinishReason::from("length"), FinishReason::Length);
+/// assert_eq!(FinishReason::from("weary").as_str(), "weary");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FinishReason {
     /// The model was done, or a stop text came.
@@ -120,6 +127,13 @@ impl<'de> Deserialize<'de> for FinishReason {
 }
 
 /// Log-probability of one generated token.
+///
+/// ```
+/// use plugin_api::TokenLogprob;
+///
+/// let top = vec![(" Hi".to_owned(), Some(-0.1)), (" Ho".to_owned(), Some(-2.4))];
+/// let token = TokenLogprob { token: " Hi".into(), logprob: Some(-0.1), top };
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TokenLogprob {
     /// The token's text.
@@ -132,6 +146,14 @@ pub struct TokenLogprob {
 }
 
 /// Tokens that a request used.
+///
+/// ```
+/// use plugin_api::Usage;
+///
+/// let mut usage = Usage { prompt_tokens: Some(3), ..Usage::default() };
+/// usage.add(Usage { prompt_tokens: Some(4), completion_tokens: Some(1), ..Usage::default() });
+/// assert_eq!((usage.prompt_tokens, usage.completion_tokens), (Some(7), Some(1)));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Usage {
@@ -173,6 +195,13 @@ impl Usage {
 }
 
 /// A parameter that was dropped or changed, because the server or model would not take it.
+///
+/// ```
+/// let changed = plugin_api::Changed {
+///     parameter: "top_k".into(),
+///     detail: "the API has no top_k; it was left out".into(),
+/// };
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
     /// Its name in the request.
@@ -182,6 +211,17 @@ pub struct Changed {
 }
 
 /// How likely one continuation is.
+///
+/// ```
+/// use plugin_api::Likelihood;
+///
+/// let one = Likelihood {
+///     logprob: Some(-1.5),
+///     tokens: 2,
+///     token_logprobs: Some(vec![Some(-0.5), Some(-1.0)]),
+///     ..Likelihood::default()
+/// };
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Likelihood {
     /// Sum of the natural log-probabilities of its tokens; none if it is not a finite number.
@@ -203,6 +243,10 @@ pub struct Likelihood {
 }
 
 /// Whether a server is ready.
+///
+/// ```
+/// let health = plugin_api::Health { ready: false, detail: "the model is being loaded".into() };
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Health {
@@ -214,6 +258,17 @@ pub struct Health {
 }
 
 /// What is behind a backend, as far as the plugin can tell.
+///
+/// ```
+/// use plugin_api::Description;
+///
+/// let description = Description {
+///     model: Some("acme-7b".into()),
+///     context_tokens: Some(8192),
+///     bos: Some("none".into()),
+///     ..Description::default()
+/// };
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Description {

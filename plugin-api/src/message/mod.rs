@@ -3,6 +3,20 @@
 //! Heads borrow from the text they were read from. Large content never lies in a head: a [`Span`]
 //! points into the message's body. Each enum is externally tagged (`{"reply":{…}}`), unknown fields are
 //! ignored and missing ones have defaults, which is how messages grow without a new ABI.
+//!
+//! ```
+//! use plugin_api::message::{self, Action, CallRef, Decimal, Event, Span, Wait};
+//!
+//! let event: Event<'_> = message::read(br#"{"elapsed":{"call":"7","mood":"calm"}}"#)?;
+//! assert!(matches!(event, Event::Elapsed(CallRef { call: Decimal(7) })));
+//!
+//! let action = Action::Wait(Wait { call: Decimal(8), ms: 250 });
+//! assert_eq!(plugin_api::serde_json::to_string(&action)?, r#"{"wait":{"call":"8","ms":250}}"#);
+//!
+//! let body = b"Hello, you";
+//! assert_eq!(Span(7, 3).text(body), Ok("you"));
+//! # Ok::<(), plugin_api::serde_json::Error>(())
+//! ```
 
 mod action;
 mod answer;

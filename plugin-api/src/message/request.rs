@@ -116,6 +116,25 @@ pub struct HeldHead {
 }
 
 /// An outside resource that a backend holds: something that costs until it is freed.
+///
+/// ```
+/// use plugin_api::{Held, HttpRequest, Io, Result, json};
+///
+/// /// Rents a machine, so that whoever comes later can give it back.
+/// async fn rent(io: &Io) -> Result<()> {
+///     io.hold("machine", &json!({ "name": "eval-7" })).await?;
+///     io.send(HttpRequest::post("https://api.acme.test/machines/eval-7")).await.map(drop)
+/// }
+///
+/// async fn give_back(held: &[Held], io: &Io) -> Result<()> {
+///     for machine in held {
+///         let name = machine.note["name"].as_str().unwrap_or_default();
+///         io.send(HttpRequest::delete(format!("https://api.acme.test/machines/{name}"))).await?;
+///         io.free(&machine.name).await?;
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// Its name, by which `free` names it.

@@ -1,4 +1,4 @@
-//! What an author tests with; feature `testkit`. The guide shows all of it at work.
+//! What an author tests with; feature `testkit`. The [guide](crate::guide::testing) shows all of it at work.
 //!
 //! - [`Stage`] is a host in small: it plays a request to its end against a [`Server`] that the test writes, with a
 //!   clock that costs no time, and tells as [`Played`] what was asked and answered.

@@ -38,7 +38,7 @@ fn check_entry(path: &Path, entry: &abi::Entry) -> Manifest {
 
 fn c_plugin(config: serde_json::Value) -> Option<Opened> {
     let path = scratch().join(format!("libecho-{:?}.so", std::thread::current().id()));
-    let source = root().join("tests/plugins/c/echo.c");
+    let source = root().join("plugin-api/examples/echo.c");
     let output = cc()?.args(["-shared", "-fPIC", "-o"]).arg(&path).arg(source).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let entry = load(&path);

@@ -5,7 +5,7 @@
  * prompt there and answers with the body of the reply. Chat prompts and other requests are
  * `unsupported`.
  *
- *     cc -std=c11 -shared -fPIC -I plugin-api/include -o libecho.so echo.c
+ *     cc -std=c11 -shared -fPIC -I plugin-api/include -o libecho.so plugin-api/examples/echo.c
  */
 #include <stdio.h>
 #include <stdlib.h>
