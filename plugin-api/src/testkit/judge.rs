@@ -101,7 +101,7 @@ fn wrong_completion(
         let part = expected.iter().any(|good| is_said(&choice.text, good, stream));
         match nature {
             Nature::Shapeless | Nature::Status(_) => true,
-            Nature::Smudged => !choice.text.contains('\u{fffd}') && !(part && stream),
+            Nature::Smudged => !(choice.text.contains('\u{fffd}') || (part && stream)),
             Nature::Mutated | Nature::Emptied => {
                 let explained = stream
                     || nature == Nature::Emptied

@@ -7,12 +7,14 @@ mod common;
 
 use std::sync::Arc;
 
-use plugin_api::{Request, testkit::Driver};
+use plugin_api::{
+    Request,
+    message::HeaderPart,
+    testkit::{Scripted, Sent, Stage},
+};
 use serde_json::{Value, json};
 
-use common::{
-    END, calls, completion, deltas, golden, open, replied, request, shipped, streamed, written,
-};
+use common::{golden, open, played, request, shipped, written};
 
 /// Golden file, run file, backend, secrets.
 const SUITES: [(&str, &str, &str, &[&str]); 3] = [
@@ -20,6 +22,15 @@ const SUITES: [(&str, &str, &str, &[&str]); 3] = [
     ("ollama_generate.json", "ollama.toml", "ollama-generate", &[]),
     ("ollama_chat.json", "ollama.toml", "ollama-chat", &[]),
 ];
+
+/// Headers as a golden file writes them.
+fn headers(sent: &Sent) -> Value {
+    let value = |parts: &Vec<HeaderPart<'_>>| match parts.as_slice() {
+        [HeaderPart::Text(text)] => json!(text),
+        parts => json!(parts),
+    };
+    sent.headers.iter().map(|(name, parts)| json!([name, value(parts)])).collect()
+}
 
 /// Calls `check` with each case of `section` and the backend that it is for.
 fn each(section: &str, check: impl Fn(&Arc<custom::Custom>, &Value, &Value)) {
@@ -39,18 +50,16 @@ fn each(section: &str, check: impl Fn(&Arc<custom::Custom>, &Value, &Value)) {
 fn requests_are_those_of_the_vendors_description() {
     each("requests", |custom, golden, case| {
         let name = &case["name"];
-        let mut driver = Driver::new(Arc::clone(custom));
-        let start = driver.start(&[Request::Generate(request(&case["request"]))]);
-        let calls = calls(&start);
-        let bodies: Vec<_> = calls.iter().map(|(_, body)| body).collect();
+        let nobody = Scripted::new(503, "");
+        let request = Request::Generate(request(&case["request"]));
+        let played = Stage::new(Arc::clone(custom)).ask(request, nobody);
+        let bodies: Vec<_> = played.requests.iter().map(Sent::json).collect();
         assert_eq!(json!(bodies), case["bodies"], "{name}");
-        for (http, _) in &calls {
-            assert_eq!(*http.method, *"POST");
-            assert_eq!(
-                json!(&*http.url),
-                json!(format!("{}{}", common::BASE, golden["path"].as_str().unwrap()))
-            );
-            assert_eq!(json!(http.headers), golden["headers"], "{name}");
+        for sent in &played.requests {
+            assert_eq!(sent.method, "POST");
+            let url = format!("{}{}", common::BASE, golden["path"].as_str().unwrap());
+            assert_eq!(sent.url, url);
+            assert_eq!(headers(sent), golden["headers"], "{name}");
         }
     });
 }
@@ -58,8 +67,8 @@ fn requests_are_those_of_the_vendors_description() {
 #[test]
 fn what_a_request_leaves_out_is_recorded() {
     each("replies", |custom, _, case| {
-        let body = case["reply"].to_string();
-        let completion = replied(custom, &case["request"], 200, &[], body.as_bytes()).unwrap();
+        let played = played(custom, &case["request"], Scripted::json(&case["reply"]));
+        let completion = played.completion();
         let changed: Vec<_> = completion.changed.iter().map(|changed| &changed.parameter).collect();
         let expected = case.get("changed").cloned().unwrap_or_else(|| json!([]));
         assert_eq!(json!(changed), expected, "{}", case["name"]);
@@ -69,9 +78,9 @@ fn what_a_request_leaves_out_is_recorded() {
 #[test]
 fn replies_become_completions() {
     each("replies", |custom, _, case| {
-        let body = case["reply"].to_string();
-        let completion = replied(custom, &case["request"], 200, &[], body.as_bytes()).unwrap();
-        assert_eq!(written(&completion), case["completion"], "{}", case["name"]);
+        let played = played(custom, &case["request"], Scripted::json(&case["reply"]));
+        let completion = played.completion();
+        assert_eq!(written(completion), case["completion"], "{}", case["name"]);
     });
 }
 
@@ -83,14 +92,12 @@ fn failures_have_their_kind() {
             other => other.to_string(),
         };
         let status = u16::try_from(case["status"].as_u64().unwrap()).unwrap();
-        let headers: Vec<(&str, &str)> = case["headers"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
-            .collect();
-        let error = replied(custom, &common::ask("Q", false), status, &headers, body.as_bytes())
-            .unwrap_err();
+        let mut reply = Scripted::new(status, body);
+        for (name, value) in case["headers"].as_object().into_iter().flatten() {
+            reply = reply.header(name, value.as_str().unwrap());
+        }
+        let played = played(custom, &common::ask("Q", false), reply);
+        let error = played.error();
         assert_eq!(json!(error.kind), case["kind"], "{}: {error}", case["name"]);
         assert!(
             error.message.contains(case["says"].as_str().unwrap()),
@@ -105,15 +112,14 @@ fn failures_have_their_kind() {
 fn streams_give_the_same_completion_wherever_their_bytes_are_cut() {
     each("streams", |custom, _, case| {
         let body = case["body"].as_str().unwrap().as_bytes();
-        let check = |pieces: &[&[u8]]| {
-            let pushed = streamed(custom, &case["request"], pieces, &END);
-            let completion = completion(&pushed).unwrap();
-            assert_eq!(written(&completion), case["completion"], "{}", case["name"]);
-            assert_eq!(json!(deltas(&pushed)), case["completion"]["choices"][0]["text"]);
+        let check = |reply: Scripted| {
+            let played = played(custom, &case["request"], reply);
+            assert_eq!(written(played.completion()), case["completion"], "{}", case["name"]);
+            assert_eq!(json!(played.streamed()), case["completion"]["choices"][0]["text"]);
         };
         for cut in 0..=body.len() {
-            check(&[&body[..cut], &body[cut..]]);
+            check(Scripted::new(200, body).cut_at(&[cut]));
         }
-        check(&body.chunks(1).collect::<Vec<_>>());
+        check(Scripted::new(200, body).cut_every(1));
     });
 }

@@ -13,15 +13,11 @@ use std::sync::Arc;
 
 use plugin_api::{
     Answer, ErrorKind, FinishReason, Generate, Message, Prompt, Request,
-    message::{Action, CallRef, Decimal, Event, ReplyHead, TransportError},
-    testkit::Driver,
+    testkit::{Driver, Scripted, Stage, answer, completion, requests},
 };
 use serde_json::{Value, json};
 
-use common::{
-    BASE, END, answer, ask, calls, cancels, completion, deltas, golden, open, replied, request,
-    shipped, streamed,
-};
+use common::{BASE, ask, completed, golden, open, played, replied, request, shipped};
 
 const SHIPPED: [(&str, &str, &str); 3] = [
     ("openai.json", "piqa_custom.toml", "openai-compatible"),
@@ -57,19 +53,14 @@ fn a_stream_cut_short_is_a_transport_failure_wherever_it_is_cut() {
         for case in golden(file)["streams"].as_array().unwrap() {
             let body = case["body"].as_str().unwrap().trim_end().as_bytes();
             for cut in 0..body.len() {
-                let error = completion(&streamed(&custom, &case["request"], &[&body[..cut]], &END));
+                let error =
+                    completed(&played(&custom, &case["request"], Scripted::new(200, &body[..cut])));
                 let error = error.unwrap_err();
                 assert_eq!(error.kind, ErrorKind::Transport, "{file} cut at {cut}: {error}");
             }
-            let broken = Event::TransportError(TransportError {
-                call: Decimal(1),
-                kind: ErrorKind::Timeout,
-                message: "silent".into(),
-            });
-            let half = &body[..body.len() / 2];
-            let error =
-                completion(&streamed(&custom, &case["request"], &[half], &broken)).unwrap_err();
-            assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Timeout, "silent"));
+            let broken = Scripted::new(200, &body[..body.len() / 2]).breaking(ErrorKind::Timeout);
+            let played = played(&custom, &case["request"], broken);
+            assert_eq!(played.error().kind, ErrorKind::Timeout);
         }
     }
 }
@@ -140,21 +131,18 @@ fn an_error_inside_a_stream_is_a_failure_of_its_own_kind() {
             ErrorKind::UnexpectedReply,
         ),
     ] {
-        let error = completion(&streamed(&custom, &ask("Q", true), &[body.as_bytes()], &END));
+        let reply = Scripted::new(200, body.as_str());
+        let error = completed(&played(&custom, &ask("Q", true), reply));
         assert_eq!(error.unwrap_err().kind, kind, "{body}");
     }
 }
 
 #[test]
 fn a_stream_that_is_refused_tells_why() {
-    let mut driver = Driver::new(openai());
-    driver.start(&[Request::Generate(request(&ask("Q", true)))]);
-    let call = Decimal(1);
-    let head = ReplyHead { call, status: 429, headers: vec![("retry-after".into(), "3".into())] };
-    assert!(driver.event(&Event::Reply(head), b"").is_empty());
-    let body = br#"{"error":{"message":"slow down","code":null}}"#;
-    driver.event(&Event::Chunk(CallRef { call }), body);
-    let error = answer(&driver.event(&END, b"")).unwrap_err();
+    let body = r#"{"error":{"message":"slow down","code":null}}"#;
+    let reply = Scripted::new(429, body).header("retry-after", "3");
+    let played = played(&openai(), &ask("Q", true), reply);
+    let error = played.error();
     assert_eq!((error.kind, error.retry_after_ms), (ErrorKind::RateLimited, Some(3000)));
     assert_eq!(error.message, "slow down");
 }
@@ -163,12 +151,12 @@ fn a_stream_that_is_refused_tells_why() {
 fn a_stop_text_that_the_server_misses_cancels_the_stream_and_is_never_passed_on() {
     let pieces =
         ["A\n", "\nB", "C"].map(|text| format!("{}\n", json!({ "response": text, "done": false })));
-    let pieces: Vec<&[u8]> = pieces.iter().map(|piece| piece.as_bytes()).collect();
-    let pushed = streamed(&ollama(), &ask("Q", true), &pieces, &END);
-    let choice = &completion(&pushed).unwrap().choices[0];
+    let reply = Scripted::new(200, pieces.concat()).cut_every(pieces[0].len());
+    let played = played(&ollama(), &ask("Q", true), reply);
+    let choice = &played.completion().choices[0];
     assert_eq!((choice.text.as_str(), &choice.finish_reason), ("A", &FinishReason::Stop));
-    assert_eq!(deltas(&pushed), "A");
-    assert!(cancels(&pushed));
+    assert_eq!(played.streamed(), "A");
+    assert_eq!(played.cancelled, [1]);
 }
 
 #[test]
@@ -178,11 +166,9 @@ fn a_stream_without_a_last_event_ends_with_its_reason_and_its_bytes() {
         "stream": { "format": "ndjson", "path": "/ask-slowly", "text": "/t", "finish_reason": "/why" },
     }));
     let custom = open(config, &[]).unwrap();
-    let start =
-        Driver::new(Arc::clone(&custom)).start(&[Request::Generate(request(&ask("Q", true)))]);
-    assert_eq!(&*calls(&start)[0].0.url, "http://server:80/ask-slowly");
-    let run =
-        |body: &str| completion(&streamed(&custom, &ask("Q", true), &[body.as_bytes()], &END));
+    let nobody = played(&custom, &ask("Q", true), Scripted::new(503, ""));
+    assert_eq!(nobody.paths(), ["/ask-slowly"]);
+    let run = |body: &str| completed(&played(&custom, &ask("Q", true), Scripted::new(200, body)));
     let whole = run("{\"t\":\"a\"}\n{\"t\":\"b\",\"why\":\"length\"}\n{}").unwrap();
     assert_eq!(
         (whole.choices[0].text.as_str(), &whole.choices[0].finish_reason),
@@ -209,13 +195,11 @@ fn reasoning_inside_the_text_is_taken_out_by_pattern_in_replies_and_streams() {
         .map(|c| format!("{}\n", json!({ "t": c.to_string() })))
         .chain(["{\"why\":\"stop\"}\n".to_owned()])
         .collect();
-    let events: Vec<&[u8]> = events.iter().map(|event| event.as_bytes()).collect();
-    let pushed = streamed(&custom, &ask("Q", true), &events, &END);
-    let stream = completion(&pushed).unwrap();
-    assert_eq!(reply, stream);
+    let stream = played(&custom, &ask("Q", true), Scripted::new(200, events.concat()));
+    assert_eq!(&reply, stream.completion());
     assert_eq!(reply.choices[0].text, "B");
     assert_eq!(reply.choices[0].reasoning.as_deref(), Some("a\n\nb"));
-    assert_eq!(deltas(&pushed), "B");
+    assert_eq!(stream.streamed(), "B");
 }
 
 #[test]
@@ -225,7 +209,7 @@ fn choices_that_are_asked_for_one_by_one_come_in_order_and_fail_together() {
     let mut driver = Driver::new(Arc::clone(&custom));
     let start = driver.start(&[Request::Generate(request(&of))]);
     let seeds: Vec<_> =
-        calls(&start).iter().map(|(_, body)| body["options"]["seed"].clone()).collect();
+        requests(&start).iter().map(|sent| sent.json()["options"]["seed"].clone()).collect();
     assert_eq!(seeds, [40, 41, 42]);
     let mut pushed = Vec::new();
     for (call, text) in [(3, "c"), (1, "a"), (2, "b")] {
@@ -233,7 +217,7 @@ fn choices_that_are_asked_for_one_by_one_come_in_order_and_fail_together() {
             json!({ "response": text, "done": true, "done_reason": "length", "eval_count": 8 });
         pushed = driver.reply(call, 200, body.to_string().as_bytes());
     }
-    let found = completion(&pushed).unwrap();
+    let found = completion(&pushed);
     let texts: Vec<_> = found.choices.iter().map(|choice| choice.text.as_str()).collect();
     assert_eq!(texts, ["a", "b", "c"]);
     assert_eq!((found.usage.completion_tokens, found.model.as_deref()), (Some(24), Some("m")));
@@ -254,7 +238,7 @@ fn chat_messages_are_refused_where_the_template_takes_a_text() {
     let error = answer(&pushed).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unsupported);
     assert!(error.message.contains("`prompt`"), "{error}");
-    assert!(calls(&pushed).is_empty());
+    assert!(requests(&pushed).is_empty());
 }
 
 #[test]
@@ -273,7 +257,7 @@ fn a_body_that_this_request_makes_no_json_of_is_refused_before_it_is_sent() {
             error.message.starts_with("generate.body: ") && error.message.contains(says),
             "{error}"
         );
-        assert!(calls(&pushed).is_empty());
+        assert!(requests(&pushed).is_empty());
     }
 }
 
@@ -292,25 +276,23 @@ fn a_secret_is_named_in_its_header_and_only_if_there_is_one() {
     for (secrets, named) in [(&[][..], false), (&["api_key"][..], true)] {
         let custom = open(optional.clone(), secrets).unwrap();
         for request in [Request::Health, Request::Generate(request(&ask("Q", false)))] {
-            let pushed = Driver::new(Arc::clone(&custom)).start(&[request]);
-            assert_eq!(
-                pushed[0].head().contains(r#"[{"text":"Bearer "},{"secret":"api_key"}]"#),
-                named
-            );
-            assert_eq!(pushed[0].head().contains("authorization"), named);
+            let stage = Stage::new(Arc::clone(&custom));
+            let played = stage.ask(request, Scripted::new(503, ""));
+            let expected = [("authorization", "api_key")];
+            played.requests[0].assert_secrets(if named { &expected } else { &[] });
+            assert_eq!(played.requests[0].header("authorization").is_some(), named);
         }
     }
     let needed = |headers: Value| least(json!({ "headers": headers }));
     let error = open(needed(json!({ "X-Key": [{ "secret": "key" }] })), &["api_key"]).unwrap_err();
     assert!(error.starts_with("headers.X-Key: ") && error.contains("slot `key`"), "{error}");
     let custom = open(needed(json!({ "X-Key": [{ "secret": "key" }] })), &["key"]).unwrap();
-    let pushed = Driver::new(custom).start(&[Request::Generate(request(&ask("Q", false)))]);
-    let (http, body) = &calls(&pushed)[0];
-    assert_eq!(
-        json!(http.headers),
-        json!([["x-key", [{ "secret": "key" }]], ["content-type", "application/json"]])
-    );
-    assert_eq!((&*http.url, body), ("http://server:80/ask?v=1", &json!({ "q": "Q" })));
+    let played = played(&custom, &ask("Q", false), Scripted::new(503, ""));
+    let sent = &played.requests[0];
+    sent.assert_secret("x-key", "key");
+    assert_eq!(sent.header("content-type").as_deref(), Some("application/json"));
+    assert_eq!(sent.headers.len(), 2);
+    assert_eq!((sent.path(), sent.json()), ("/ask?v=1", json!({ "q": "Q" })));
 }
 
 #[test]
@@ -320,18 +302,20 @@ fn a_header_is_sent_as_it_stands() {
         "error": { "retry_after_header": "X-Wait" },
     }));
     let custom = open(config, &["secret"]).unwrap();
-    let pushed =
-        Driver::new(Arc::clone(&custom)).start(&[Request::Generate(request(&ask("Q", false)))]);
-    let (http, _) = &calls(&pushed)[0];
+    let played = played(&custom, &ask("Q", false), Scripted::new(503, ""));
+    let sent = &played.requests[0];
+    let shown: Vec<_> =
+        sent.headers.iter().map(|(name, _)| (name.as_str(), sent.header(name).unwrap())).collect();
     assert_eq!(
-        json!(http.headers),
+        json!(shown),
         json!([
             ["authorization", "none"],
             ["content-type", "application/x+json"],
             ["x-note", "{{ prompt }} {secret}"]
         ])
     );
-    assert_eq!(json!(http.reply_headers), json!(["x-wait"]));
+    sent.assert_secrets(&[]);
+    assert_eq!(sent.reply_headers, ["x-wait"]);
     let error = replied(&custom, &ask("Q", false), 429, &[("x-wait", "2")], b"").unwrap_err();
     assert_eq!(error.retry_after_ms, Some(2000));
 }
@@ -339,11 +323,10 @@ fn a_header_is_sent_as_it_stands() {
 #[test]
 fn a_server_is_ready_if_it_says_what_the_probe_expects() {
     let health = |custom: &Arc<custom::Custom>, status: u16, body: &str| {
-        let mut driver = Driver::new(Arc::clone(custom));
-        let start = driver.start(&[Request::Health]);
-        let (http, _) = &calls(&start)[0];
-        assert_eq!(&*http.method, "GET");
-        match answer(&driver.reply(1, status, body.as_bytes())) {
+        let stage = Stage::new(Arc::clone(custom));
+        let played = stage.ask(Request::Health, Scripted::new(status, body));
+        assert_eq!(played.requests[0].method, "GET");
+        match played.result() {
             Ok(Answer::Health(health)) => Ok(health.ready),
             Err(error) => Err(error.kind),
             other => panic!("{other:?}"),
@@ -369,12 +352,12 @@ fn a_server_is_ready_if_it_says_what_the_probe_expects() {
 
 #[test]
 fn a_description_names_the_model() {
-    let pushed = Driver::new(openai()).start(&[Request::Describe]);
-    match answer(&pushed) {
-        Ok(Answer::Description(found)) => assert_eq!(found.model.as_deref(), Some("m")),
+    let played = Stage::new(openai()).ask(Request::Describe, Scripted::new(503, ""));
+    match played.answer() {
+        Answer::Description(found) => assert_eq!(found.model.as_deref(), Some("m")),
         other => panic!("{other:?}"),
     }
-    assert!(pushed.iter().all(|pushed| !matches!(pushed.action(), Action::Http(_))));
+    assert!(played.requests.is_empty());
 }
 
 #[test]

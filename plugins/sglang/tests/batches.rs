@@ -9,7 +9,7 @@
 
 mod common;
 
-use common::drive::{answers, call, calls, generate, output, reply_json, sglang};
+use common::drive::{answers, call, calls, generate, output, sglang};
 use plugin_api::{ErrorKind, Generate, Message, Prompt, Request, testkit::Driver};
 use serde_json::{Value, json};
 
@@ -42,11 +42,10 @@ fn requests_that_go_together_share_a_call_and_each_gets_its_own_answer() {
     // One of the two was aborted; that is its own affair.
     let mut aborted = output("", 5);
     aborted["meta_info"]["finish_reason"] = json!({ "type": "abort", "message": "Aborted" });
-    let found = answers(&reply_json(&mut driver, together, &json!([output(" A", 5), aborted])));
+    let found = answers(&driver.reply_json(together, &json!([output(" A", 5), aborted])));
     assert_eq!(found[0].1.as_ref().unwrap().choices[0].text, " A");
     assert_eq!(found[1].1.as_ref().unwrap_err().kind, ErrorKind::Overloaded);
-    let found =
-        answers(&reply_json(&mut driver, choices, &json!([output("1", 5), output("2", 5)])));
+    let found = answers(&driver.reply_json(choices, &json!([output("1", 5), output("2", 5)])));
     assert_eq!((found[0].0, found[0].1.as_ref().unwrap().choices.len()), (3, 2));
     let found = answers(&driver.reply(alone, 503, b""));
     assert_eq!((found[0].0, found[0].1.as_ref().unwrap_err().kind), (4, ErrorKind::Overloaded));
@@ -87,7 +86,7 @@ fn a_batch_that_fails_fails_each_of_its_items() {
     assert_eq!(texts, ["a", "b"]);
     let first = answers(&driver.reply(calls[0].0, 400, too_long));
     assert_eq!(first[0].1.as_ref().unwrap_err().kind, ErrorKind::ContextLength);
-    let second = answers(&reply_json(&mut driver, calls[1].0, &output(" B", 5)));
+    let second = answers(&driver.reply_json(calls[1].0, &output(" B", 5)));
     assert_eq!(second[0].1.as_ref().unwrap().choices[0].text, " B");
 }
 
@@ -98,11 +97,10 @@ fn conversations_of_a_batch_share_a_call_too() {
     let start = driver.start(&[Request::Generate(hi("a")), Request::Generate(hi("b"))]);
     let routes: Vec<_> = calls(&start).into_iter().map(|(_, route, _)| route).collect();
     assert_eq!(routes, ["/v1/tokenize", "/v1/tokenize"]);
-    assert!(reply_json(&mut driver, 1, &json!({ "tokens": [1, 2] })).is_empty());
-    let (id, body) =
-        call(&reply_json(&mut driver, 2, &json!({ "tokens": [1, 3, 4] })), "/generate");
+    assert!(driver.reply_json(1, &json!({ "tokens": [1, 2] })).is_empty());
+    let (id, body) = call(&driver.reply_json(2, &json!({ "tokens": [1, 3, 4] })), "/generate");
     assert_eq!(body["input_ids"], json!([[1, 2], [1, 3, 4]]));
-    let found = answers(&reply_json(&mut driver, id, &json!([output(" A", 2), output(" B", 3)])));
+    let found = answers(&driver.reply_json(id, &json!([output(" A", 2), output(" B", 3)])));
     assert_eq!(found.len(), 2);
     assert_eq!(found[1].1.as_ref().unwrap().choices[0].text, " B");
 }

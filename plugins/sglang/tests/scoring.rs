@@ -11,11 +11,11 @@ mod common;
 
 use std::sync::Arc;
 
-use common::drive::{
-    answer, call, calls, chat, configured, kind, likelihoods, output, reply_json, scores, sglang,
-    tokens,
+use common::drive::{call, calls, chat, configured, kind, output, scores, sglang, tokens};
+use plugin_api::{
+    ErrorKind, Loglikelihood, Message, Prompt, Request, Rolling,
+    testkit::{Driver, answer, likelihoods},
 };
-use plugin_api::{ErrorKind, Loglikelihood, Message, Prompt, Request, Rolling, testkit::Driver};
 use serde_json::json;
 
 fn score<'a>(prompt: Prompt<'a>, continuations: &[&'a str]) -> Request<'a> {
@@ -35,13 +35,13 @@ fn continuations_are_scored_by_one_call_after_the_contexts_own_tokens() {
                 "add_special_tokens": true })
     );
     let lists = tokens(&[&[1, 5, 6], &[1, 5, 6, 8, 9], &[1, 5, 6, 10], &[1, 5, 77, 11]]);
-    let (id, body) = call(&reply_json(&mut driver, id, &lists), "/generate");
+    let (id, body) = call(&driver.reply_json(id, &lists), "/generate");
     assert_eq!(body["input_ids"], json!([[1, 5, 6, 8, 9], [1, 5, 6, 10], [1, 5, 6, 11]]));
     assert_eq!(body["logprob_start_len"], json!([2, 2, 2]));
     let mut unlikely = scores(&[1, 5, 6, 10], 2);
     unlikely["meta_info"]["input_top_logprobs"][1][0][1] = json!(4);
     let reply = json!([scores(&[1, 5, 6, 8, 9], 2), unlikely, scores(&[1, 5, 6, 11], 2)]);
-    let found = likelihoods(&reply_json(&mut driver, id, &reply));
+    let found = likelihoods(&driver.reply_json(id, &reply));
     let close = |found: Option<f64>, expected: f64| (found.unwrap() - expected).abs() < 1e-9;
     assert!(close(found[0].logprob, -1.7) && close(found[1].logprob, -1.0));
     assert_eq!(found[0].token_logprobs, Some(vec![Some(-0.8), Some(-0.9)]));
@@ -65,7 +65,7 @@ fn an_empty_context_is_what_the_tokenizer_puts_first_or_the_configured_token() {
         let (id, body) = call(&start, "/tokenize");
         assert_eq!(body["prompt"], json!(["", " x"]));
         let whole = [lead, &[8]].concat();
-        let pushed = reply_json(&mut driver, id, &tokens(&[lead, &whole]));
+        let pushed = driver.reply_json(id, &tokens(&[lead, &whole]));
         match sent {
             Some(ids) => {
                 let (_, body) = call(&pushed, "/generate");
@@ -108,7 +108,7 @@ fn a_scoring_that_fails_is_never_a_score() {
         let mut driver = Driver::new(sglang());
         driver.start(&[score(Prompt::Text("Q"), &["a", "b"])]);
         let lists = tokens(&[&[1], &[1, 5], &[1, 6]]);
-        let (id, _) = call(&reply_json(&mut driver, 1, &lists), "/generate");
+        let (id, _) = call(&driver.reply_json(1, &lists), "/generate");
         let pushed = driver.reply(id, status, body.to_string().as_bytes());
         assert_eq!(kind(&pushed), expected, "{body}");
     }
@@ -116,7 +116,7 @@ fn a_scoring_that_fails_is_never_a_score() {
     {
         let mut driver = Driver::new(sglang());
         driver.start(&[score(Prompt::Text("Q"), &["a", "b"])]);
-        assert_eq!(kind(&reply_json(&mut driver, 1, &body)), ErrorKind::UnexpectedReply, "{body}");
+        assert_eq!(kind(&driver.reply_json(1, &body)), ErrorKind::UnexpectedReply, "{body}");
     }
 }
 
@@ -126,20 +126,20 @@ fn after_a_conversation_the_rule_is_that_of_its_text() {
     let messages = vec![Message::text("user", "Hi")];
     let start = driver.start(&[score(Prompt::Messages(messages), &["yes", "no"])]);
     let (id, _) = call(&start, "/v1/tokenize");
-    let pushed = reply_json(&mut driver, id, &json!({ "tokens": [1, 20, 13] }));
+    let pushed = driver.reply_json(id, &json!({ "tokens": [1, 20, 13] }));
     let (id, body) = call(&pushed, "/detokenize");
     assert_eq!(body, json!({ "tokens": [1, 20, 13], "skip_special_tokens": false }));
-    let pushed = reply_json(&mut driver, id, &json!({ "text": "<s>Hi\n" }));
+    let pushed = driver.reply_json(id, &json!({ "text": "<s>Hi\n" }));
     let (id, body) = call(&pushed, "/tokenize");
     assert_eq!(body, json!({ "prompt": ["<s>Hi\n"], "add_special_tokens": false }));
-    let (id, body) = call(&reply_json(&mut driver, id, &tokens(&[&[1, 20, 13]])), "/tokenize");
+    let (id, body) = call(&driver.reply_json(id, &tokens(&[&[1, 20, 13]])), "/tokenize");
     assert_eq!(body["prompt"], json!(["<s>Hi", "<s>Hi\nyes", "<s>Hi\nno"]));
     assert_eq!(body["add_special_tokens"], false);
     let lists = tokens(&[&[1, 20], &[1, 20, 13, 8], &[1, 20, 13, 9]]);
-    let (id, body) = call(&reply_json(&mut driver, id, &lists), "/generate");
+    let (id, body) = call(&driver.reply_json(id, &lists), "/generate");
     assert_eq!(body["input_ids"], json!([[1, 20, 13, 8], [1, 20, 13, 9]]));
     let reply = json!([scores(&[1, 20, 13, 8], 1), scores(&[1, 20, 13, 9], 1)]);
-    let found = likelihoods(&reply_json(&mut driver, id, &reply));
+    let found = likelihoods(&driver.reply_json(id, &reply));
     assert_eq!((found[0].tokens, found[1].tokens), (2, 2));
 }
 
@@ -151,16 +151,15 @@ fn where_the_templates_text_has_other_tokens_the_continuations_follow_the_templa
         let mut driver = Driver::new(sglang());
         let start = driver.start(&[score(Prompt::Messages(chat()), &[" yes", " no"])]);
         let (id, _) = call(&start, "/v1/tokenize");
-        let (id, _) =
-            call(&reply_json(&mut driver, id, &json!({ "tokens": [1, 20] })), "/detokenize");
+        let (id, _) = call(&driver.reply_json(id, &json!({ "tokens": [1, 20] })), "/detokenize");
         let mut pushed = driver.reply(id, status, text.to_string().as_bytes());
         if status == 200 {
             let (id, _) = call(&pushed, "/tokenize");
-            pushed = reply_json(&mut driver, id, &tokens(&[&[1, 29871, 20]]));
+            pushed = driver.reply_json(id, &tokens(&[&[1, 29871, 20]]));
         }
         let (id, body) = call(&pushed, "/tokenize");
         assert_eq!(body["prompt"], json!(["The answer is", " yes", " no"]));
-        let pushed = reply_json(&mut driver, id, &tokens(&[&[30], &[8], &[9]]));
+        let pushed = driver.reply_json(id, &tokens(&[&[30], &[8], &[9]]));
         let (_, body) = call(&pushed, "/generate");
         assert_eq!(body["input_ids"], json!([[1, 20, 30, 8], [1, 20, 30, 9]]));
         assert_eq!(body["logprob_start_len"], json!([2, 2]));
@@ -175,20 +174,20 @@ fn a_whole_text_is_scored_in_windows_that_the_server_can_hold() {
     let (id, body) = call(&start, "/tokenize");
     assert_eq!(body["prompt"], json!(["", "a b c d"]));
     let lists = tokens(&[&[1], &[1, 2, 3, 4, 5]]);
-    let (id, _) = call(&reply_json(&mut driver, id, &lists), "/v1/models");
+    let (id, _) = call(&driver.reply_json(id, &lists), "/v1/models");
     let models = json!({ "object": "list", "data": [{ "id": "m", "max_model_len": 4 }] });
-    let (id, body) = call(&reply_json(&mut driver, id, &models), "/generate");
+    let (id, body) = call(&driver.reply_json(id, &models), "/generate");
     assert_eq!(body["input_ids"], json!([[1, 2, 3], [3, 4, 5]]));
     assert_eq!(body["logprob_start_len"], json!([0, 0]));
     let reply = json!([scores(&[1, 2, 3], 0), scores(&[3, 4, 5], 0)]);
-    let found = likelihoods(&reply_json(&mut driver, id, &reply));
+    let found = likelihoods(&driver.reply_json(id, &reply));
     assert_eq!((found[0].tokens, found[0].prompt_tokens), (4, Some(6)));
     assert!((found[0].logprob.unwrap() + 1.4).abs() < 1e-9);
 
     // The window is known from now on; a text that fits is scored whole.
     let mut driver = Driver::new(sglang);
     driver.start(&[Request::Rolling(Rolling { text: "a" })]);
-    let (_, body) = call(&reply_json(&mut driver, 1, &tokens(&[&[1], &[1, 2]])), "/generate");
+    let (_, body) = call(&driver.reply_json(1, &tokens(&[&[1], &[1, 2]])), "/generate");
     assert_eq!((&body["input_ids"], &body["logprob_start_len"]), (&json!([1, 2]), &json!(0)));
 }
 
@@ -199,14 +198,14 @@ fn a_whole_text_without_a_token_before_it_leaves_its_first_one_out() {
     {
         let mut driver = Driver::new(configured(&config));
         driver.start(&[Request::Rolling(Rolling { text: "a b" })]);
-        let (id, _) = call(&reply_json(&mut driver, 1, &tokens(&[&[], &[2, 3]])), "/v1/models");
+        let (id, _) = call(&driver.reply_json(1, &tokens(&[&[], &[2, 3]])), "/v1/models");
         // A server that does not say is asked for all at once.
         let (_, body) = call(&driver.reply(id, 404, b""), "/generate");
         assert_eq!((&body["input_ids"], &body["logprob_start_len"]), (&sent, &json!(0)));
     }
     let mut driver = Driver::new(configured(&json!({ "max_context_tokens": 64 })));
     driver.start(&[Request::Rolling(Rolling { text: "a" })]);
-    assert_eq!(kind(&reply_json(&mut driver, 1, &tokens(&[&[], &[2]]))), ErrorKind::InvalidRequest);
+    assert_eq!(kind(&driver.reply_json(1, &tokens(&[&[], &[2]]))), ErrorKind::InvalidRequest);
 }
 
 #[test]

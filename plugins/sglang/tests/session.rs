@@ -12,16 +12,12 @@ mod common;
 use std::sync::Arc;
 
 use common::{
-    drive::{
-        answer, call, calls, chat, completion, configured, generate, kind, output, reply_json,
-        sglang, tokens,
-    },
+    drive::{call, chat, configured, generate, kind, output, sglang, tokens},
     golden,
 };
 use plugin_api::{
     Answer, Description, Error, ErrorKind, FinishReason, Generate, Message, Part, Prompt, Request,
-    message::OpenHead,
-    testkit::{Driver, open_with},
+    testkit::{Driver, Scripted, Sent, Stage, answer, completion},
 };
 use serde_json::{Value, json};
 use sglang::Sglang;
@@ -32,7 +28,7 @@ fn text_goes_as_text_and_its_answer_comes_back() {
     let (id, body) =
         call(&driver.start(&[Request::Generate(generate(Prompt::Text("Q: x\nA:")))]), "/generate");
     assert_eq!(body["text"], "Q: x\nA:");
-    let completion = completion(&reply_json(&mut driver, id, &output(" B", 5)));
+    let completion = completion(&driver.reply_json(id, &output(" B", 5)));
     assert_eq!(completion.choices[0].text, " B");
     assert_eq!(completion.choices[0].finish_reason, FinishReason::Stop);
     assert_eq!(
@@ -49,10 +45,10 @@ fn without_special_tokens_text_goes_as_ids() {
     let start = driver.start(&[Request::Generate(generate(Prompt::Text("Q")))]);
     let (id, body) = call(&start, "/tokenize");
     assert_eq!(body, json!({ "prompt": ["Q"], "add_special_tokens": false }));
-    let (id, body) = call(&reply_json(&mut driver, id, &tokens(&[&[5, 6]])), "/generate");
+    let (id, body) = call(&driver.reply_json(id, &tokens(&[&[5, 6]])), "/generate");
     assert_eq!((&body["input_ids"], &body["text"]), (&json!([5, 6]), &Value::Null));
     // The server took fewer tokens than were sent: its answer is none to this prompt.
-    assert_eq!(kind(&reply_json(&mut driver, id, &output(" B", 1))), ErrorKind::ContextLength);
+    assert_eq!(kind(&driver.reply_json(id, &output(" B", 1))), ErrorKind::ContextLength);
 }
 
 #[test]
@@ -65,11 +61,11 @@ fn chat_goes_through_the_servers_template_and_the_answers_prefix_follows() {
                            "chat_template_kwargs": { "enable_thinking": false } });
     assert_eq!(body, expected);
     let templated = json!({ "tokens": [1, 20, 21], "count": 3, "max_model_len": 4096 });
-    let (id, body) = call(&reply_json(&mut driver, id, &templated), "/tokenize");
+    let (id, body) = call(&driver.reply_json(id, &templated), "/tokenize");
     assert_eq!(body, json!({ "prompt": ["The answer is"], "add_special_tokens": false }));
-    let (id, body) = call(&reply_json(&mut driver, id, &tokens(&[&[30, 31]])), "/generate");
+    let (id, body) = call(&driver.reply_json(id, &tokens(&[&[30, 31]])), "/generate");
     assert_eq!(body["input_ids"], json!([1, 20, 21, 30, 31]));
-    assert_eq!(completion(&reply_json(&mut driver, id, &output(" B", 5))).choices[0].text, " B");
+    assert_eq!(completion(&driver.reply_json(id, &output(" B", 5))).choices[0].text, " B");
 }
 
 #[test]
@@ -105,7 +101,7 @@ fn several_choices_come_with_one_call() {
     let (id, body) = call(&driver.start(&[Request::Generate(sampled)]), "/generate");
     assert_eq!(body["sampling_params"]["n"], 3);
     let reply = json!([output("a", 5), output("b", 5), output("c", 5)]);
-    let completion = completion(&reply_json(&mut driver, id, &reply));
+    let completion = completion(&driver.reply_json(id, &reply));
     let texts: Vec<_> = completion.choices.iter().map(|choice| choice.text.as_str()).collect();
     assert_eq!(texts, ["a", "b", "c"]);
     // They share their prompt.
@@ -119,8 +115,8 @@ fn several_choices_come_with_one_call() {
 fn a_conversation_is_rendered_by_the_servers_own_tokens() {
     let mut driver = Driver::new(sglang());
     let (id, _) = call(&driver.start(&[Request::Render(chat())]), "/v1/tokenize");
-    let (id, _) = call(&reply_json(&mut driver, id, &json!({ "tokens": [1, 20] })), "/detokenize");
-    match answer(&reply_json(&mut driver, id, &json!({ "text": "<s>[INST] Hi [/INST]" }))) {
+    let (id, _) = call(&driver.reply_json(id, &json!({ "tokens": [1, 20] })), "/detokenize");
+    match answer(&driver.reply_json(id, &json!({ "text": "<s>[INST] Hi [/INST]" }))) {
         Ok(Answer::Rendered(text)) => assert_eq!(text, "<s>[INST] Hi [/INST]The answer is"),
         other => panic!("{other:?}"),
     }
@@ -128,12 +124,11 @@ fn a_conversation_is_rendered_by_the_servers_own_tokens() {
 
 #[test]
 fn the_key_is_named_only_if_there_is_one() {
-    for (secrets, named) in [(vec![], false), (vec!["api_key".to_owned()], true)] {
-        let config = json!({ "base_url": "http://sglang:30000" });
-        let sglang =
-            open_with::<Sglang>(OpenHead { config, secrets, ..OpenHead::default() }).unwrap();
-        let pushed = Driver::new(Arc::new(sglang)).start(&[Request::Health]);
-        assert_eq!(pushed[0].head().contains(r#"{"secret":"api_key"}"#), named);
+    let config = json!({ "base_url": "http://sglang:30000" });
+    for (slots, secrets) in [(&[][..], &[][..]), (&["api_key"], &[("authorization", "api_key")])] {
+        let stage = Stage::<Sglang>::granted(config.clone(), slots);
+        let played = stage.ask(Request::Health, Scripted::new(200, ""));
+        played.requests[0].assert_secrets(secrets);
     }
 }
 
@@ -152,21 +147,14 @@ fn an_unhealthy_server_is_not_ready_and_a_wrong_one_is_a_failure() {
 
 /// Describes a server that answers each route with what `of` gives, 404 standing for none.
 fn described(sglang: Arc<Sglang>, of: fn(&str) -> Option<Value>) -> Result<Description, Error> {
-    let mut driver = Driver::new(sglang);
-    let mut open = calls(&driver.start(&[Request::Describe]));
-    loop {
-        let (id, route, _) = open.remove(0);
-        let pushed = match of(&route) {
-            Some(body) => reply_json(&mut driver, id, &body),
-            None => driver.reply(id, 404, b""),
-        };
-        open.extend(calls(&pushed));
-        if open.is_empty() {
-            return match answer(&pushed)? {
-                Answer::Description(description) => Ok(description),
-                other => panic!("{other:?}"),
-            };
-        }
+    let server = |sent: &Sent| match of(sent.path()) {
+        Some(body) => Scripted::json(&body),
+        None => Scripted::new(404, ""),
+    };
+    match Stage::new(sglang).ask(Request::Describe, server).result() {
+        Ok(Answer::Description(description)) => Ok(description.clone()),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.clone()),
     }
 }
 
@@ -217,7 +205,7 @@ fn a_text_is_tokenised_as_the_server_would() {
     let mut driver = Driver::new(sglang());
     let (id, body) = call(&driver.start(&[Request::Tokenize("a b")]), "/tokenize");
     assert_eq!(body, json!({ "prompt": ["a b"], "add_special_tokens": true }));
-    match answer(&reply_json(&mut driver, id, &tokens(&[&[1, 2]]))) {
+    match answer(&driver.reply_json(id, &tokens(&[&[1, 2]]))) {
         Ok(Answer::Tokens(ids)) => assert_eq!(ids, [1, 2]),
         other => panic!("{other:?}"),
     }

@@ -10,10 +10,12 @@
 use std::sync::Arc;
 
 use plugin_api::{
-    Answer, Completion, Error, ErrorKind, FinishReason, Generate, Likelihood, Loglikelihood,
-    Message, Prompt, Request, Rolling,
-    message::{Action, CallRef, Decimal, Event, OpenHead, ReplyHead, TransportError},
-    testkit::{Driver, Pushed, failure, open, open_with},
+    Answer, ErrorKind, FinishReason, Generate, Loglikelihood, Message, Prompt, Request, Rolling,
+    message::Action,
+    testkit::{
+        Driver, Played, Pushed, Scripted, Sent, Stage, answer, completion, likelihoods, open,
+        requests,
+    },
 };
 use serde_json::{Value, json};
 use tgi::Tgi;
@@ -29,121 +31,62 @@ fn tgi() -> Arc<Tgi> {
 
 fn generate(prompt: Prompt<'_>) -> Generate<'_> {
     Generate {
-        prompt,
-        n: 1,
         max_tokens: Some(8),
         temperature: Some(0.0),
-        top_p: None,
-        top_k: None,
         stop: vec!["\n\n".into()],
-        seed: None,
-        logprobs: None,
-        stream: false,
-        extra: serde_json::Map::new(),
+        ..Generate::new(prompt)
     }
 }
 
 /// Call number, route and body of each request among the actions.
 fn calls(pushed: &[Pushed]) -> Vec<(u64, String, Value)> {
-    pushed
-        .iter()
-        .filter_map(|pushed| match pushed.action() {
-            Action::Http(http) => {
-                let route = http.url.strip_prefix("http://tgi:80").unwrap().to_owned();
-                let body = serde_json::from_slice(&pushed.body).unwrap_or(Value::Null);
-                Some((http.call.0, route, body))
-            }
-            _ => None,
-        })
-        .collect()
-}
-
-fn answer(pushed: &[Pushed]) -> Result<Answer, Error> {
-    let last = pushed.last().expect("an action");
-    match last.action() {
-        Action::Done(done) => Ok(Answer::resolve(done.answer, &last.body).unwrap()),
-        _ => Err(failure(last).expect("done or fail")),
-    }
-}
-
-fn completion(pushed: &[Pushed]) -> Completion {
-    match answer(pushed) {
-        Ok(Answer::Completion(completion)) => completion,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn likelihoods(pushed: &[Pushed]) -> Vec<Likelihood> {
-    match answer(pushed) {
-        Ok(Answer::Likelihoods(likelihoods)) => likelihoods,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn deltas(pushed: &[Pushed]) -> String {
-    pushed
-        .iter()
-        .filter(|pushed| matches!(pushed.action(), Action::Delta(_)))
-        .map(|pushed| std::str::from_utf8(&pushed.body).unwrap())
-        .collect()
+    let call = |sent: Sent| (sent.call, sent.path().to_owned(), sent.json());
+    requests(pushed).into_iter().map(call).collect()
 }
 
 fn cancels(pushed: &[Pushed]) -> usize {
     pushed.iter().filter(|pushed| matches!(pushed.action(), Action::Cancel(_))).count()
 }
 
-/// Whether the first call was cancelled.
-fn cancels_first(pushed: &[Pushed]) -> bool {
-    let first = |action| matches!(action, Action::Cancel(cancel) if cancel.call == Decimal(1));
-    pushed.iter().any(|pushed| first(pushed.action()))
-}
-
-fn reply_json(driver: &mut Driver<Tgi>, call: u64, body: &Value) -> Vec<Pushed> {
-    driver.reply(call, 200, body.to_string().as_bytes())
-}
-
 fn ids(ids: &[u32]) -> Value {
     ids.iter().map(|id| json!({ "id": id, "text": "", "start": 0, "stop": 0 })).collect()
 }
 
-/// A streamed generation that gets `body` in these pieces; all actions after the request.
-fn streamed(stop: &str, pieces: &[&[u8]], ended: &Event<'_>) -> Vec<Pushed> {
-    let mut driver = Driver::new(tgi());
-    let mut request = generate(Prompt::Text("Q"));
-    request.stream = true;
-    request.logprobs = Some(0);
-    request.stop = vec![stop.into()];
-    let start = driver.start(&[Request::Generate(request)]);
-    assert_eq!(calls(&start)[0].1, "/generate_stream");
-    let call = Decimal(1);
-    let mut pushed = driver.reply(1, 200, b"");
-    for piece in pieces {
-        pushed.extend(driver.event(&Event::Chunk(CallRef { call }), piece));
-    }
-    pushed.extend(driver.event(ended, b""));
-    pushed
+/// A streamed generation that gets this reply.
+fn streamed(stop: &str, reply: Scripted) -> Played {
+    let request = Generate {
+        stream: true,
+        logprobs: Some(0),
+        stop: vec![stop.into()],
+        ..generate(Prompt::Text("Q"))
+    };
+    let played = Stage::new(tgi()).ask(Request::Generate(request), reply);
+    assert_eq!(played.paths(), ["/generate_stream"]);
+    played
 }
 
-const END: Event<'_> = Event::End(CallRef { call: Decimal(1) });
+/// What the server streams, whole.
+fn stream(body: &[u8]) -> Scripted {
+    Scripted::new(200, body)
+}
 
 #[test]
 fn a_stream_gives_the_same_answer_wherever_its_bytes_are_cut() {
     let golden = golden("stream.json");
     let body = golden["body"].as_str().unwrap().as_bytes();
-    for cut in 0..=body.len() {
-        let pushed = streamed("\n\n", &[&body[..cut], &body[cut..]], &END);
-        let completion = completion(&pushed);
+    let cuts = (0..=body.len()).map(|cut| stream(body).cut_at(&[cut]));
+    for (cut, reply) in cuts.chain([stream(body).cut_every(1)]).enumerate() {
+        let played = streamed("\n\n", reply);
+        let completion = played.completion();
         let choice = &completion.choices[0];
         assert_eq!(json!(choice.text), golden["text"], "cut at {cut}");
         assert_eq!(choice.finish_reason, FinishReason::Stop);
         assert_eq!(json!(completion.usage.prompt_tokens), golden["prompt_tokens"]);
         assert_eq!(json!(completion.usage.completion_tokens), golden["completion_tokens"]);
         assert_eq!(choice.logprobs.as_ref().map(Vec::len), Some(2));
-        assert_eq!(json!(deltas(&pushed)), golden["text"], "cut at {cut}");
-        assert!(!cancels_first(&pushed));
+        assert_eq!(json!(played.streamed()), golden["text"], "cut at {cut}");
+        assert!(!played.cancelled.contains(&1));
     }
-    let bytes: Vec<&[u8]> = body.chunks(1).collect();
-    assert_eq!(json!(completion(&streamed("\n\n", &bytes, &END)).choices[0].text), golden["text"]);
 }
 
 #[test]
@@ -153,19 +96,14 @@ fn a_stream_cut_short_is_a_transport_failure() {
     // The last event is the one before the closing blank line.
     let last = body.len() - 2;
     for cut in (0..last).step_by(7) {
-        let kind = answer(&streamed("\n\n", &[&body[..cut]], &END)).unwrap_err().kind;
+        let kind = streamed("\n\n", stream(&body[..cut])).error().kind;
         assert!(
             matches!(kind, ErrorKind::Transport | ErrorKind::UnexpectedReply),
             "cut at {cut}: {kind}"
         );
     }
-    let broken = Event::TransportError(TransportError {
-        call: Decimal(1),
-        kind: ErrorKind::Transport,
-        message: "reset".into(),
-    });
-    let error = answer(&streamed("\n\n", &[&body[..200]], &broken)).unwrap_err();
-    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Transport, "reset"));
+    let broken = stream(&body[..200]).breaking(ErrorKind::Timeout);
+    assert_eq!(streamed("\n\n", broken).error().kind, ErrorKind::Timeout);
 }
 
 #[test]
@@ -173,32 +111,25 @@ fn a_stop_text_that_the_server_misses_cancels_the_stream() {
     let golden = golden("stream.json");
     let body = golden["body"].as_str().unwrap();
     let events = body.find("\n\ndata:{\"index\":3").unwrap() + 2;
-    let pushed = streamed("af", &[&body.as_bytes()[..events]], &END);
-    assert_eq!(completion(&pushed).choices[0].text, " C");
-    assert_eq!(deltas(&pushed), " C");
-    assert_eq!(cancels(&pushed), 1);
+    let played = streamed("af", stream(&body.as_bytes()[..events]));
+    assert_eq!(played.completion().choices[0].text, " C");
+    assert_eq!(played.streamed(), " C");
+    assert_eq!(played.cancelled, [1]);
 }
 
 #[test]
 fn an_error_event_under_status_200_is_a_failure() {
     let body = b"data:{\"error\":\"Request failed during generation: x\",\"error_type\":\"generation\"}\n\n";
-    let error = answer(&streamed("\n\n", &[body], &END)).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Overloaded);
-    let error = answer(&streamed("\n\n", &[b"<html>hello"], &END)).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::UnexpectedReply);
+    assert_eq!(streamed("\n\n", stream(body)).error().kind, ErrorKind::Overloaded);
+    let page = stream(b"<html>hello");
+    assert_eq!(streamed("\n\n", page).error().kind, ErrorKind::UnexpectedReply);
 }
 
 #[test]
 fn a_stream_that_is_refused_tells_why() {
-    let mut driver = Driver::new(tgi());
-    let request = Generate { stream: true, ..generate(Prompt::Text("Q")) };
-    driver.start(&[Request::Generate(request)]);
-    let call = Decimal(1);
-    let head = ReplyHead { call, status: 429, headers: vec![("retry-after".into(), "3".into())] };
-    assert!(driver.event(&Event::Reply(head), b"").is_empty());
-    let body = br#"{"error":"Model is overloaded","error_type":"overloaded"}"#;
-    driver.event(&Event::Chunk(CallRef { call }), body);
-    let error = answer(&driver.event(&END, b"")).unwrap_err();
+    let body = r#"{"error":"Model is overloaded","error_type":"overloaded"}"#;
+    let played = streamed("\n\n", Scripted::new(429, body).header("retry-after", "3"));
+    let error = played.error();
     assert_eq!((error.kind, error.retry_after_ms), (ErrorKind::RateLimited, Some(3000)));
 }
 
@@ -215,7 +146,7 @@ fn each_choice_is_a_request_with_its_own_seed() {
         let details = json!({ "finish_reason": "length", "generated_tokens": 8, "seed": 1,
                               "prefill": [], "tokens": [] });
         let body = json!({ "generated_text": text, "details": details });
-        pushed = reply_json(&mut driver, call, &body);
+        pushed = driver.reply_json(call, &body);
     }
     let completion = completion(&pushed);
     let texts: Vec<_> = completion.choices.iter().map(|choice| choice.text.as_str()).collect();
@@ -225,11 +156,11 @@ fn each_choice_is_a_request_with_its_own_seed() {
 
 #[test]
 fn the_key_is_named_only_if_there_is_one() {
-    for (secrets, named) in [(vec![], false), (vec!["api_key".to_owned()], true)] {
-        let config = json!({ "base_url": "http://tgi:80" });
-        let tgi = open_with::<Tgi>(OpenHead { config, secrets, ..OpenHead::default() }).unwrap();
-        let pushed = Driver::new(Arc::new(tgi)).start(&[Request::Health]);
-        assert_eq!(pushed[0].head().contains(r#"{"secret":"api_key"}"#), named);
+    let config = json!({ "base_url": "http://tgi:80" });
+    for (slots, secrets) in [(&[][..], &[][..]), (&["api_key"], &[("authorization", "api_key")])] {
+        let stage = Stage::<Tgi>::granted(config.clone(), slots);
+        let played = stage.ask(Request::Health, Scripted::new(200, ""));
+        played.requests[0].assert_secrets(secrets);
     }
 }
 
@@ -256,9 +187,9 @@ fn a_continuation_is_scored_by_the_tokens_after_its_context() {
     let mut second = golden["generate"].clone();
     let prefill = second["details"]["prefill"].as_array_mut().unwrap();
     prefill.push(json!({ "id": 29991, "text": "!", "logprob": -2.0 }));
-    assert!(reply_json(&mut driver, 3, &second).is_empty());
-    assert!(reply_json(&mut driver, 1, &golden["tokenize"]).is_empty());
-    let pushed = reply_json(&mut driver, 2, &golden["generate"]);
+    assert!(driver.reply_json(3, &second).is_empty());
+    assert!(driver.reply_json(1, &golden["tokenize"]).is_empty());
+    let pushed = driver.reply_json(2, &golden["generate"]);
     let found = likelihoods(&pushed);
     assert_eq!(
         (json!(found[0].logprob), json!(found[0].tokens)),
@@ -280,8 +211,8 @@ fn a_server_without_prefill_is_unsupported_and_what_is_under_way_is_cancelled() 
     driver.start(&[Request::Loglikelihood(request.clone())]);
     let mut empty = golden["generate"].clone();
     empty["details"]["prefill"] = json!([]);
-    reply_json(&mut driver, 2, &empty);
-    let error = answer(&reply_json(&mut driver, 1, &golden["tokenize"])).unwrap_err();
+    driver.reply_json(2, &empty);
+    let error = answer(&driver.reply_json(1, &golden["tokenize"])).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unsupported);
     assert!(error.message.contains("--enable-prefill-logprobs"));
 
@@ -308,9 +239,9 @@ fn an_empty_context_is_the_token_that_the_server_puts_first() {
         })]));
         let sent: Vec<_> = start.iter().map(|(_, _, body)| &body["inputs"]).collect();
         assert_eq!(sent, [" x", "a", "b"]);
-        reply_json(&mut driver, 1, &whole(a[0]));
-        reply_json(&mut driver, 2, &ids(&a));
-        let pushed = reply_json(&mut driver, 3, &ids(&b));
+        driver.reply_json(1, &whole(a[0]));
+        driver.reply_json(2, &ids(&a));
+        let pushed = driver.reply_json(3, &ids(&b));
         match found {
             Some(logprob) => assert_eq!(likelihoods(&pushed)[0].logprob, Some(logprob)),
             None => assert_eq!(answer(&pushed).unwrap_err().kind, ErrorKind::InvalidRequest),
@@ -336,7 +267,7 @@ fn a_whole_text_is_scored_with_one_request() {
     let start = calls(&driver.start(&[Request::Rolling(Rolling { text: "Q: x\nA: yes" })]));
     assert_eq!(start.len(), 1);
     assert_eq!(start[0].2["parameters"]["decoder_input_details"], true);
-    let pushed = reply_json(&mut driver, 1, &golden("scoring_reply.json")["generate"]);
+    let pushed = driver.reply_json(1, &golden("scoring_reply.json")["generate"]);
     assert_eq!(likelihoods(&pushed)[0].tokens, 7);
 }
 
@@ -353,16 +284,16 @@ fn chat_is_rendered_by_the_server_and_its_bos_taken_out() {
     let templated = json!({ "templated_text": "<s>[INST] Hi [/INST]",
         "tokenize_response": [{ "id": 1, "text": "<s>", "start": 0, "stop": 3 },
                               { "id": 8, "text": "[INST]", "start": 3, "stop": 9 }] });
-    reply_json(&mut driver, 1, &templated);
-    reply_json(&mut driver, 2, &ids(&[1, 263]));
-    let next = calls(&reply_json(&mut driver, 3, &ids(&[1, 289])));
+    driver.reply_json(1, &templated);
+    driver.reply_json(2, &ids(&[1, 263]));
+    let next = calls(&driver.reply_json(3, &ids(&[1, 289])));
     assert_eq!(next[0].2["inputs"], "[INST] Hi [/INST]The answer");
 
     // What the server puts first is known from now on.
     let mut driver = Driver::new(tgi);
     let start = calls(&driver.start(&[Request::Render(messages)]));
     assert_eq!(start.len(), 1);
-    match answer(&reply_json(&mut driver, 1, &templated)) {
+    match answer(&driver.reply_json(1, &templated)) {
         Ok(Answer::Rendered(text)) => assert_eq!(text, "[INST] Hi [/INST]The answer"),
         other => panic!("{other:?}"),
     }
@@ -385,7 +316,7 @@ fn one_choice_that_fails_fails_the_request() {
     let mut driver = Driver::new(tgi());
     driver.start(&[Request::Generate(Generate { n: 2, ..generate(Prompt::Text("Q")) })]);
     assert!(driver.reply(1, 503, b"").is_empty());
-    let pushed = reply_json(&mut driver, 2, &json!({ "generated_text": "a" }));
+    let pushed = driver.reply_json(2, &json!({ "generated_text": "a" }));
     assert_eq!(answer(&pushed).unwrap_err().kind, ErrorKind::Overloaded);
 }
 
@@ -393,7 +324,7 @@ fn one_choice_that_fails_fails_the_request() {
 fn a_description_names_model_version_and_window() {
     let mut driver = Driver::new(tgi());
     driver.start(&[Request::Describe]);
-    reply_json(&mut driver, 1, &golden("info.json")["reply"]);
+    driver.reply_json(1, &golden("info.json")["reply"]);
     // A server that will not tokenise is described all the same.
     let pushed = driver.reply(2, 404, b"");
     match answer(&pushed) {
@@ -408,13 +339,11 @@ fn a_description_names_model_version_and_window() {
 
 #[test]
 fn an_unhealthy_server_is_not_ready_and_a_wrong_one_is_a_failure() {
-    let health = |status: u16, body: &[u8]| {
-        let mut driver = Driver::new(tgi());
-        driver.start(&[Request::Health]);
-        answer(&driver.reply(1, status, body))
+    let health = |status: u16, body: &str| {
+        Stage::new(tgi()).ask(Request::Health, Scripted::new(status, body))
     };
-    assert!(matches!(health(200, b""), Ok(Answer::Health(health)) if health.ready));
-    let unhealthy = br#"{"error":"unhealthy","error_type":"healthcheck"}"#;
-    assert!(matches!(health(503, unhealthy), Ok(Answer::Health(health)) if !health.ready));
-    assert_eq!(health(404, b"").unwrap_err().kind, ErrorKind::InvalidRequest);
+    assert!(matches!(health(200, "").answer(), Answer::Health(health) if health.ready));
+    let unhealthy = r#"{"error":"unhealthy","error_type":"healthcheck"}"#;
+    assert!(matches!(health(503, unhealthy).answer(), Answer::Health(health) if !health.ready));
+    assert_eq!(health(404, "").error().kind, ErrorKind::InvalidRequest);
 }

@@ -13,8 +13,7 @@ use std::sync::Arc;
 use custom::Custom;
 use plugin_api::{
     Answer, Completion, Error, Generate, Message, Prompt, Request,
-    message::{Action, CallRef, Decimal, Event, Http, OpenHead, ReplyHead},
-    testkit::{Driver, Pushed, failure, open_with},
+    testkit::{Played, Scripted, Stage, granted, open_with},
 };
 use serde_json::{Value, json};
 
@@ -40,8 +39,7 @@ pub(crate) fn shipped(file: &str, id: &str) -> Value {
 }
 
 pub(crate) fn open(config: Value, secrets: &[&str]) -> Result<Arc<Custom>, String> {
-    let secrets = secrets.iter().map(|slot| (*slot).to_owned()).collect();
-    open_with(OpenHead { config, secrets, ..OpenHead::default() }).map(Arc::new)
+    open_with(granted(config, secrets)).map(Arc::new)
 }
 
 /// A request as a golden file writes it.
@@ -83,51 +81,23 @@ pub(crate) fn ask(prompt: &str, stream: bool) -> Value {
     json!({ "prompt": prompt, "max_tokens": 8, "temperature": 0.0, "stop": ["\n\n"], "stream": stream })
 }
 
-/// The calls among the actions, with their bodies.
-pub(crate) fn calls(pushed: &[Pushed]) -> Vec<(Http<'_>, Value)> {
-    pushed
-        .iter()
-        .filter_map(|pushed| match pushed.action() {
-            Action::Http(http) => {
-                Some((http, serde_json::from_slice(&pushed.body).unwrap_or(Value::Null)))
-            }
-            _ => None,
-        })
-        .collect()
+/// The answer to a request that gets this reply; a stream if the request wants one.
+pub(crate) fn played(custom: &Arc<Custom>, of: &Value, reply: Scripted) -> Played {
+    let played = Stage::new(Arc::clone(custom)).ask(Request::Generate(request(of)), reply);
+    assert_eq!(played.requests[0].stream, of["stream"] == true);
+    played
 }
 
-pub(crate) fn answer(pushed: &[Pushed]) -> Result<Answer, Error> {
-    let last = pushed.last().expect("an action");
-    match last.action() {
-        Action::Done(done) => Ok(Answer::resolve(done.answer, &last.body).unwrap()),
-        _ => Err(failure(last).expect("done or fail")),
+/// What a request of one completion came to.
+pub(crate) fn completed(played: &Played) -> Result<Completion, Error> {
+    match played.result() {
+        Ok(Answer::Completion(completion)) => Ok(completion.clone()),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.clone()),
     }
 }
 
-pub(crate) fn completion(pushed: &[Pushed]) -> Result<Completion, Error> {
-    match answer(pushed)? {
-        Answer::Completion(completion) => Ok(completion),
-        other => panic!("{other:?}"),
-    }
-}
-
-pub(crate) fn deltas(pushed: &[Pushed]) -> String {
-    pushed
-        .iter()
-        .filter(|pushed| matches!(pushed.action(), Action::Delta(_)))
-        .map(|pushed| std::str::from_utf8(&pushed.body).unwrap())
-        .collect()
-}
-
-pub(crate) fn cancels(pushed: &[Pushed]) -> bool {
-    let first = |action| matches!(action, Action::Cancel(cancel) if cancel.call == Decimal(1));
-    pushed.iter().any(|pushed| first(pushed.action()))
-}
-
-/// The end of the first call.
-pub(crate) const END: Event<'_> = Event::End(CallRef { call: Decimal(1) });
-
-/// What a whole reply to the first call of a request leads to.
+/// What a whole reply leads to.
 pub(crate) fn replied(
     custom: &Arc<Custom>,
     of: &Value,
@@ -135,33 +105,9 @@ pub(crate) fn replied(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Result<Completion, Error> {
-    let mut driver = Driver::new(Arc::clone(custom));
-    driver.start(&[Request::Generate(request(of))]);
-    let headers = headers
-        .iter()
-        .map(|(name, value)| ((*name).to_owned().into(), (*value).to_owned().into()))
-        .collect();
-    let head = ReplyHead { call: Decimal(1), status, headers };
-    completion(&driver.event(&Event::Reply(head), body))
-}
-
-/// All actions after the request, where its stream comes in these pieces and then ends.
-pub(crate) fn streamed(
-    custom: &Arc<Custom>,
-    of: &Value,
-    pieces: &[&[u8]],
-    ended: &Event<'_>,
-) -> Vec<Pushed> {
-    let mut driver = Driver::new(Arc::clone(custom));
-    let start = driver.start(&[Request::Generate(request(of))]);
-    assert!(calls(&start)[0].0.stream);
-    let call = Decimal(1);
-    let mut pushed = driver.reply(1, 200, b"");
-    for piece in pieces {
-        pushed.extend(driver.event(&Event::Chunk(CallRef { call }), piece));
-    }
-    pushed.extend(driver.event(ended, b""));
-    pushed
+    let reply = Scripted::new(status, body);
+    let add = |reply: Scripted, (name, value): &(&str, &str)| reply.header(name, value);
+    completed(&played(custom, of, headers.iter().fold(reply, add)))
 }
 
 /// A completion as a golden file writes it.

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use plugin_api::{
-    Answer, Completion, Error, ErrorKind, Generate, Likelihood, Message, Prompt,
-    message::{Action, Decimal},
-    testkit::{Driver, Pushed, failure, open},
+    Answer, Completion, Error, ErrorKind, Generate, Message, Prompt,
+    testkit::{self, Pushed, Sent, answer, open},
 };
 use serde_json::{Value, json};
 use sglang::Sglang;
@@ -26,17 +25,10 @@ pub(crate) fn sglang() -> Arc<Sglang> {
 
 pub(crate) fn generate(prompt: Prompt<'_>) -> Generate<'_> {
     Generate {
-        prompt,
-        n: 1,
         max_tokens: Some(8),
         temperature: Some(0.0),
-        top_p: None,
-        top_k: None,
         stop: vec!["\n\n".into()],
-        seed: None,
-        logprobs: None,
-        stream: false,
-        extra: serde_json::Map::new(),
+        ..Generate::new(prompt)
     }
 }
 
@@ -46,20 +38,14 @@ pub(crate) fn chat<'a>() -> Vec<Message<'a>> {
 
 /// Call number, route and body of each request among the actions. Every body must be one that the server takes.
 pub(crate) fn calls(pushed: &[Pushed]) -> Vec<(u64, String, Value)> {
-    pushed
-        .iter()
-        .filter_map(|pushed| match pushed.action() {
-            Action::Http(http) => {
-                let route = http.url.strip_prefix("http://sglang:30000").unwrap().to_owned();
-                let body = serde_json::from_slice(&pushed.body).unwrap_or(Value::Null);
-                if &*http.method == "POST" {
-                    accepted(&route, &body);
-                }
-                Some((http.call.0, route, body))
-            }
-            _ => None,
-        })
-        .collect()
+    let call = |sent: Sent| {
+        let body = sent.json();
+        if sent.method == "POST" {
+            accepted(sent.path(), &body);
+        }
+        (sent.call, sent.path().to_owned(), body)
+    };
+    testkit::requests(pushed).into_iter().map(call).collect()
 }
 
 /// The only call among the actions, which must go to `route`.
@@ -70,65 +56,22 @@ pub(crate) fn call(pushed: &[Pushed], route: &str) -> (u64, Value) {
     (*call, body.clone())
 }
 
-pub(crate) fn answer(pushed: &[Pushed]) -> Result<Answer, Error> {
-    let last = pushed.last().expect("an action");
-    match last.action() {
-        Action::Done(done) => Ok(Answer::resolve(done.answer, &last.body).unwrap()),
-        _ => Err(failure(last).unwrap_or_else(|| panic!("done or fail: {pushed:?}"))),
-    }
-}
-
 /// The answers of a batch by item.
 pub(crate) fn answers(pushed: &[Pushed]) -> Vec<(u32, Result<Completion, Error>)> {
-    let mut all: Vec<_> = pushed
-        .iter()
-        .filter_map(|pushed| match pushed.action() {
-            Action::Done(done) => match Answer::resolve(done.answer, &pushed.body).unwrap() {
-                Answer::Completion(completion) => Some((done.item, Ok(completion))),
-                other => panic!("{other:?}"),
-            },
-            Action::Fail(fail) => Some((fail.item.unwrap(), Err(fail.into()))),
-            _ => None,
+    let mut all: Vec<_> = testkit::answers(pushed)
+        .into_iter()
+        .map(|(item, answer)| match answer {
+            Ok(Answer::Completion(completion)) => (item, Ok(completion)),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => (item, Err(error)),
         })
         .collect();
     all.sort_by_key(|(item, _)| *item);
     all
 }
 
-pub(crate) fn completion(pushed: &[Pushed]) -> Completion {
-    match answer(pushed) {
-        Ok(Answer::Completion(completion)) => completion,
-        other => panic!("{other:?}"),
-    }
-}
-
-pub(crate) fn likelihoods(pushed: &[Pushed]) -> Vec<Likelihood> {
-    match answer(pushed) {
-        Ok(Answer::Likelihoods(likelihoods)) => likelihoods,
-        other => panic!("{other:?}"),
-    }
-}
-
 pub(crate) fn kind(pushed: &[Pushed]) -> ErrorKind {
     answer(pushed).unwrap_err().kind
-}
-
-pub(crate) fn deltas(pushed: &[Pushed]) -> String {
-    pushed
-        .iter()
-        .filter(|pushed| matches!(pushed.action(), Action::Delta(_)))
-        .map(|pushed| std::str::from_utf8(&pushed.body).unwrap())
-        .collect()
-}
-
-/// Whether the first call was cancelled.
-pub(crate) fn cancels_first(pushed: &[Pushed]) -> bool {
-    let first = |action| matches!(action, Action::Cancel(cancel) if cancel.call == Decimal(1));
-    pushed.iter().any(|pushed| first(pushed.action()))
-}
-
-pub(crate) fn reply_json(driver: &mut Driver<Sglang>, call: u64, body: &Value) -> Vec<Pushed> {
-    driver.reply(call, 200, body.to_string().as_bytes())
 }
 
 /// A finished output.
