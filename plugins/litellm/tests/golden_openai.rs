@@ -10,7 +10,7 @@ mod vendor;
 use litellm::openai;
 use plugin_api::{
     ErrorKind, Request, SseParser,
-    testkit::{Driver, open_with},
+    testkit::{Driver, completion, open_with},
 };
 use serde_json::{Value, json};
 use vendor::{cases, check_answer, golden, mutations, reply, stops};
@@ -52,7 +52,7 @@ fn requests_go_to_their_provider_as_it_takes_them() {
         for choice in answer["choices"].as_array_mut().unwrap() {
             choice["logprobs"] = tokens.clone();
         }
-        let completion = drive::completion(&drive::reply_json(&mut driver, calls[0].call, &answer));
+        let completion = completion(&driver.reply_json(calls[0].call, &answer));
         let expected = case["changed"].as_array().unwrap();
         assert_eq!(completion.changed.len(), expected.len(), "{name}: {:?}", completion.changed);
         for (found, expected) in completion.changed.iter().zip(expected) {

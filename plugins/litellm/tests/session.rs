@@ -13,16 +13,13 @@ mod vendor;
 
 use std::sync::Arc;
 
-use drive::{
-    answer, backend, begin, calls, chat_reply, completion, deltas, generate, head, likelihoods,
-    reply_json, reply_with, streamed,
-};
+use drive::{backend, begin, calls, chat_reply, generate, head, reply_with, streamed};
 use litellm::Litellm;
 use plugin_api::{
     Answer, ErrorKind, FinishReason, Generate, Likelihood, Loglikelihood, Message, Prompt, Request,
     Rolling,
     message::{Action, CallRef, Decimal, Event, TransportError},
-    testkit::{Driver, Pushed, open_with},
+    testkit::{Driver, Pushed, answer, completion, deltas, likelihoods, open_with},
 };
 use serde_json::{Value, json};
 use vendor::{cases, golden};
@@ -46,7 +43,7 @@ fn forbidden(driver: &mut Driver<Litellm>, call: u64) -> Vec<Pushed> {
 fn an_answer_has_its_text_usage_price_and_model() {
     let mut driver = Driver::new(openai());
     driver.start(&[Request::Generate(generate(Prompt::Text("Q")))]);
-    let completion = completion(&reply_json(&mut driver, 1, &chat_reply("A\n\nB")));
+    let completion = completion(&driver.reply_json(1, &chat_reply("A\n\nB")));
     assert_eq!(completion.choices[0].text, "A");
     assert_eq!(completion.model.as_deref(), Some("served-1"));
     // 9 prompt tokens at 0.15 and 2 at 0.6 US dollars a million.
@@ -71,7 +68,7 @@ fn a_price_file_of_the_run_file_takes_the_tables_place() {
     assert!(refused);
     let mut driver = Driver::new(Arc::new(backend.unwrap()));
     driver.start(&[Request::Generate(generate(Prompt::Text("Q")))]);
-    let completion = completion(&reply_json(&mut driver, 1, &chat_reply("A")));
+    let completion = completion(&driver.reply_json(1, &chat_reply("A")));
     assert_eq!(completion.usage.cost_usd_nanos, Some(9 * 1000 + 2 * 2000));
 }
 
@@ -101,7 +98,7 @@ fn a_key_goes_to_a_foreign_address_only_if_the_host_lets_it() {
     let granted = open();
     let mut driver = Driver::new(Arc::clone(&granted));
     driver.start(&request());
-    completion(&reply_json(&mut driver, 1, &chat_reply("A")));
+    completion(&driver.reply_json(1, &chat_reply("A")));
     let start = calls(&Driver::new(granted).start(&request()));
     assert_eq!(start[0].headers["authorization"], "Bearer <openai>");
 
@@ -204,7 +201,7 @@ fn with_strict_params_a_change_is_a_failure_before_anything_is_sent() {
     let request = Generate { temperature: None, stop: Vec::new(), ..generate(Prompt::Text("Q")) };
     let start = calls(&driver.start(&[Request::Generate(request)]));
     assert_eq!(start[0].body["max_completion_tokens"], 64);
-    let completion = completion(&reply_json(&mut driver, 1, &chat_reply("A")));
+    let completion = completion(&driver.reply_json(1, &chat_reply("A")));
     assert_eq!(completion.changed[0].parameter, "max_tokens");
 }
 
@@ -286,7 +283,7 @@ fn several_choices_are_one_call_or_as_many_as_the_vendor_needs() {
     let start = calls(&driver.start(&[Request::Generate(several(Prompt::Text("Q")))]));
     assert_eq!((start.len(), &start[0].body["n"]), (1, &json!(3)));
     // Fewer than asked for is no answer.
-    let error = answer(&reply_json(&mut driver, 1, &chat_reply("A"))).unwrap_err();
+    let error = answer(&driver.reply_json(1, &chat_reply("A"))).unwrap_err();
     assert_eq!(error.kind, ErrorKind::UnexpectedReply);
 
     let one_each = json!({ "model": "lm_studio/m", "base_url": "http://127.0.0.1:9" });
@@ -297,7 +294,7 @@ fn several_choices_are_one_call_or_as_many_as_the_vendor_needs() {
     assert!(start.iter().all(|call| call.body.get("n").is_none()));
     let mut pushed = Vec::new();
     for (call, text) in [(3, "c"), (1, "a"), (2, "b")] {
-        pushed = reply_json(&mut driver, call, &chat_reply(text));
+        pushed = driver.reply_json(call, &chat_reply(text));
     }
     let completion = completion(&pushed);
     let texts: Vec<_> = completion.choices.iter().map(|choice| choice.text.as_str()).collect();
@@ -416,7 +413,7 @@ fn an_answer_that_reasoning_left_empty_keeps_the_reasoning() {
     driver.start(&[Request::Generate(generate(Prompt::Text("Q")))]);
     let mut reply = chat_reply("<think>so long");
     reply["choices"][0]["finish_reason"] = json!("length");
-    let choice = completion(&reply_json(&mut driver, 1, &reply)).choices.remove(0);
+    let choice = completion(&driver.reply_json(1, &reply)).choices.remove(0);
     assert_eq!((choice.text.as_str(), choice.finish_reason), ("", FinishReason::Length));
     assert_eq!(choice.reasoning.as_deref(), Some("so long"));
 }
@@ -441,7 +438,7 @@ fn continuations_are_scored_as_the_server_can() {
             for (asked, expected) in asked.iter().zip(expected) {
                 assert_eq!(asked.url, expected["url"], "{name}");
                 assert_eq!(&asked.body, expected.get("body").unwrap_or(&Value::Null), "{name}");
-                pushed = reply_json(&mut driver, asked.call, &expected["reply"]);
+                pushed = driver.reply_json(asked.call, &expected["reply"]);
             }
         }
         if let Some(kind) = case.get("fails") {
@@ -474,7 +471,7 @@ fn a_server_is_asked_who_it_is_only_once() {
     };
     let mut driver = Driver::new(Arc::clone(&backend));
     driver.start(&[request()]);
-    reply_json(&mut driver, 1, &case["exchange"][0][0]["reply"]);
+    driver.reply_json(1, &case["exchange"][0][0]["reply"]);
     let next = calls(&Driver::new(backend).start(&[request()]));
     let urls: Vec<_> = next.iter().map(|call| call.url.as_str()).collect();
     assert_eq!(urls, ["http://127.0.0.1:8000/tokenize"; 3]);
@@ -495,7 +492,7 @@ fn a_server_that_is_still_loading_is_asked_again_and_not_taken_for_another() {
     assert_eq!(error.kind, ErrorKind::Loading);
     let mut driver = start(Arc::clone(&backend));
     let models = json!({ "data": [{ "id": "smollm2", "owned_by": "llamacpp" }] });
-    let next = calls(&reply_json(&mut driver, 1, &models));
+    let next = calls(&driver.reply_json(1, &models));
     assert_eq!(next[0].url, "http://127.0.0.1:8080/v1/chat/completions");
     assert_eq!(next[0].body["min_p"], 0.0);
     // Known by now. It has one slot, so that each choice is a call.
@@ -516,7 +513,7 @@ fn a_whole_text_is_scored_but_its_first_token() {
     let mut driver = Driver::new(Arc::new(open_with::<Litellm>(opened).unwrap()));
     let start = calls(&driver.start(&[Request::Rolling(Rolling { text: "Q: x yes sir" })]));
     assert_eq!(start[0].body["prompt"], "Q: x yes sir");
-    let found = likelihoods(&reply_json(&mut driver, 1, &echo));
+    let found = likelihoods(&driver.reply_json(1, &echo));
     assert_eq!(found[0].tokens, 4);
     assert!((found[0].logprob.unwrap() + 5.05).abs() < 1e-9);
 }
@@ -545,7 +542,7 @@ fn a_description_names_provider_model_prices_and_window() {
     let start = calls(&driver.start(&[Request::Describe]));
     assert_eq!(start[0].url, "http://127.0.0.1:9/v1/models");
     let models = golden("scoring.json")["cases"][4]["exchange"][0][0]["reply"].clone();
-    match answer(&reply_json(&mut driver, 1, &models)) {
+    match answer(&driver.reply_json(1, &models)) {
         Ok(Answer::Description(found)) => {
             assert_eq!(
                 (found.model.as_deref(), found.engine.as_deref()),

@@ -13,8 +13,8 @@ use plugin_api::{
     Answer, ErrorKind, FinishReason, Generate, Loglikelihood, Message, Prompt, Request, Rolling,
     message::Action,
     testkit::{
-        Driver, Played, Pushed, Scripted, Sent, Stage, answer, completion, likelihoods, open,
-        requests,
+        Driver, Played, Pushed, Recording, Scripted, Sent, Stage, answer, completion, likelihoods,
+        open, requests,
     },
 };
 use serde_json::{Value, json};
@@ -346,4 +346,21 @@ fn an_unhealthy_server_is_not_ready_and_a_wrong_one_is_a_failure() {
     let unhealthy = r#"{"error":"unhealthy","error_type":"healthcheck"}"#;
     assert!(matches!(health(503, unhealthy).answer(), Answer::Health(health) if !health.ready));
     assert_eq!(health(404, "").error().kind, ErrorKind::InvalidRequest);
+}
+
+#[test]
+fn what_a_run_recorded_is_understood() {
+    let file =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/recordings/plugins.jsonl");
+    let server = Recording::read(file).unwrap().backend("tgi", "http://tgi:80");
+    let stage = Stage::<Tgi>::granted(json!({ "base_url": "http://tgi:80" }), &["api_key"]);
+    let played = stage.ask(Request::Describe, server);
+    match played.answer() {
+        Answer::Description(found) => {
+            assert_eq!(found.model.as_deref(), Some("mock/tgi"));
+            assert_eq!((found.context_tokens, found.bos.as_deref()), (Some(16384), Some("bos")));
+        }
+        other => panic!("{other:?}"),
+    }
+    played.requests.iter().for_each(|sent| sent.assert_secret("authorization", "api_key"));
 }

@@ -12,9 +12,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use litellm::Litellm;
 use plugin_api::{
-    Answer, Completion, Error, Generate, Likelihood, Prompt, Request,
-    message::{Action, CallRef, Decimal, Event, HeaderPart, HeaderValue, OpenHead, ReplyHead},
-    testkit::{Driver, Pushed, failure, open_with},
+    Generate, Prompt, Request,
+    message::{CallRef, Decimal, Event, OpenHead, ReplyHead},
+    testkit::{Driver, Pushed, Sent, open_with, requests},
 };
 use serde_json::{Map, Value, json};
 
@@ -33,17 +33,10 @@ pub(crate) fn backend(config: Value) -> Arc<Litellm> {
 /// A plain request.
 pub(crate) fn generate(prompt: Prompt<'_>) -> Generate<'_> {
     Generate {
-        prompt,
-        n: 1,
         max_tokens: Some(16),
         temperature: Some(0.0),
-        top_p: None,
-        top_k: None,
         stop: vec!["\n\n".into()],
-        seed: None,
-        logprobs: None,
-        stream: false,
-        extra: Map::new(),
+        ..Generate::new(prompt)
     }
 }
 
@@ -61,33 +54,20 @@ pub(crate) struct Call {
 
 /// The requests among the actions.
 pub(crate) fn calls(pushed: &[Pushed]) -> Vec<Call> {
-    let shown = |value: &HeaderValue<'_>| match value {
-        HeaderValue::Text(text) => text.to_string(),
-        HeaderValue::Parts(parts) => parts
+    let of = |sent: Sent| Call {
+        call: sent.call,
+        headers: sent
+            .headers
             .iter()
-            .map(|part| match part {
-                HeaderPart::Text(text) => text.to_string(),
-                HeaderPart::Secret(slot) => format!("<{}>", &**slot),
-            })
-            .collect(),
+            .map(|(name, _)| (name.clone(), json!(sent.header(name))))
+            .collect::<Map<_, _>>()
+            .into(),
+        body: sent.json(),
+        stream: sent.stream,
+        method: sent.method,
+        url: sent.url,
     };
-    let of = |pushed: &Pushed| match pushed.action() {
-        Action::Http(http) => Some(Call {
-            call: http.call.0,
-            method: http.method.to_string(),
-            url: http.url.to_string(),
-            headers: http
-                .headers
-                .iter()
-                .map(|(name, value)| (name.to_string(), json!(shown(value))))
-                .collect::<Map<_, _>>()
-                .into(),
-            body: serde_json::from_slice(&pushed.body).unwrap_or(Value::Null),
-            stream: http.stream,
-        }),
-        _ => None,
-    };
-    pushed.iter().filter_map(of).collect()
+    requests(pushed).into_iter().map(of).collect()
 }
 
 /// Begins a session. A server that is asked who it is answers with this list of models, or knows no such route.
@@ -99,39 +79,11 @@ pub(crate) fn begin(
     let start = driver.start(&[request]);
     match calls(&start).as_slice() {
         [asked] if asked.method == "GET" => match models {
-            Some(models) => reply_json(driver, asked.call, models),
+            Some(models) => driver.reply_json(asked.call, models),
             None => driver.reply(asked.call, 404, b""),
         },
         _ => start,
     }
-}
-
-/// The answer that the last action is.
-pub(crate) fn answer(pushed: &[Pushed]) -> Result<Answer, Error> {
-    let last = pushed.last().expect("an action");
-    match last.action() {
-        Action::Done(done) => Ok(Answer::resolve(done.answer, &last.body).unwrap()),
-        _ => Err(failure(last).expect("done or fail")),
-    }
-}
-
-pub(crate) fn completion(pushed: &[Pushed]) -> Completion {
-    match answer(pushed) {
-        Ok(Answer::Completion(completion)) => completion,
-        other => panic!("{other:?}"),
-    }
-}
-
-pub(crate) fn likelihoods(pushed: &[Pushed]) -> Vec<Likelihood> {
-    match answer(pushed) {
-        Ok(Answer::Likelihoods(likelihoods)) => likelihoods,
-        other => panic!("{other:?}"),
-    }
-}
-
-pub(crate) fn deltas(pushed: &[Pushed]) -> String {
-    let deltas = pushed.iter().filter(|pushed| matches!(pushed.action(), Action::Delta(_)));
-    deltas.map(|pushed| std::str::from_utf8(&pushed.body).unwrap()).collect()
 }
 
 /// A reply with headers.
@@ -146,10 +98,6 @@ pub(crate) fn reply_with(
         headers.iter().map(|(name, value)| ((*name).to_owned().into(), (*value).to_owned().into()));
     let head = ReplyHead { call: Decimal(call), status, headers: headers.collect() };
     driver.event(&Event::Reply(head), body.as_bytes())
-}
-
-pub(crate) fn reply_json(driver: &mut Driver<Litellm>, call: u64, body: &Value) -> Vec<Pushed> {
-    driver.reply(call, 200, body.to_string().as_bytes())
 }
 
 /// A session that gets its streamed reply in these pieces; all actions after the request.
