@@ -14,8 +14,9 @@ use std::{
 };
 
 /// An entry of the plugin's table and fields of two messages: file, text that is there once, what it becomes.
-const CHANGE: [(&str, &str, &str); 7] = [
+const CHANGE: [(&str, &str, &str); 8] = [
     // Cargo tells the two copies apart in their common target folder by the version alone.
+    ("Cargo.toml", "version = \"0.1.0\"\nedition", "version = \"0.1.1\"\nedition"),
     ("abi/Cargo.toml", "version = \"0.1.0\"", "version = \"0.1.1\""),
     (
         "abi/src/tables.rs",
@@ -90,8 +91,7 @@ impl Side {
             copy(&api.join(part), &folder.join("plugin-api").join(part), change, part);
         }
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-        let version = if grown { "0.1.1" } else { "0.1.0" };
-        write(&folder.join("Cargo.toml"), &WORKSPACE.replace("VERSION", version));
+        write(&folder.join("Cargo.toml"), WORKSPACE);
         write(&folder.join("plugin/Cargo.toml"), &PLUGIN_TOML.replace("NAME", &name));
         write(
             &folder.join("plugin/plugin.json"),
@@ -161,15 +161,6 @@ fn write(path: &Path, text: &str) {
 const WORKSPACE: &str = r#"[workspace]
 resolver = "2"
 members = ["plugin-api", "plugin-api/abi", "plugin", "host"]
-
-[workspace.package]
-version = "VERSION"
-edition = "2024"
-license = "MIT"
-publish = false
-
-[workspace.dependencies]
-plugin-abi = { path = "plugin-api/abi" }
 
 [profile.dev]
 debug = false
