@@ -11,6 +11,7 @@ pub mod printer;
 pub mod report;
 pub mod route;
 pub mod run;
+pub mod scaffold;
 pub mod score;
 pub mod secret;
 pub mod stats;

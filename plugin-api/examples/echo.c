@@ -5,7 +5,7 @@
  * prompt there and answers with the body of the reply. Chat prompts and other requests are
  * `unsupported`.
  *
- *     cc -std=c11 -shared -fPIC -I plugin-api/include -o libecho.so plugin-api/examples/echo.c
+ *     cc -std=c11 -shared -fPIC -I plugin-api/include -o libmy_plugin.so plugin-api/examples/echo.c
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +16,9 @@
 HOST_PLUGIN_MANIFEST(
     "{\"format\":1,\"version\":\"0.1.0\",\"abi\":{\"major\":0,\"minor\":1},\"license\":\"MIT\","
     "\"layout_check\":false,"
-    "\"plugin\":{\"id\":\"echo-c\",\"capabilities\":[\"generate\"]},"
-    "\"config_schema\":{\"type\":\"object\",\"properties\":{\"url\":{\"type\":\"string\"}}}}");
+    "\"plugin\":{\"id\":\"my-plugin\",\"capabilities\":[\"generate\"]},"
+    "\"config_schema\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{"
+    "\"url\":{\"type\":\"string\",\"description\":\"Who answers; without it the prompt is the answer.\"}}}}");
 
 struct host_plugin_backend {
     char *url; /* null: answer without a request */
@@ -155,7 +156,7 @@ static int32_t echo_open(host_plugin_message config, const host_plugin_host *hos
         memcpy(backend->url, begin, length);
     }
     if (HOST_PLUGIN_HAS(host, log) && host->log != NULL) {
-        host->log(host->ctx, HOST_PLUGIN_LOG_INFO, text_of("echo-c is open"));
+        host->log(host->ctx, HOST_PLUGIN_LOG_INFO, text_of("my-plugin is open"));
     }
     *out = backend;
     return HOST_PLUGIN_OK;

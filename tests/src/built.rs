@@ -96,7 +96,7 @@ pub fn c_library(source: &Path, library: &Path) -> Option<()> {
     }
 }
 
-/// The plugin in plain C.
+/// The plugin in plain C: what `host plugin new --kind c` begins with, as it stands.
 pub fn c_source() -> PathBuf {
     root().join("plugin-api/examples/echo.c")
 }

@@ -8,6 +8,7 @@ mod ctl;
 mod generate;
 mod mock;
 mod plugin_check;
+mod plugin_new;
 mod report;
 mod score;
 mod show;
@@ -27,6 +28,7 @@ pub(super) use ctl::{CtlArgs, CtlCommand};
 pub(super) use generate::{CompletionsArgs, ManArgs, SchemaArgs};
 pub(super) use mock::MockArgs;
 pub(super) use plugin_check::PluginCheckArgs;
+pub(super) use plugin_new::PluginNewArgs;
 pub(super) use report::{Format, ReportArgs};
 pub(super) use score::ScoreArgs;
 pub(super) use show::ShowArgs;
@@ -80,7 +82,7 @@ pub enum Command {
     /// Look at task definitions.
     #[command(subcommand)]
     Task(TaskCommand),
-    /// Look at plugins.
+    /// Look at plugins, or begin a new one.
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Serve every vendor's wire from a model that is made up, with faults on cue.
@@ -302,4 +304,8 @@ pub enum PluginCommand {
     },
     /// Hold plugins to the contract: their files, their manifests, and in a worker their code.
     Check(PluginCheckArgs),
+    /// Begin a new one: a folder with a backend, its tests, and a run that shows it at work.
+    ///
+    /// It needs nothing but crates.io: the SDK of this host is copied beside it. What to type next is said at the end.
+    New(PluginNewArgs),
 }

@@ -15,6 +15,7 @@ mod mock;
 mod output;
 mod plugin;
 mod plugin_check;
+mod plugin_new;
 mod release;
 mod report;
 mod resume;

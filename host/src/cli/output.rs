@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::{
     TypedRecord, cache::CacheRecord, check::CheckRecord, ctl::StatusRecord, doctor::Fact,
     done::Done, generate::Made, mock::Launch, plugin::PluginRecord,
-    plugin_check::PluginCheckRecord, release::ReleaseRecord, run::RunRecord, score::RescoredRecord,
-    show::Record as PreviewRecord, task::TaskRecord,
+    plugin_check::PluginCheckRecord, plugin_new::NewPluginRecord, release::ReleaseRecord,
+    run::RunRecord, score::RescoredRecord, show::Record as PreviewRecord, task::TaskRecord,
 };
 use crate::{
     config::{self, Setting},
@@ -42,7 +42,7 @@ const fn one(
 }
 
 /// All of them.
-const RECORDS: [Records; 21] = [
+const RECORDS: [Records; 22] = [
     one("every command", "done", Done::json_schema),
     several("every command", TypedRecord::json_schema),
     several("run, resume", Event::json_schema),
@@ -56,6 +56,7 @@ const RECORDS: [Records; 21] = [
     several("task", TaskRecord::json_schema),
     several("plugin", PluginRecord::json_schema),
     several("plugin check", PluginCheckRecord::json_schema),
+    one("plugin new", "plugin_new", NewPluginRecord::json_schema),
     one("mock", "launch", Launch::json_schema),
     one("ctl", "status", StatusRecord::json_schema),
     several("check", CheckRecord::json_schema),

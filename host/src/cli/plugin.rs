@@ -1,4 +1,4 @@
-//! `host plugin list` and `host plugin inspect`. None of the plugins' code runs.
+//! `host plugin`. What only looks at plugins, `list` and `inspect`, stands here: none of the plugins' code runs.
 
 use std::{env, fs, path::Path};
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     args::{PluginCommand, PluginDirs},
     done::Done,
-    plugin_check,
+    plugin_check, plugin_new,
 };
 use crate::{
     asset::Sha256,
@@ -24,12 +24,13 @@ use crate::{
 };
 use plugin_api::manifest::Manifest;
 
-/// Lists or inspects.
+/// Does what is asked.
 pub(super) fn main(command: &PluginCommand, printer: &Printer) -> Done {
     let result = match command {
         PluginCommand::List { plugins } => list(plugins, printer),
         PluginCommand::Inspect { file } => inspect(file, printer),
         PluginCommand::Check(args) => plugin_check::check(args, printer),
+        PluginCommand::New(args) => plugin_new::new(args, printer),
     };
     result.unwrap_or_else(|error| Done::failed(printer, &error, exit::USAGE))
 }

@@ -26,7 +26,8 @@ pub use folders::{Provenance, SearchDirectory, SearchError, search_path};
 pub use permission::PermissionRefusal;
 
 /// The plugins that the host's own build makes.
-const BUNDLED: [&str; 6] = ["custom", "huggingface", "litellm", "local", "sglang", "tgi"];
+pub(crate) const BUNDLED: [&str; 6] =
+    ["custom", "huggingface", "litellm", "local", "sglang", "tgi"];
 
 /// Largest plugin file, in bytes.
 pub const MAX_PLUGIN_BYTES: u64 = 512 << 20;

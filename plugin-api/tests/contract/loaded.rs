@@ -42,7 +42,7 @@ fn c_plugin(config: serde_json::Value) -> Option<Opened> {
     let output = cc()?.args(["-shared", "-fPIC", "-o"]).arg(&path).arg(source).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let entry = load(&path);
-    assert_eq!(check_entry(&path, entry).plugin.id, "echo-c");
+    assert_eq!(check_entry(&path, entry).plugin.id, "my-plugin");
     Some(open(table(entry), config).unwrap())
 }
 

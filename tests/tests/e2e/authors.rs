@@ -75,7 +75,7 @@ fn a_plugin_in_c_loads_where_the_run_file_trusts_it() {
         return println!("skipped: there is no `cc`");
     }
     sandbox.write("data.jsonl", echoes(3));
-    let backend = "run.max_retries = 0\n[[backend]]\nplugin = \"echo-c\"\n";
+    let backend = "run.max_retries = 0\n[[backend]]\nplugin = \"my-plugin\"\n";
     let refused = sandbox.run(&format!("{backend}{ECHO}")).exits(5);
     let _ = refused.says(&["carries no layout check", "allow_unchecked_layout = true"]);
     let trusted = format!("{backend}allow_unchecked_layout = true\n{ECHO}");

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod authoring;
 mod authors;
 mod bad_input;
 mod caching;

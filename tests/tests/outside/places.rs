@@ -135,7 +135,7 @@ fn where_nothing_can_be_written_what_only_reads_works_and_the_rest_says_what_to_
             );
             // A run that is gone on with, and an index, are where they are.
             let elsewhere = !case.typed.starts_with("resume") && !case.typed.starts_with("collect");
-            let says = outcome.stderr.contains("--out");
+            let says = ["--out", "--path"].iter().any(|other| outcome.stderr.contains(other));
             assert!(says || !elsewhere, "{}: {}", case.name, outcome.stderr);
         } else {
             assert_eq!(outcome.code, Some(case.code), "{}: {}", case.name, outcome.stderr);
