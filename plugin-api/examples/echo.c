@@ -18,7 +18,8 @@ HOST_PLUGIN_MANIFEST(
     "\"layout_check\":false,"
     "\"plugin\":{\"id\":\"my-plugin\",\"capabilities\":[\"generate\"]},"
     "\"config_schema\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{"
-    "\"url\":{\"type\":\"string\",\"description\":\"Who answers; without it the prompt is the answer.\"}}}}");
+    "\"url\":{\"type\":\"string\","
+    "\"description\":\"Who answers; without it the prompt is the answer.\"}}}}");
 
 struct host_plugin_backend {
     char *url; /* null: answer without a request */
