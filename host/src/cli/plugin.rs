@@ -15,8 +15,9 @@ use super::{
 use crate::{
     asset::Sha256,
     plugin::{
-        discover::{self, Candidate, Discovery, Provenance},
-        inspect,
+        discover::{self, Candidate, Discovery, Provenance, Refusal},
+        inspect::{self, Inspection},
+        script::{Script, is_script},
     },
     printer::Printer,
     report::table,
@@ -63,11 +64,17 @@ pub(super) enum PluginRecord<'a> {
         path: String,
         /// Its digest.
         sha256: String,
-        /// Its size.
+        /// Its size; that of a script is of all its files.
         bytes: usize,
         /// What it says of itself.
         #[schemars(with = "Map<String, Value>")]
         manifest: &'a Manifest,
+        /// A script's command, as it is written.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        command: Option<&'a [String]>,
+        /// The files that a script consists of, beside its description.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        files: Option<&'a [String]>,
     },
     /// A file that is not used.
     PluginRefused {
@@ -118,11 +125,39 @@ fn row(candidate: &Candidate) -> [String; 4] {
     ]
 }
 
+/// A file that was looked into.
+struct Looked {
+    inspection: Inspection,
+    sha256: String,
+    bytes: usize,
+    script: Option<Script>,
+}
+
+/// Looks into a file. The inner error is the file's own fault.
+fn look(file: &Path) -> anyhow::Result<Result<Looked, Refusal>> {
+    let unreadable = || format!("cannot read {}", file.display());
+    if is_script(file) {
+        fs::metadata(file).with_context(unreadable)?;
+        return Ok(discover::inspect_script(file).map(|files| Looked {
+            sha256: files.sha256().to_string(),
+            bytes: files.bytes(),
+            inspection: files.inspection,
+            script: Some(files.script),
+        }));
+    }
+    let bytes = fs::read(file).with_context(unreadable)?;
+    let looked = |inspection| Looked {
+        inspection,
+        sha256: Sha256::of(&bytes).to_string(),
+        bytes: bytes.len(),
+        script: None,
+    };
+    Ok(inspect::inspect(&bytes).map(looked).map_err(Refusal::from))
+}
+
 fn inspect(file: &Path, printer: &Printer) -> anyhow::Result<Done> {
-    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let sha256 = Sha256::of(&bytes).to_string();
-    let inspection = match inspect::inspect(&bytes) {
-        Ok(inspection) => inspection,
+    let Looked { inspection, sha256, bytes, script } = match look(file)? {
+        Ok(looked) => looked,
         Err(refusal) => {
             printer.record(&PluginRecord::PluginRefused {
                 path: file.display().to_string(),
@@ -137,12 +172,14 @@ fn inspect(file: &Path, printer: &Printer) -> anyhow::Result<Done> {
     printer.record(&PluginRecord::PluginFile {
         path: path.clone(),
         sha256: sha256.clone(),
-        bytes: bytes.len(),
+        bytes,
         manifest,
+        command: script.as_ref().map(|script| script.command.as_slice()),
+        files: script.as_ref().map(|script| script.files.as_slice()),
     });
     let mut table = table::plain(printer.width());
     table.set_header(["plugin", &manifest.plugin.id]);
-    for (key, value) in facts(manifest, &path, &sha256, bytes.len()) {
+    for (key, value) in facts(manifest, &path, &sha256, bytes, script.as_ref()) {
         table.add_row([key.to_owned(), value]);
     }
     printer.data(&format!("{table}\n"));
@@ -155,6 +192,7 @@ fn facts(
     path: &str,
     sha256: &str,
     bytes: usize,
+    script: Option<&Script>,
 ) -> Vec<(&'static str, String)> {
     let declared = &manifest.plugin;
     let or_none =
@@ -178,16 +216,23 @@ fn facts(
     let keys =
         keys.map(|keys| keys.keys().cloned().collect::<Vec<_>>().join(", ")).unwrap_or_default();
     let limits = declared.limits;
-    vec![
+    let made = match script {
+        Some(script) => {
+            vec![("command", script.command.join(" ")), ("files", or_none(script.files.clone()))]
+        }
+        None => vec![
+            ("built with", format!("SDK {}, {}", manifest.sdk, manifest.rustc)),
+            ("layout check", if manifest.layout_check { "yes" } else { "no" }.to_owned()),
+        ],
+    };
+    let mut facts = vec![
         ("file", path.to_owned()),
         ("size", format!("{bytes} bytes")),
         ("sha256", sha256.to_owned()),
         ("version", manifest.version.clone()),
         ("needs ABI", format!("{}.{}", manifest.abi.major, manifest.abi.minor)),
-        ("built with", format!("SDK {}, {}", manifest.sdk, manifest.rustc)),
         ("licence", manifest.license.clone()),
         ("homepage", manifest.homepage.clone()),
-        ("layout check", if manifest.layout_check { "yes" } else { "no" }.to_owned()),
         ("capabilities", or_none(declared.capabilities.iter().map(ToString::to_string).collect())),
         ("secrets", or_none(secrets.collect())),
         ("environment", or_none(declared.env.clone())),
@@ -206,5 +251,8 @@ fn facts(
             ),
         ),
         ("configuration", if keys.is_empty() { "none".to_owned() } else { keys }),
-    ]
+    ];
+    // After what it needs of the host.
+    facts.splice(5..5, made);
+    facts
 }

@@ -7,6 +7,7 @@
 
 mod folders;
 mod permission;
+mod scripts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -18,12 +19,16 @@ use std::path::{Path, PathBuf};
 use object::ReadCache;
 use thiserror::Error;
 
-use super::inspect::{self, Inspection};
+use super::{
+    inspect::{self, Inspection},
+    script::{self, Script, is_script},
+};
 use crate::asset::Sha256;
 use permission::Accounts;
 
 pub use folders::{Provenance, SearchDirectory, SearchError, search_path};
 pub use permission::PermissionRefusal;
+pub use scripts::inspect_script;
 
 /// The plugins that the host's own build makes.
 pub(crate) const BUNDLED: [&str; 6] =
@@ -41,6 +46,8 @@ pub struct Candidate {
     pub provenance: Provenance,
     /// What it says of itself.
     pub inspection: Inspection,
+    /// How it is run, if it is a script and not a library.
+    pub script: Option<Script>,
     /// Size in bytes, at discovery.
     pub len: u64,
     /// Device and inode: one file is loaded once, whatever its names.
@@ -52,8 +59,10 @@ pub struct Candidate {
 pub struct VerifiedBytes {
     /// The whole file.
     pub bytes: Vec<u8>,
-    /// Their digest.
+    /// Their digest; that of a script covers all its files.
     pub sha256: Sha256,
+    /// A script's files, of which `bytes` is the first.
+    pub script: Option<script::Files>,
 }
 
 /// A file that is not used, and why.
@@ -81,9 +90,17 @@ pub enum Refusal {
     /// Beyond [`MAX_PLUGIN_BYTES`].
     #[error("{0} bytes; the most that a plugin may have is {MAX_PLUGIN_BYTES}")]
     TooLarge(u64),
+    /// A file of a script.
+    #[error(
+        "larger than 16 MiB, the most that a file of a script may have; data belongs into an asset"
+    )]
+    ScriptTooLarge,
     /// Not a plugin that this host can load.
     #[error(transparent)]
     Inspect(#[from] inspect::Refusal),
+    /// Not a script that this host can run.
+    #[error(transparent)]
+    Script(#[from] script::Refusal),
     /// Another file has the same id; neither is used.
     #[error("has the id `{id}`, as {} has; remove one of them", other.display())]
     DuplicateId {
@@ -153,7 +170,7 @@ fn search(
             .refused
             .push(Refused { path: directory.path.clone(), reason: reason.into() });
     }
-    let names = match library_names(&root) {
+    let names = match plugin_names(&root) {
         Ok(names) => names,
         Err(error) => {
             return discovery
@@ -185,11 +202,19 @@ fn search(
             _ => checked,
         };
         match checked {
-            Ok((inspection, len, identity)) => {
+            Ok((inspection, script, len, identity)) => {
                 // Lying beside the executable is not enough: what the host's own build makes is known by name.
-                let bundled = BUNDLED.contains(&inspection.manifest.plugin.id.as_str());
+                let bundled =
+                    script.is_none() && BUNDLED.contains(&inspection.manifest.plugin.id.as_str());
                 let provenance = if bundled { directory.provenance } else { Provenance::Directory };
-                discovery.plugins.push(Candidate { path, provenance, inspection, len, identity });
+                discovery.plugins.push(Candidate {
+                    path,
+                    provenance,
+                    inspection,
+                    script,
+                    len,
+                    identity,
+                });
             }
             Err(reason) => discovery.refused.push(Refused { path, reason }),
         }
@@ -197,18 +222,20 @@ fn search(
 }
 
 /// Sorted, so that two machines with the same files behave alike.
-fn library_names(root: &Path) -> std::io::Result<BTreeSet<std::ffi::OsString>> {
+fn plugin_names(root: &Path) -> std::io::Result<BTreeSet<std::ffi::OsString>> {
     let mut names = BTreeSet::new();
     for entry in std::fs::read_dir(root)? {
         let name = entry?.file_name();
-        if Path::new(&name).extension() == Some(OsStr::new(&std::env::consts::DLL_EXTENSION)) {
+        let name_of = Path::new(&name);
+        let is_library = name_of.extension() == Some(OsStr::new(&std::env::consts::DLL_EXTENSION));
+        if is_library || is_script(name_of) {
             names.insert(name);
         }
     }
     Ok(names)
 }
 
-type Examined = (Inspection, u64, (u64, u64));
+type Examined = (Inspection, Option<Script>, u64, (u64, u64));
 
 /// The file's identity, if it could be had, and what came of looking into it.
 fn examine(
@@ -226,8 +253,12 @@ fn examine(
     };
     let identity = (metadata.dev(), metadata.ino());
     let checked = check_file(&metadata, accounts).and_then(|()| {
+        if is_script(path) {
+            let files = scripts::read(path, file, root, Some(accounts))?;
+            return Ok((files.inspection, Some(files.script), metadata.len(), identity));
+        }
         let cache = ReadCache::new(file);
-        Ok((inspect::inspect_data(&cache)?, metadata.len(), identity))
+        Ok((inspect::inspect_data(&cache)?, None, metadata.len(), identity))
     });
     (Some(identity), checked)
 }
@@ -249,7 +280,11 @@ fn open(path: &Path, root: &Path) -> Result<File, Refusal> {
     if target.parent() != Some(root) {
         return Err(PermissionRefusal::LeadsOut(target).into());
     }
-    if !std::fs::metadata(&target)?.is_file() {
+    open_target(&target)
+}
+
+fn open_target(target: &Path) -> Result<File, Refusal> {
+    if !std::fs::metadata(target)?.is_file() {
         return Err(Refusal::NotAFile);
     }
     let flags = i32::try_from((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits())
@@ -310,6 +345,13 @@ impl Candidate {
         let file = open(&self.path, &root)?;
         let metadata = file.metadata()?;
         check_file(&metadata, &accounts)?;
+        if self.script.is_some() {
+            let files = scripts::read(&self.path, file, &root, Some(&accounts))?;
+            if files.inspection != self.inspection || Some(&files.script) != self.script.as_ref() {
+                return Err(Refusal::Changed);
+            }
+            return Ok(files.into());
+        }
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
         file.take(MAX_PLUGIN_BYTES + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MAX_PLUGIN_BYTES {
@@ -319,7 +361,7 @@ impl Candidate {
             return Err(Refusal::Changed);
         }
         let sha256 = Sha256::of(&bytes);
-        Ok(VerifiedBytes { bytes, sha256 })
+        Ok(VerifiedBytes { bytes, sha256, script: None })
     }
 }
 

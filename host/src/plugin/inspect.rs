@@ -115,7 +115,7 @@ pub(crate) fn inspect_data<'data, R: ReadRef<'data>>(data: R) -> Result<Inspecti
     let file = Library::parse(data)?;
     let manifest_bytes = frame(file.manifest_section(data)?)?.to_vec();
     let manifest = parse_manifest(&manifest_bytes)?;
-    check_abi(manifest.abi.major, manifest.abi.minor, ABI_MAJOR, ABI_MINOR)?;
+    check_manifest(&manifest)?;
     if !file.exports(data, ENTRY_SYMBOL)? {
         return Err(Refusal::NoEntry);
     }
@@ -235,7 +235,14 @@ fn frame(section: &[u8]) -> Result<&[u8], Refusal> {
 
 fn parse_manifest(json: &[u8]) -> Result<Manifest, Refusal> {
     let damaged = |error: serde_json::Error| Refusal::Manifest(error.to_string());
-    let manifest: Manifest = serde_json::from_slice(json).map_err(damaged)?;
+    serde_json::from_slice(json).map_err(damaged)
+}
+
+/// What holds for every manifest, wherever it stands.
+///
+/// # Errors
+/// An id that no run file could name, a slot that is declared twice, another ABI.
+pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), Refusal> {
     let id = &manifest.plugin.id;
     let legal = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
@@ -252,7 +259,7 @@ fn parse_manifest(json: &[u8]) -> Result<Manifest, Refusal> {
             )));
         }
     }
-    Ok(manifest)
+    check_abi(manifest.abi.major, manifest.abi.minor, ABI_MAJOR, ABI_MINOR)
 }
 
 /// While the major is 0 both numbers must agree; afterwards the plugin's minor is a floor.

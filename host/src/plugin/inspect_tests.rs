@@ -145,6 +145,7 @@ fn a_damaged_manifest_says_what_is_wrong() {
 fn outcome_of_section(bytes: &[u8]) -> String {
     frame(bytes)
         .and_then(parse_manifest)
+        .and_then(|manifest| check_manifest(&manifest))
         .map_or_else(|refusal| refusal.to_string(), |_| "ok".into())
 }
 

@@ -67,6 +67,14 @@ pub enum LoadError {
         /// What differs.
         message: String,
     },
+    /// A script's files cannot be copied.
+    #[error("{path}: no private copy of its files can be made in {}: {source}; set TMPDIR to another folder", std::env::temp_dir().display())]
+    CopyScript {
+        /// Its description.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// A worker could not load it, and said why.
     #[error("{message}")]
     InWorker {

@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod instance;
 pub mod load;
 pub mod pool;
+pub mod script;
 pub mod session;
 mod waiting;
 pub mod wake;

@@ -39,6 +39,16 @@ pub enum BackendError {
         /// Why it is not used.
         source: Refusal,
     },
+    /// A script can run in no process but its own.
+    #[error(
+        "backend `{backend}`: isolation = \"in-process\" cannot be had: plugin `{plugin}` is a script, which always runs in a process of its own; leave `isolation` out"
+    )]
+    ScriptInProcess {
+        /// Id of the backend.
+        backend: String,
+        /// Id of its plugin.
+        plugin: String,
+    },
     /// The configuration does not fit the plugin.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -63,6 +63,9 @@ impl Found<'_> {
 
     /// Where its plugin's code runs: as the run file says, else in this process only if it came with this host.
     pub(super) fn isolation(&self) -> Isolation {
+        if self.candidate.script.is_some() {
+            return Isolation::Worker;
+        }
         let is_ours = self.candidate.provenance == Provenance::Installed;
         let by_default = if is_ours { Isolation::InProcess } else { Isolation::Worker };
         self.config.isolation.unwrap_or(by_default)
@@ -156,6 +159,10 @@ pub fn find_one<'a>(
         .iter()
         .find(|candidate| candidate.id() == config.plugin)
         .ok_or_else(|| unknown_plugin(config, discovery))?;
+    if candidate.script.is_some() && config.isolation == Some(Isolation::InProcess) {
+        let (backend, plugin) = (config.id.clone(), config.plugin.clone());
+        return Err(BackendError::ScriptInProcess { backend, plugin });
+    }
     let manifest = &candidate.inspection.manifest;
     let servers = config.servers().into_iter().enumerate().map(|(server, base_url)| {
         let mock = mock::url(around.mock, &config.id, base_url)?;

@@ -1,4 +1,4 @@
-//! The plugins of a run, each read once from its file and loaded into this process at most once.
+//! The plugins of a run, each read once from its file, and each library loaded into this process at most once.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -13,6 +13,7 @@ use crate::{
         discover::{Candidate, Provenance},
         instance::Home,
         load::{LoadError, Loaded, sealed},
+        script::Copied,
         worker::client::Program,
     },
     secret::Redactor,
@@ -22,16 +23,20 @@ use crate::{
 /// The plugins that are in use. Each is read once: all its backends run the same bytes, whatever becomes of the file.
 #[derive(Default)]
 pub(super) struct Libraries {
-    read: HashMap<String, Library>,
+    read: HashMap<String, Code>,
     pub(super) plugins: Vec<PluginIdentity>,
 }
 
-/// A plugin's verified bytes.
-struct Library {
-    /// Sealed.
-    copy: Arc<OwnedFd>,
-    /// Loaded into this process, at most once.
-    loaded: Option<Loaded>,
+/// A plugin's verified bytes, out of reach of whoever changes its files.
+enum Code {
+    Library {
+        /// Sealed.
+        copy: Arc<OwnedFd>,
+        /// Loaded into this process, at most once.
+        loaded: Option<Loaded>,
+    },
+    /// In a folder of this process.
+    Script(Arc<Copied>),
 }
 
 impl Libraries {
@@ -43,26 +48,29 @@ impl Libraries {
     ) -> Result<(Home, bool), BackendError> {
         let (candidate, config) = (backend.candidate, backend.config);
         let isolation = backend.isolation();
-        let library = read_once(&mut self.read, &mut self.plugins, candidate)?;
+        let code = read_once(&mut self.read, &mut self.plugins, candidate)?;
         if let Some(identity) = self.plugins.iter_mut().find(|one| one.id == candidate.id()) {
             identity.runs(isolation);
         }
-        let (path, copy) = (&candidate.path, &library.copy);
-        let (inspection, unchecked) = (&candidate.inspection, config.allow_unchecked_layout);
-        if isolation == Isolation::Worker {
-            return Ok((Home::Worker(library.program(candidate, unchecked, redactor)), false));
-        }
-        if let Some(loaded) = library.loaded {
+        let (path, inspection) = (&candidate.path, &candidate.inspection);
+        let (copy, loaded) = match code {
+            Code::Library { copy, loaded } if isolation == Isolation::InProcess => (copy, loaded),
+            _ => {
+                let program = code.program(candidate, config.allow_unchecked_layout, redactor)?;
+                return Ok((Home::Worker(program), false));
+            }
+        };
+        if let Some(loaded) = *loaded {
             return Ok((Home::Here(loaded), false));
         }
         let failed = |source| BackendError::Load { plugin: candidate.id().to_owned(), source };
         let copied = copy.try_clone();
         let copy =
             copied.map_err(|source| failed(LoadError::Copy { path: path.clone(), source }))?;
-        let abi = inspection.manifest.abi;
-        let loaded = Loaded::open(path, copy, &inspection.manifest_bytes, abi, unchecked);
-        let loaded = *library.loaded.insert(loaded.map_err(failed)?);
-        Ok((Home::Here(loaded), true))
+        let (abi, unchecked) = (inspection.manifest.abi, config.allow_unchecked_layout);
+        let opened = Loaded::open(path, copy, &inspection.manifest_bytes, abi, unchecked);
+        let opened = *loaded.insert(opened.map_err(failed)?);
+        Ok((Home::Here(opened), true))
     }
 
     /// The plugin of a backend, to be run in a worker whatever the run file says.
@@ -72,8 +80,8 @@ impl Libraries {
         redactor: &Arc<Redactor>,
     ) -> Result<Program, BackendError> {
         let candidate = backend.candidate;
-        let library = read_once(&mut self.read, &mut self.plugins, candidate)?;
-        Ok(library.program(candidate, backend.config.allow_unchecked_layout, redactor))
+        let code = read_once(&mut self.read, &mut self.plugins, candidate)?;
+        code.program(candidate, backend.config.allow_unchecked_layout, redactor)
     }
 
     /// Notes what confines a worker of this plugin.
@@ -86,41 +94,62 @@ impl Libraries {
     }
 }
 
-impl Library {
-    fn program(&self, candidate: &Candidate, unchecked: bool, redactor: &Arc<Redactor>) -> Program {
-        let inspection = &candidate.inspection;
+impl Code {
+    /// It, as workers run it.
+    fn program(
+        &self,
+        candidate: &Candidate,
+        unchecked: bool,
+        redactor: &Arc<Redactor>,
+    ) -> Result<Program, BackendError> {
+        let (path, inspection) = (&candidate.path, &candidate.inspection);
         let (manifest, bytes) = (&inspection.manifest, &inspection.manifest_bytes);
-        let (copy, redactor) = (Arc::clone(&self.copy), Arc::clone(redactor));
-        Program::new(&candidate.path, copy, manifest, bytes, unchecked, redactor)
+        let redactor = Arc::clone(redactor);
+        match self {
+            Self::Library { copy, .. } => {
+                Ok(Program::new(path, Arc::clone(copy), manifest, bytes, unchecked, redactor))
+            }
+            Self::Script(files) => Program::of_script(path, Arc::clone(files), manifest, redactor)
+                .map_err(|source| BackendError::Load { plugin: candidate.id().to_owned(), source }),
+        }
     }
 }
 
 /// Reads a plugin unless it was read before.
 fn read_once<'a>(
-    known: &'a mut HashMap<String, Library>,
+    known: &'a mut HashMap<String, Code>,
     plugins: &mut Vec<PluginIdentity>,
     candidate: &Candidate,
-) -> Result<&'a mut Library, BackendError> {
+) -> Result<&'a mut Code, BackendError> {
     match known.entry(candidate.id().to_owned()) {
         Entry::Occupied(known) => Ok(known.into_mut()),
         Entry::Vacant(place) => {
-            let (library, identity) = read(candidate)?;
+            let (code, identity) = read(candidate)?;
             plugins.push(identity);
-            Ok(place.insert(library))
+            Ok(place.insert(code))
         }
     }
 }
 
 /// Reads a plugin once. None of its code runs.
-fn read(candidate: &Candidate) -> Result<(Library, PluginIdentity), BackendError> {
+fn read(candidate: &Candidate) -> Result<(Code, PluginIdentity), BackendError> {
     let bytes = candidate.read_verified().map_err(|source| BackendError::Refused {
         plugin: candidate.id().to_owned(),
         path: candidate.path.clone(),
         source,
     })?;
-    let copy = sealed(&candidate.path, &bytes.bytes)
-        .map_err(|source| BackendError::Load { plugin: candidate.id().to_owned(), source })?;
-    let library = Library { copy: Arc::new(copy), loaded: None };
+    let path = &candidate.path;
+    let failed = |source| BackendError::Load { plugin: candidate.id().to_owned(), source };
+    let code = match &bytes.script {
+        Some(files) => {
+            let uncopied = |source| LoadError::CopyScript { path: path.clone(), source };
+            Code::Script(Arc::new(Copied::new(files).map_err(uncopied).map_err(failed)?))
+        }
+        None => {
+            let copy = sealed(path, &bytes.bytes).map_err(failed)?;
+            Code::Library { copy: Arc::new(copy), loaded: None }
+        }
+    };
     let manifest = &candidate.inspection.manifest;
     let identity = PluginIdentity {
         id: candidate.id().to_owned(),
@@ -133,5 +162,5 @@ fn read(candidate: &Candidate) -> Result<(Library, PluginIdentity), BackendError
         sandbox: Vec::new(),
         installed: candidate.provenance == Provenance::Installed,
     };
-    Ok((library, identity))
+    Ok((code, identity))
 }

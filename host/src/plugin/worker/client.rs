@@ -18,13 +18,14 @@ use super::{
     link::{Failure, Inner, Link, State, Step},
     message::Load,
     output::{self, Written},
-    process,
+    process, program,
 };
 use crate::{
     plugin::{
         action::{Pushed, protocol},
         instance::threads,
         load::{LoadError, OpenError, Status},
+        script::Copied,
     },
     secret::Redactor,
 };
@@ -41,16 +42,27 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time for the library to load.
 const LOAD_LIMIT: Duration = Duration::from_secs(60);
 
-/// A plugin's library that workers load.
+/// Version of what a script is told and tells.
+const PROTOCOL: u32 = 1;
+
+/// A plugin's library that workers load, or a script that they become.
 #[derive(Clone)]
 pub struct Program {
     name: String,
-    library: Arc<OwnedFd>,
+    code: Code,
     load: Load,
     manifest: Arc<[u8]>,
     computes: bool,
     redactor: Arc<Redactor>,
     written: Written,
+}
+
+#[derive(Clone)]
+enum Code {
+    /// In a sealed file.
+    Library(Arc<OwnedFd>),
+    /// The files lie there for as long as this does.
+    Script { _files: Arc<Copied> },
 }
 
 impl Program {
@@ -63,28 +75,42 @@ impl Program {
         allow_unchecked_layout: bool,
         redactor: Arc<Redactor>,
     ) -> Self {
-        let limits: Limits = manifest.plugin.limits;
-        let load = Load {
-            path: path.display().to_string(),
-            abi: manifest.abi.into(),
-            allow_unchecked_layout,
-            threads: limits.blocking.then(|| threads(limits)),
-            assets: Vec::new(),
-            measure: false,
-        };
+        let load = Load { allow_unchecked_layout, ..load(path, manifest) };
         Self {
-            name: format!("plugin `{}` {}", manifest.plugin.id, manifest.version),
-            library,
+            name: name(manifest),
+            code: Code::Library(library),
             load,
             manifest: manifest_bytes.into(),
-            computes: limits.blocking,
+            computes: manifest.plugin.limits.blocking,
             redactor,
             written: output::to_log(),
         }
     }
-}
 
-impl Program {
+    /// The script whose description was read from `path`, and whose files lie in this copy.
+    ///
+    /// # Errors
+    /// There is no such program.
+    pub fn of_script(
+        path: &Path,
+        files: Arc<Copied>,
+        manifest: &Manifest,
+        redactor: Arc<Redactor>,
+    ) -> Result<Self, LoadError> {
+        let program = program::find(&files).map_err(|message| LoadError::InWorker {
+            message: format!("{}: {message}", path.display()),
+        })?;
+        Ok(Self {
+            name: name(manifest),
+            code: Code::Script { _files: files },
+            load: Load { script: Some(program), ..load(path, manifest) },
+            manifest: Arc::default(),
+            computes: manifest.plugin.limits.blocking,
+            redactor,
+            written: output::to_log(),
+        })
+    }
+
     /// Lets it read these files.
     #[must_use]
     pub fn reading(mut self, assets: Vec<String>) -> Self {
@@ -98,6 +124,23 @@ impl Program {
         self.load.measure = true;
         self.written = Arc::new(written);
         self
+    }
+}
+
+fn name(manifest: &Manifest) -> String {
+    format!("plugin `{}` {}", manifest.plugin.id, manifest.version)
+}
+
+fn load(path: &Path, manifest: &Manifest) -> Load {
+    let limits: Limits = manifest.plugin.limits;
+    Load {
+        path: path.display().to_string(),
+        abi: manifest.abi.into(),
+        allow_unchecked_layout: false,
+        threads: limits.blocking.then(|| threads(limits)),
+        assets: Vec::new(),
+        measure: false,
+        script: None,
     }
 }
 
@@ -205,7 +248,11 @@ async fn start(
     open: &[u8],
     deaths: &Arc<Deaths>,
 ) -> Result<(Link, Vec<String>), StartError> {
-    let Program { name, library, load, manifest, redactor, written, .. } = program;
+    let Program { name, code, load, manifest, computes, redactor, written } = program;
+    let library = match code {
+        Code::Library(library) => Some(library),
+        Code::Script { .. } => None,
+    };
     let in_worker = |message: String| LoadError::InWorker { message };
     let not_started = |error: std::io::Error| {
         StartError::Load(in_worker(format!("its worker cannot be started: {error}")))
@@ -232,13 +279,22 @@ async fn start(
             return Err(StartError::Load(in_worker(format!("it is not loaded within {limit}"))));
         }
     };
-    let error = match link.inner().ask(br#"{"open":{}}"#, open).await {
-        Ok(_) => return Ok((link, confined)),
-        Err(Failure::Said { message, panicked }) => {
+    let head = format!(r#"{{"open":{{"protocol":{PROTOCOL}}}}}"#);
+    let opening = link.inner().ask(head.as_bytes(), open);
+    // One that computes may have a model to load.
+    let opened = if *computes { Ok(opening.await) } else { timeout(LOAD_LIMIT, opening).await };
+    let error = match opened {
+        Ok(Ok(_)) => return Ok((link, confined)),
+        Ok(Err(Failure::Said { message, panicked })) => {
             refused();
             if panicked { OpenError::Panicked(message) } else { OpenError::Failed(message) }
         }
-        Err(Failure::Died(error)) => OpenError::Failed(error.message),
+        Ok(Err(Failure::Died(error))) => OpenError::Failed(error.message),
+        Err(_) => {
+            refused();
+            let limit = humantime::format_duration(LOAD_LIMIT);
+            OpenError::Failed(format!("it is not open within {limit}"))
+        }
     };
     Err(StartError::Open(error))
 }

@@ -43,6 +43,21 @@ pub(super) struct Load {
     /// Whether each step's CPU time is wanted.
     #[serde(default)]
     pub(super) measure: bool,
+    /// The program to become, in place of a library.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) script: Option<Program>,
+}
+
+/// How a script is run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Program {
+    /// Its file.
+    pub(super) path: String,
+    pub(super) arguments: Vec<String>,
+    /// Where it runs; it may read and run what lies there.
+    pub(super) folder: String,
+    /// What else it may read and run.
+    pub(super) belongings: Vec<String>,
 }
 
 /// An [`AbiFloor`].

@@ -4,6 +4,7 @@
 //! network, since HTTP is the host's. If it dies, the sessions in it fail and it is started again; if it dies too
 //! often, its backend is given up.
 
+mod become_script;
 pub mod circuit;
 pub mod client;
 pub mod frame;
@@ -11,5 +12,6 @@ mod link;
 mod message;
 mod output;
 mod process;
+mod program;
 pub mod sandbox;
 pub mod serve;

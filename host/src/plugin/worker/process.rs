@@ -58,24 +58,24 @@ impl Process {
     }
 }
 
-/// Starts a worker for the library in this sealed file.
+/// Starts a worker, for the library in this sealed file or for a script.
 ///
 /// # Errors
 /// The system's.
 pub(super) async fn start(
     name: &str,
-    library: &Arc<OwnedFd>,
+    library: Option<&Arc<OwnedFd>>,
     redactor: &Arc<Redactor>,
     written: &Written,
 ) -> io::Result<Started> {
     let (own, its) = UnixStream::pair()?;
     let (told, started) = oneshot::channel();
-    let (name, library) = (name.to_owned(), Arc::clone(library));
+    let (name, library) = (name.to_owned(), library.cloned());
     let (redactor, written) = (Arc::clone(redactor), Arc::clone(written));
     // The thread that starts it lives as long as it: the signal of a parent's death is that of a thread's.
     thread::Builder::new().name("worker".to_owned()).spawn(move || {
         let (end, ended) = oneshot::channel();
-        match spawn(&name, &library, its, redactor, written) {
+        match spawn(&name, library.as_deref(), its, redactor, written) {
             Ok((child, pidfd)) => {
                 let copy = pidfd.try_clone();
                 let process = Process(pidfd);
@@ -95,7 +95,7 @@ pub(super) async fn start(
 
 fn spawn(
     name: &str,
-    library: &OwnedFd,
+    library: Option<&OwnedFd>,
     socket: UnixStream,
     redactor: Arc<Redactor>,
     written: Written,
@@ -109,8 +109,12 @@ fn spawn(
         .env_clear()
         .envs(kept)
         // What it needs it gets in the place of its standard streams: no other descriptor is left open for it.
+        .stdout(match library {
+            Some(library) => library.try_clone()?,
+            // Nothing more is needed: a script's streams are the socket.
+            None => OwnedFd::from(socket.try_clone()?),
+        })
         .stdin(OwnedFd::from(socket))
-        .stdout(library.try_clone()?)
         .stderr(OwnedFd::from(writer))
         // Away from the terminal, whose Ctrl-C is the host's to hear, and to be ended with all that it starts.
         .process_group(0);

@@ -17,7 +17,7 @@ use seccompiler::{
     SeccompRule,
 };
 
-use super::message::Load;
+use super::message::{Load, Program};
 
 /// Memory for a plugin that only translates, in bytes.
 const MEMORY: u64 = 1 << 30;
@@ -39,6 +39,10 @@ const READABLE: [&str; 12] = [
     "/dev/urandom",
 ];
 
+/// Where programs, and what they are made of, are found, beside [`READABLE`].
+const RUNNABLE: [&str; 7] =
+    ["/bin", "/sbin", "/usr", "/lib", "/lib64", "/etc/alternatives", "/dev/null"];
+
 /// Gives everything up that can be given up. Returns the names of what is in force.
 pub(super) fn enter(load: &Load) -> Vec<String> {
     let assets = load.assets.iter().map(String::as_str);
@@ -46,8 +50,8 @@ pub(super) fn enter(load: &Load) -> Vec<String> {
     let steps: [(&str, bool); 4] = [
         ("no_new_privs", set_no_new_privs(true).is_ok()),
         ("limits", limit(memory(load.threads.is_some())).is_ok()),
-        ("landlock", read_only(READABLE.into_iter().chain(assets))),
-        ("seccomp", forbid().is_ok()),
+        ("landlock", read_only(READABLE.into_iter().chain(assets), load.script.as_ref())),
+        ("seccomp", forbid(load.script.is_some()).is_ok()),
     ];
     steps.into_iter().filter(|(_, done)| *done).map(|(name, _)| name.to_owned()).collect()
 }
@@ -73,9 +77,9 @@ fn limit(memory: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets only these files and folders be read, and nothing be written, connected to or signalled. Whether the kernel
-/// does that, at least for files.
-fn read_only<'a>(paths: impl Iterator<Item = &'a str>) -> bool {
+/// Lets only these files and folders be read, those of the system and of a script's program also be run, and nothing be
+/// written, connected to or signalled. Whether the kernel does that, at least for files.
+fn read_only<'a>(paths: impl Iterator<Item = &'a str>, script: Option<&Program>) -> bool {
     let abi = ABI::V6;
     let restrict = || {
         let ruleset = Ruleset::default()
@@ -85,7 +89,13 @@ fn read_only<'a>(paths: impl Iterator<Item = &'a str>) -> bool {
             .scope(Scope::from_all(abi))?
             .create()?;
         let read = AccessFs::ReadFile | AccessFs::ReadDir;
-        ruleset.add_rules(path_beneath_rules(paths, read))?.restrict_self()
+        let mut ruleset = ruleset.add_rules(path_beneath_rules(paths, read))?;
+        if let Some(Program { path, folder, belongings, .. }) = script {
+            let own = [path, folder].into_iter().chain(belongings).map(String::as_str);
+            let runnable = RUNNABLE.into_iter().chain(own);
+            ruleset = ruleset.add_rules(path_beneath_rules(runnable, read | AccessFs::Execute))?;
+        }
+        ruleset.restrict_self()
     };
     let status: Result<_, landlock::RulesetError> = restrict();
     status.is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
@@ -149,7 +159,10 @@ const FORBIDDEN: [i64; 40] = [
 ];
 
 /// Forbids calls that a plugin which translates or computes has no use for. Threads are all that it may start.
-fn forbid() -> Result<(), seccompiler::Error> {
+///
+/// A script is yet to become its program, often by way of another (`env`, say), so it may: since it can start no process,
+/// it could only put another program in its own place, which inherits all of this and whose words are then judged.
+fn forbid(is_script: bool) -> Result<(), seccompiler::Error> {
     let is_clone_of_process = SeccompCondition::new(
         0,
         SeccompCmpArgLen::Qword,
@@ -161,6 +174,9 @@ fn forbid() -> Result<(), seccompiler::Error> {
         |process| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, process);
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         FORBIDDEN.into_iter().map(|call| (call, Vec::new())).collect();
+    if is_script {
+        rules.remove(&libc::SYS_execve);
+    }
     #[cfg(target_arch = "x86_64")]
     rules.extend([(libc::SYS_fork, Vec::new()), (libc::SYS_vfork, Vec::new())]);
     rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![is_clone_of_process])?]);

@@ -23,6 +23,7 @@ use rustix::{
 use serde_json::value::RawValue;
 
 use super::{
+    become_script,
     frame::{self, Incoming},
     message::{
         Closed, Confined, Did, Failed, FromWorker, Load, Log, Refused, SessionRef, Stepped,
@@ -116,6 +117,15 @@ impl Host {
         };
         // From here on nothing is trusted any more.
         let by = sandbox::enter(&load);
+        if let Some(program) = &load.script {
+            self.outlet.say(&FromWorker::Loaded(Confined { by }));
+            // It returns only if it fails.
+            let error = become_script::become_script(program, &self.socket);
+            let message = format!("{}: cannot be run: {error}", program.path);
+            self.outlet
+                .say(&FromWorker::Failed(Failed { panicked: false, message: message.into() }));
+            return Ok(None);
+        }
         let (path, abi) = (Path::new(&load.path), load.abi.into());
         match Loaded::open(path, library, &manifest, abi, load.allow_unchecked_layout) {
             Ok(loaded) => {
