@@ -515,17 +515,17 @@ class Io:
     @property
     def request_id(self) -> str:
         """The host's name for the sample and attempt."""
-        return self._session.start.get("request_id", "")
+        return str(self._session.start.get("request_id", ""))
 
     @property
     def attempt(self) -> int:
         """1 for the first one."""
-        return self._session.start.get("attempt", 1)
+        return int(self._session.start.get("attempt", 1))
 
     @property
     def deadline_ms(self) -> int:
         """Milliseconds from the beginning until the host ends this; 0 if it never does."""
-        return self._session.start.get("deadline_ms", 0)
+        return int(self._session.start.get("deadline_ms", 0))
 
     async def get(self, url: str, **options: Any) -> Reply:
         """`send` with GET."""
@@ -678,7 +678,7 @@ class Backend:
 def run(backend: Callable[[dict[str, Json], Host], Backend]) -> None:
     """Serves the host until it wants no more. Call this at the end of the script."""
     if _STREAMS is None:
-        sys.exit(f"{sys.argv[0]} is a plugin: a run of `host` starts it. `host plugin list --plugin-dir FOLDER` shows it.")
+        sys.exit(f"{sys.argv[0]} is a plugin, which a run of `host` starts; `host plugin list` shows what there is")
     _Plugin(*_STREAMS).serve(backend)
 
 
@@ -739,9 +739,7 @@ def _text(span: Span, body: bytes) -> str:
 
 def _answer(kind: str, answer: Any, body: bytearray) -> dict[str, Json]:
     """The head of an answer, whose texts go into `body`."""
-    expected = _ANSWERS[kind]
-    if not isinstance(answer, expected):
-        raise TypeError(f"`{kind}` must return {expected.__name__}, and returned {type(answer).__name__}")
+    _check(kind, answer)
     if kind == "generate":
         return {"completion": answer._head(body)}
     if kind == "loglikelihood":
@@ -759,6 +757,12 @@ def _answer(kind: str, answer: Any, body: bytearray) -> dict[str, Json]:
     if kind == "embed":
         return {"vectors": [[_finite(x) for x in vector] for vector in answer]}
     return {"nothing": {}}
+
+
+def _check(kind: str, answer: object) -> None:
+    expected = _ANSWERS[kind]
+    if not isinstance(answer, expected):
+        raise TypeError(f"`{kind}` must return {expected.__name__}, and returned {type(answer).__name__}")
 
 
 _ANSWERS: dict[str, type] = {
@@ -1070,7 +1074,7 @@ class _Plugin:
     def open(self, head: Mapping[str, Json], body: bytes, backend: Callable[[dict[str, Json], Host], Backend]) -> None:
         try:
             if head.get("protocol", PROTOCOL) != PROTOCOL:
-                raise PluginError("unsupported", f"host_plugin.py speaks protocol {PROTOCOL}, and not {head['protocol']}")
+                raise PluginError("unsupported", f"the host speaks protocol {head['protocol']}, this one {PROTOCOL}")
             opening = _json.loads(body)
             self.backend = backend(opening.get("config") or {}, Host(self, opening))
         except PluginError as error:
@@ -1141,15 +1145,24 @@ def _in_words(error: Exception) -> str:
 
 
 def _report(error: Exception) -> None:
+    """Writes the traceback of a fault, once for each place that it comes from."""
     from traceback import format_exception
 
-    sys.stderr.write("".join(format_exception(type(error), error, error.__traceback__)))
-    sys.stderr.flush()
+    # The first frame is this file's own.
+    trace = error.__traceback__ and error.__traceback__.tb_next
+    text = "".join(format_exception(type(error), error, trace))
+    if text not in _REPORTED and len(_REPORTED) < 100:
+        _REPORTED.add(text)
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+_REPORTED: set[str] = set()
 
 
 def _take_streams() -> tuple[int, int] | None:
-    """Where the host started this, takes its two streams for frames alone: what is printed goes to standard error, where it
-    cannot come between frames, and nothing is read from standard input."""
+    """Where the host started this, takes its two streams for frames alone: what is printed goes to standard error,
+    where it cannot come between frames, and nothing is read from standard input."""
     try:
         if not all(stat.S_ISSOCK(os.fstat(stream).st_mode) for stream in (0, 1)):
             return None

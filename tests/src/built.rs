@@ -100,3 +100,13 @@ pub fn c_library(source: &Path, library: &Path) -> Option<()> {
 pub fn c_source() -> PathBuf {
     root().join("plugin-api/examples/echo.c")
 }
+
+/// The folder of the plugins that are scripts.
+pub fn scripts() -> PathBuf {
+    root().join("tests/plugins/script")
+}
+
+/// The Python helper of script plugins.
+pub fn script_helper() -> PathBuf {
+    root().join("plugin-api/python/host_plugin.py")
+}

@@ -37,6 +37,7 @@ mod resuming;
 mod routing;
 mod run_files;
 mod scoring_again;
+mod scripts;
 mod secrets;
 mod servers;
 mod showing;

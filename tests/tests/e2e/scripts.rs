@@ -1,0 +1,556 @@
+//! Plugins that are scripts: as good as libraries in a worker when they are good, and as harmless when they are not.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    process::{Child, Command},
+};
+
+use host_tests::{
+    built,
+    left::{Left, counts},
+    patience::until,
+    sandbox::{Outcome, Sandbox},
+    scripted::{Scripted, reply},
+};
+use serde_json::{Value, json};
+
+use super::{CHOICE, CHOICE_DATA, ECHO, QUESTIONS, assert_close, echoes};
+
+/// Whether there is a Python where the sandboxes look for it. Says so if there is none.
+fn has_python() -> bool {
+    let is_there = Command::new("python3")
+        .env("PATH", "/usr/bin:/bin")
+        .args(["-c", "import sys; sys.exit(sys.version_info < (3, 9))"])
+        .status()
+        .is_ok_and(|status| status.success());
+    if !is_there {
+        println!("skipped: there is no Python 3.9 or later in /usr/bin");
+    }
+    is_there
+}
+
+/// A sandbox whose plugin folder holds these files of the tests' scripts, and the helper.
+fn sandbox(files: &[&str], data: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let sources = files.iter().map(|name| built::scripts().join(name));
+    for source in sources.chain([built::script_helper()]) {
+        let bytes = fs::read(&source).unwrap();
+        let name = source.file_name().unwrap().to_str().unwrap();
+        let path = sandbox.write(&format!("plugins/{name}"), bytes);
+        let mode = fs::metadata(&source).unwrap().permissions().mode() & 0o755;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    sandbox.write("data.jsonl", data);
+    sandbox
+}
+
+/// A sandbox with the script that does what it is told.
+fn with_trial(data: &str) -> Sandbox {
+    let sandbox = sandbox(&["trial.py"], data);
+    sandbox.write("plugins/trial.plugin.toml", TRIAL);
+    sandbox
+}
+
+const TRIAL: &str = r#"kind = "script"
+format = 1
+id = "trial"
+version = "0.1.0"
+abi = "0.1"
+command = ["python3", "{folder}/trial.py"]
+files = ["host_plugin.py"]
+capabilities = ["generate", "chat"]
+[config_schema.properties]
+mode.type = "string"
+after.type = "integer"
+count.type = "integer"
+port.type = "integer"
+"#;
+
+const RAW: &str = "kind = \"script\"\nformat = 1\nid = \"raw\"\nversion = \"1.0\"\nabi = \"0.1\"\n\
+                   command = [\"./raw.py\"]\ncapabilities = [\"generate\", \"chat\"]\n";
+
+fn trial(mode: &str) -> String {
+    format!("[[backend]]\nplugin = \"trial\"\nid = \"{mode}\"\nconfig.mode = \"{mode}\"\n")
+}
+
+/// Runs backends of the trial script over the echo task.
+fn run(backends: &str, n: usize) -> Outcome {
+    let sandbox = with_trial(&echoes(n));
+    let outcome = sandbox.run(&format!("{backends}{ECHO}"));
+    outcome.keep(sandbox)
+}
+
+/// The texts, or failures, of a backend's samples.
+fn said<'a>(left: &'a Left, backend: &str) -> Vec<&'a str> {
+    let lines = left.journal.iter().filter(|line| line["backend"] == backend);
+    lines
+        .map(|line| {
+            let text = &line["response"]["completion"]["choices"][0]["text"];
+            text.as_str().or(line["error"]["message"].as_str()).unwrap_or_default()
+        })
+        .collect()
+}
+
+/// The key that the example needs.
+const KEY: [(&str, &str); 1] = [("ACME_API_KEY", "acme-key-1234")];
+const ACME: [&str; 3] = ["acme.plugin.toml", "acme.py", "acme.schema.json"];
+
+fn acme(server: &Scripted) -> String {
+    let url = server.url();
+    format!(
+        "run.max_retries = 0\n[[backend]]\nplugin = \"acme\"\nbase_url = \"{url}\"\nsecrets = [\"api_key\"]\n"
+    )
+}
+
+fn body(asked: &host_tests::scripted::Asked) -> Value {
+    serde_json::from_str(&asked.body).unwrap()
+}
+
+#[test]
+fn the_guides_script_is_scored_and_named_by_its_bytes() {
+    if !has_python() {
+        return;
+    }
+    let server = Scripted::start(|asked| {
+        let answer = json!({ "text": body(asked)["prompt"], "ended_by": "limit", "tokens": [3, 4] });
+        reply(200, "", &answer.to_string())
+    });
+    let sandbox = sandbox(&ACME, &echoes(2));
+    let text = format!("{}{ECHO}generate.max_tokens = 9\n", acme(&server));
+    let left = sandbox.run_with(&text, &KEY).exits(0).left();
+    assert_close(left.metric("exact_match"), 1.0);
+    assert_eq!(left.result()["tokens"], json!({ "prompt": 6, "completion": 8 }));
+    assert_eq!(left.journal[0]["response"]["completion"]["choices"][0]["finish_reason"], "length");
+    assert_eq!(server.asked()[0].line, "POST /complete");
+    assert!(server.asked()[0].headers.contains("authorization: Bearer acme-key-1234\n"));
+    assert!(server.asked()[0].headers.contains("content-type: application/json\n"));
+    assert_eq!(body(&server.asked()[0])["limit"], 9);
+
+    let plugin = &left.manifest["plugins"][0];
+    assert_eq!((&plugin["id"], &plugin["version"]), (&json!("acme"), &json!("0.1.0")));
+    assert_eq!(plugin["isolation"], "worker");
+    let sums = "sha256sum acme.plugin.toml acme.py acme.schema.json host_plugin.py | sha256sum";
+    let mut command = Command::new("sh");
+    let output = command.args(["-c", sums]).current_dir(sandbox.path("plugins")).output().unwrap();
+    let digest = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(plugin["sha256"].as_str(), digest.split_whitespace().next());
+}
+
+#[test]
+fn a_script_says_why_it_fails() {
+    if !has_python() {
+        return;
+    }
+    let data = (0..4).map(|i| format!("{{\"says\": \"{i}\", \"target\": \"x\"}}\n"));
+    let server = Scripted::start(|asked| match body(asked)["prompt"].as_str() {
+        Some("0") => reply(402, "", "pay first"),
+        Some("1") => reply(429, "retry-after: 7\r\n", "slow down"),
+        Some("2") => reply(200, "", "<html>"),
+        _ => reply(200, "", "{}"),
+    });
+    let sandbox = sandbox(&ACME, &data.collect::<String>());
+    let text = format!("run.concurrency = 1\n{}{ECHO}", acme(&server));
+    let left = sandbox.run_with(&text, &KEY).exits(3).left();
+    let mut found: Vec<_> = left.journal.iter().map(|line| &line["error"]).collect();
+    found.sort_by_key(|error| error["kind"].as_str());
+    let told: Vec<_> = found
+        .iter()
+        .map(|error| (error["kind"].as_str().unwrap(), error["message"].as_str().unwrap()))
+        .collect();
+    assert_eq!(told[0].0, "panic");
+    assert!(told[0].1.starts_with("KeyError: 'ended_by' (acme.py:"), "{told:?}");
+    assert_eq!(told[1], ("rate_limited", "the server asks for fewer requests"));
+    assert_eq!(told[2], ("unauthorized", "the account is empty"));
+    assert_eq!(told[3].0, "unexpected_reply");
+    assert_eq!(found[3]["excerpt"], "<html>");
+}
+
+#[test]
+fn a_script_scores_continuations_all_at_once() {
+    if !has_python() {
+        return;
+    }
+    let server = Scripted::start(|asked| {
+        let pair = body(asked);
+        let [context, text] = [&pair[0], &pair[1]].map(|part| part.as_str().unwrap().trim());
+        let (_, options, right) = QUESTIONS.iter().find(|one| one.0 == context).unwrap();
+        let is_right = options[*right] == text;
+        reply(200, "", if is_right { "-1.0" } else { "-2.5" })
+    });
+    let sandbox = sandbox(&ACME, CHOICE_DATA);
+    let left = sandbox.run_with(&format!("{}{CHOICE}", acme(&server)), &KEY).exits(0).left();
+    assert_close(left.metric("acc"), 1.0);
+    assert_eq!((left.counts(), server.asked().len()), ([3, 3, 0], 6));
+}
+
+#[test]
+fn a_script_passes_a_stream_on() {
+    if !has_python() {
+        return;
+    }
+    let server = Scripted::start(|asked| {
+        let prompt = body(asked)["prompt"].as_str().unwrap().to_owned();
+        let (first, rest) = prompt.split_once(' ').unwrap();
+        let events = format!(": hello\n\ndata: {first}\n\ndata:  {rest}\r\n\r\n");
+        reply(200, "content-type: text/event-stream\r\n", &events)
+    });
+    let sandbox = sandbox(&ACME, "{\"says\": \"fünf Wörter\", \"target\": \"fünf Wörter\"}\n");
+    let text = format!("{}stream = true\n{ECHO}", acme(&server));
+    let left = sandbox.run_with(&text, &KEY).exits(0).left();
+    assert_close(left.metric("exact_match"), 1.0);
+    assert!(left.journal[0]["timing_ms"]["first_text"].is_number());
+    assert_eq!(server.asked()[0].line, "POST /stream");
+
+    let server = Scripted::start(|_| reply(503, "", "later"));
+    let text = format!("{}stream = true\n{ECHO}", acme(&server));
+    let left = sandbox.run_with(&text, &KEY).exits(3).left();
+    assert_eq!(left.journal[0]["error"]["kind"], "overloaded");
+    assert_eq!(left.journal[0]["error"]["excerpt"], "later");
+}
+
+#[test]
+fn a_script_reaches_no_origin_that_is_not_granted_and_sends_no_key_there() {
+    if !has_python() {
+        return;
+    }
+    let left = run(&format!("run.max_retries = 0\n{}", trial("forbidden")), 1).exits(3).left();
+    assert_eq!(left.reasons(), ["forbidden_origin"]);
+    let server = Scripted::start(|_| reply(200, "", "{}"));
+    let sandbox = sandbox(&ACME, &echoes(1));
+    let ungranted = acme(&server).replace("secrets = [\"api_key\"]\n", "");
+    let outcome = sandbox.run_with(&format!("{ungranted}{ECHO}"), &KEY);
+    assert_ne!(outcome.code, Some(0));
+    assert!(server.asked().is_empty());
+}
+
+/// What is the end of a script, and what is said of it.
+const DEATHS: [(&str, &str); 4] = [
+    ("exit", "its worker ended with exit status 3"),
+    ("kill", "its worker ended with signal 9 (SIGKILL)"),
+    ("abort", "its worker ended with signal 6 (SIGABRT)"),
+    ("garbage", "its worker sent what is no message ("),
+];
+
+/// What is one sample's end alone, and what is said of it.
+const FAULTS: [(&str, &str); 4] = [
+    ("raise_error", "ValueError: a fault of mine (trial.py:"),
+    ("no_answer", "TypeError: `generate` must return Completion, and returned NoneType (host_plugin.py:"),
+    ("asyncio", "TypeError: only what `io` gives can be awaited here, and not 'a future' (asyncio"),
+    ("eat_memory", "MemoryError: "),
+];
+
+#[test]
+fn whatever_a_script_dies_of_is_told_and_the_others_go_on() {
+    if !has_python() {
+        return;
+    }
+    let mut text = "run.max_retries = 0\nrun.max_unscored = 1.0\nrun.concurrency = 1\n".to_owned();
+    for (mode, _) in DEATHS.iter().chain(&FAULTS) {
+        text.push_str(&trial(mode));
+    }
+    text.push_str(&trial("echo"));
+    let left = run(&text, 2).exits(0).left();
+    for (mode, expected) in DEATHS {
+        let whole = format!("plugin `trial` 0.1.0: {expected}");
+        let found = said(&left, mode);
+        assert!(found.iter().all(|text| text.starts_with(&whole)), "{mode}: {found:?}");
+        assert_eq!(found.len(), 2, "{mode}");
+        let lines: Vec<_> = left.journal.iter().filter(|line| line["backend"] == mode).collect();
+        assert!(lines.iter().all(|line| line["status"]["unscored"] == "crashed"), "{lines:?}");
+    }
+    for (mode, expected) in FAULTS {
+        let found = said(&left, mode);
+        assert!(found.iter().all(|text| text.starts_with(expected)), "{mode}: {found:?}");
+        assert_eq!(found.len(), 2, "{mode}");
+        let lines: Vec<_> = left.journal.iter().filter(|line| line["backend"] == mode).collect();
+        assert!(lines.iter().all(|line| line["status"]["unscored"] == "panic"), "{lines:?}");
+    }
+    assert_eq!(counts(left.of_backend("echo")), [2, 2, 0]);
+}
+
+#[test]
+fn a_script_that_does_not_open_is_told_in_its_own_words() {
+    if !has_python() {
+        return;
+    }
+    for (mode, expected) in [
+        ("refuse", "does not open: not today"),
+        ("broken", "KeyError: 'nothing' (trial.py:"),
+        ("die_at_open", "its worker ended with exit status 7"),
+    ] {
+        let _ = run(&trial(mode), 1).exits(5).says(&["backend `", expected]);
+    }
+}
+
+#[test]
+fn a_script_that_is_stuck_is_ended_and_another_one_goes_on() {
+    if !has_python() {
+        return;
+    }
+    let text = "run.max_retries = 0\nrun.max_unscored = 1.0\nrun.concurrency = 1\nrun.attempt_timeout = \"2s\"\n";
+    let left = run(&format!("{text}{}", trial("hang")), 2).exits(0).left();
+    assert_eq!(left.reasons(), ["timeout", "crashed"]);
+    let expected =
+        "plugin `trial` 0.1.0: its worker was stuck in a step for more than 1s and was ended";
+    assert_eq!(said(&left, "hang")[1], expected);
+}
+
+#[test]
+fn a_script_that_dies_three_times_in_a_minute_is_given_up() {
+    if !has_python() {
+        return;
+    }
+    let text = format!("run.max_retries = 10\nrun.concurrency = 1\n{}{}", trial("kill"), trial("echo"));
+    let outcome = run(&text, 5).exits(5).says(&[
+        "backend `kill`: plugin `trial` 0.1.0: its worker ended with signal 9 (SIGKILL); it died 3 times within a \
+         minute and is not started again",
+    ]);
+    assert_eq!(counts(outcome.left().of_backend("echo")), [5, 5, 0]);
+}
+
+#[test]
+fn what_a_script_prints_is_shown_and_comes_between_no_frames() {
+    if !has_python() {
+        return;
+    }
+    let outcome = run(&trial("print"), 1).exits(0).says(&[
+        "plugin `trial` 0.1.0 writes: trial to stdout",
+        "plugin `trial` 0.1.0 writes: trial to stderr",
+        "plugin `trial` 0.1.0 writes: trial to the descriptor",
+    ]);
+    assert!(!outcome.stdout.contains("trial to"), "{}", outcome.stdout);
+    assert_close(outcome.left().metric("exact_match"), 1.0);
+}
+
+#[test]
+fn a_script_may_not_reach_what_it_does_not_need() {
+    if !has_python() {
+        return;
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let denied = "permission denied";
+    // What stands in the way of each, as the manifest names it, and what comes of it.
+    let modes = [
+        ("connect", "seccomp", "operation not permitted"),
+        ("fork", "seccomp", "operation not permitted"),
+        ("start_program", "seccomp", "operation not permitted"),
+        ("signal", "seccomp", "operation not permitted"),
+        ("read_file", "landlock", denied),
+        ("write_file", "landlock", denied),
+        ("write_own", "landlock", denied),
+        ("read_neighbour", "", "no such file or directory"),
+        ("environment", "", "PATH"),
+    ];
+    let mut text = "run.max_unscored = 1.0\n".to_owned();
+    for (mode, _, _) in modes {
+        text.push_str(&format!("{}config.port = {port}\n", trial(mode)));
+    }
+    let sandbox = with_trial(&echoes(1));
+    sandbox.write("plugins/unnamed.txt", "Not named by the plugin.");
+    let key = [("TRIAL_API_KEY", "sk-very-secret"), ("PYTHONPATH", "/nowhere")];
+    let left = sandbox.run_with(&format!("{text}{ECHO}"), &key).exits(0).left();
+    let by = left.manifest["plugins"][0]["sandbox"].as_array().unwrap();
+    assert!(by.contains(&json!("no_new_privs")) && by.contains(&json!("limits")), "{by:?}");
+    for (mode, means, expected) in modes {
+        if means.is_empty() || by.contains(&json!(means)) {
+            assert_eq!(said(&left, mode), [expected], "{mode}");
+        }
+    }
+}
+
+#[test]
+fn a_script_serves_many_sessions_at_once() {
+    if !has_python() {
+        return;
+    }
+    let waits = format!("run.concurrency = 60\n{}config.count = 60\nconcurrency = 60\n", trial("wait"));
+    let left = run(&format!("{waits}{}", trial("thread")), 60).exits(0).left();
+    for backend in ["wait", "thread"] {
+        assert_eq!(counts(left.of_backend(backend)), [60, 60, 0]);
+        assert_eq!(left.of_backend(backend)["metrics"]["exact_match"]["value"], 1.0);
+    }
+}
+
+#[test]
+fn the_frames_need_no_helper() {
+    if !has_python() {
+        return;
+    }
+    let sandbox = sandbox(&["raw.py"], &echoes(50));
+    fs::remove_file(sandbox.path("plugins/host_plugin.py")).unwrap();
+    sandbox.write("plugins/raw.plugin.toml", RAW);
+    let left = sandbox.run(&format!("[[backend]]\nplugin = \"raw\"\n{ECHO}")).exits(0).left();
+    assert_eq!(left.counts(), [50, 50, 0]);
+    assert_close(left.metric("exact_match"), 1.0);
+}
+
+/// A process's descendants that are alive.
+fn descendants(process: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|one| fs::read_to_string(one.path().join("children")).ok());
+    let text: String = lists.collect();
+    text.split_whitespace().map(|id| id.parse().unwrap()).collect()
+}
+
+fn command_line(process: u32) -> String {
+    fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default()
+}
+
+/// Waits until the host has become, or started, its script.
+fn script_of(host: &Child) -> Vec<u32> {
+    until("the script runs", || {
+        let children = descendants(host.id());
+        let are_scripts = children.iter().any(|child| command_line(*child).contains("trial.py"));
+        are_scripts.then_some(children)
+    })
+}
+
+#[test]
+fn no_script_outlives_a_host_that_is_killed() {
+    if !has_python() {
+        return;
+    }
+    let sandbox = with_trial(&echoes(2));
+    let text = format!("{}{ECHO}", trial("wait_for_ever"));
+    let mut host = sandbox.spawn(sandbox.run_command(&text, &[]));
+    let scripts = script_of(&host);
+    host.kill().unwrap();
+    host.wait().unwrap();
+    // The command line of one that has ended is empty.
+    until("no script is left", || {
+        scripts.iter().all(|script| command_line(*script).is_empty()).then_some(())
+    });
+}
+
+#[test]
+fn a_script_that_is_edited_during_a_run_does_not_disturb_it() {
+    if !has_python() {
+        return;
+    }
+    let sandbox = with_trial(&echoes(25));
+    // Its first process dies after fifteen samples; the next one is started from the bytes of the beginning.
+    let text = format!(
+        "run.max_retries = 3\nrun.concurrency = 1\nrun.sync = \"every\"\n{}config.after = 15\n{ECHO}",
+        trial("exit")
+    );
+    let host = sandbox.spawn(sandbox.run_command(&text, &[]));
+    let _ = script_of(&host);
+    sandbox.write("plugins/trial.py", "raise SystemExit('edited')\n");
+    sandbox.write("plugins/host_plugin.py", "raise SystemExit('edited')\n");
+    let left = sandbox.wait(host).exits(0).left();
+    let retried = left.journal.iter().filter(|line| line["attempts"] == 2).count();
+    assert_eq!(retried, 1, "another process was started");
+    assert_eq!(left.counts(), [25, 25, 0]);
+    // The copy that it ran from is gone with the run.
+    assert_eq!(fs::read_dir(sandbox.path("temporary")).into_iter().flatten().count(), 0);
+
+    let again = sandbox.run(&text).exits(5);
+    let _ = again.says(&["edited"]);
+}
+
+#[test]
+fn a_changed_file_of_a_script_is_told_when_a_run_is_taken_up_again() {
+    if !has_python() {
+        return;
+    }
+    let sandbox = with_trial(&echoes(2));
+    let text = format!("run.max_retries = 0\n{}{ECHO}", trial("raise_error"));
+    let run = sandbox.run(&text).exits(3).folders().remove(0);
+    let helper = fs::read_to_string(sandbox.path("plugins/host_plugin.py")).unwrap();
+    sandbox.write("plugins/host_plugin.py", format!("{helper}# changed\n"));
+    let mut command = sandbox.host(["resume", "--plugin-dir", "plugins"]);
+    command.arg(run);
+    let outcome = sandbox.finish(command);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("trial"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_script_runs_in_no_process_but_its_own() {
+    let sandbox = with_trial(&echoes(1));
+    let text = format!("{}isolation = \"in-process\"\n{ECHO}", trial("echo"));
+    let _ = sandbox.run(&text).exits(2).says(&[
+        "backend `echo`: isolation = \"in-process\" cannot be had: plugin `trial` is a script",
+        "leave `isolation` out",
+    ]);
+}
+
+#[test]
+fn a_script_that_somebody_else_may_change_or_that_is_not_whole_is_refused() {
+    let refusal = |change: &dyn Fn(&Sandbox)| {
+        let sandbox = with_trial(&echoes(1));
+        change(&sandbox);
+        let list = sandbox.host(["plugin", "list", "--plugin-dir", "plugins"]);
+        sandbox.finish(list).exits(0).stderr
+    };
+    let mode = |sandbox: &Sandbox, name: &str, mode: u32| {
+        let path = sandbox.path("plugins").join(name);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let edit = |sandbox: &Sandbox, from: &str, to: &str| {
+        sandbox.write("plugins/trial.plugin.toml", TRIAL.replace(from, to));
+    };
+    let cases: [(&dyn Fn(&Sandbox), &str); 9] = [
+        (&|one| mode(one, "trial.py", 0o666), "trial.py: it is writable by everybody"),
+        (&|one| mode(one, "host_plugin.py", 0o666), "host_plugin.py: it is writable by everybody"),
+        (&|one| mode(one, "trial.plugin.toml", 0o666), "it is writable by everybody"),
+        (&|one| mode(one, "", 0o777), "plugins is writable by everybody"),
+        (
+            &|one| {
+                one.write("plugins/lib/part.py", "");
+                mode(one, "lib", 0o777);
+                edit(one, "\"host_plugin.py\"", "\"host_plugin.py\", \"lib/part.py\"");
+            },
+            "lib/part.py: the folder",
+        ),
+        (
+            &|one| {
+                one.write("outside.py", "");
+                fs::remove_file(one.path("plugins/trial.py")).unwrap();
+                symlink(one.path("outside.py"), one.path("plugins/trial.py")).unwrap();
+            },
+            "trial.py: a link that leads out of its folder",
+        ),
+        (
+            &|one| fs::remove_file(one.path("plugins/trial.py")).unwrap(),
+            "trial.py: cannot read it: No such file",
+        ),
+        (&|one| edit(one, "files", "fiels"), "line 7: fiels: unknown field `fiels`, expected one of"),
+        (
+            &|one| {
+                one.write("plugins/twin.plugin.toml", TRIAL);
+            },
+            "has the id `trial`",
+        ),
+    ];
+    for (change, expected) in cases {
+        let said = refusal(change);
+        let line = said.lines().find(|line| line.contains("not used: "));
+        assert!(line.is_some_and(|line| line.contains(expected)), "{expected}:\n{said}");
+    }
+    let sandbox = with_trial(&echoes(1));
+    edit(&sandbox, "\"python3\"", "\"nopython\"");
+    let outcome = sandbox.run(&format!("{}{ECHO}", trial("echo"))).exits(5);
+    let _ = outcome.says(&["there is no program `nopython` in PATH"]);
+}
+
+#[test]
+fn a_script_says_what_it_is_without_being_run() {
+    let sandbox = with_trial("");
+    let path = "plugins/trial.plugin.toml";
+    let table = sandbox.finish(sandbox.host(["plugin", "inspect", path])).exits(0);
+    for text in ["trial", "python3 {folder}/trial.py", "host_plugin.py", "generate", "mode"] {
+        assert!(table.stdout.contains(text), "no {text}:\n{}", table.stdout);
+    }
+    let json = sandbox.finish(sandbox.host(["plugin", "inspect", "--json", path])).exits(0);
+    let record: Value = serde_json::from_str(json.stdout.lines().next().unwrap()).unwrap();
+    assert_eq!(record["manifest"]["plugin"]["id"], "trial");
+    assert_eq!(record["files"], json!(["host_plugin.py", "trial.py"]));
+    sandbox.write(path, TRIAL.replace("kind = \"script\"\n", ""));
+    let _ = sandbox
+        .finish(sandbox.host(["plugin", "inspect", path]))
+        .exits(5)
+        .says(&["missing field `kind`"]);
+}
