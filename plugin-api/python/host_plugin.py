@@ -1070,6 +1070,8 @@ class _Plugin:
                     session.end()
             elif name == "open":
                 self.open(head, body, backend)
+            elif name == "close":
+                self.close()
 
     def open(self, head: Mapping[str, Json], body: bytes, backend: Callable[[dict[str, Json], Host], Backend]) -> None:
         try:
@@ -1085,14 +1087,30 @@ class _Plugin:
         else:
             self.send({"opened": {}})
 
+    def close(self) -> None:
+        for session in self.sessions.values():
+            session.end()
+        self.sessions.clear()
+        from threading import active_count
+
+        self.send({"closed": {"threads": active_count() - 1}})
+
     def step(self, head: Mapping[str, Json], body: bytes) -> None:
         token = head["session"]
+        try:
+            # Where there is no event in the head, it is the beginning of the body, and need not be JSON.
+            length = 0 if "event" in head else head["head_bytes"]
+            event = head["event"] if "event" in head else _json.loads(body[:length])
+            body = body[length:] if length else body
+        except ValueError:
+            self.send({"did": {"session": token, "stepped": "failed"}})
+            return
         session = self.sessions.get(token)
         if session is None and head.get("begin"):
             session = self.sessions[token] = _Session(self, token)
         actions: list[tuple[bytes, bytes]] = []
         if session is not None:
-            session.step(head["event"], body)
+            session.step(event, body)
             actions, session.actions = session.actions, []
         did = b'{"did":{"session":"%s"' % token.encode()
         # One frame an action; the last one says that the step is over.

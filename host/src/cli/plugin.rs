@@ -216,23 +216,16 @@ fn facts(
     let keys =
         keys.map(|keys| keys.keys().cloned().collect::<Vec<_>>().join(", ")).unwrap_or_default();
     let limits = declared.limits;
-    let made = match script {
-        Some(script) => {
-            vec![("command", script.command.join(" ")), ("files", or_none(script.files.clone()))]
-        }
-        None => vec![
-            ("built with", format!("SDK {}, {}", manifest.sdk, manifest.rustc)),
-            ("layout check", if manifest.layout_check { "yes" } else { "no" }.to_owned()),
-        ],
-    };
     let mut facts = vec![
         ("file", path.to_owned()),
         ("size", format!("{bytes} bytes")),
         ("sha256", sha256.to_owned()),
         ("version", manifest.version.clone()),
         ("needs ABI", format!("{}.{}", manifest.abi.major, manifest.abi.minor)),
+        ("built with", format!("SDK {}, {}", manifest.sdk, manifest.rustc)),
         ("licence", manifest.license.clone()),
         ("homepage", manifest.homepage.clone()),
+        ("layout check", if manifest.layout_check { "yes" } else { "no" }.to_owned()),
         ("capabilities", or_none(declared.capabilities.iter().map(ToString::to_string).collect())),
         ("secrets", or_none(secrets.collect())),
         ("environment", or_none(declared.env.clone())),
@@ -252,7 +245,11 @@ fn facts(
         ),
         ("configuration", if keys.is_empty() { "none".to_owned() } else { keys }),
     ];
-    // After what it needs of the host.
-    facts.splice(5..5, made);
+    if let Some(script) = script {
+        // Nothing was built.
+        facts.retain(|(key, _)| !matches!(*key, "built with" | "layout check"));
+        facts.push(("command", script.command.join(" ")));
+        facts.push(("files", or_none(script.files.clone())));
+    }
     facts
 }

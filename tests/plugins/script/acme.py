@@ -9,7 +9,7 @@ class Acme(Backend):
         return {"url": self.config["base_url"] + path, "json": body, "secret": key}
 
     async def generate(self, request, io):
-        body = {"prompt": request.messages()[0].text(), "limit": request.max_tokens}
+        body = {"prompt": request.text(), "limit": request.max_tokens}
         if request.stream:
             return await self.streamed(body, io)
         reply = await io.post(**self.ask("/complete", body), check=False)

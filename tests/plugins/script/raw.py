@@ -30,7 +30,7 @@ while True:
         session, event = message["step"]["session"], message["step"]["event"]
         (kind, request), = event["start"]["requests"][0].items()
         if kind == "generate":
-            start, length = request["prompt"]["messages"][0]["content"][0]["text"]
+            start, length = request["prompt"]["text"]
             text = body[start:start + length]
             choice = {"text": [0, length], "finish_reason": "stop"}
             action = {"done": {"item": 0, "answer": {"completion": {"choices": [choice]}}}}

@@ -68,7 +68,7 @@ port.type = "integer"
 "#;
 
 const RAW: &str = "kind = \"script\"\nformat = 1\nid = \"raw\"\nversion = \"1.0\"\nabi = \"0.1\"\n\
-                   command = [\"./raw.py\"]\ncapabilities = [\"generate\", \"chat\"]\n";
+                   command = [\"./raw.py\"]\ncapabilities = [\"generate\"]\n";
 
 fn trial(mode: &str) -> String {
     format!("[[backend]]\nplugin = \"trial\"\nid = \"{mode}\"\nconfig.mode = \"{mode}\"\n")
@@ -113,7 +113,8 @@ fn the_guides_script_is_scored_and_named_by_its_bytes() {
         return;
     }
     let server = Scripted::start(|asked| {
-        let answer = json!({ "text": body(asked)["prompt"], "ended_by": "limit", "tokens": [3, 4] });
+        let answer =
+            json!({ "text": body(asked)["prompt"], "ended_by": "limit", "tokens": [3, 4] });
         reply(200, "", &answer.to_string())
     });
     let sandbox = sandbox(&ACME, &echoes(2));
@@ -135,6 +136,38 @@ fn the_guides_script_is_scored_and_named_by_its_bytes() {
     let output = command.args(["-c", sums]).current_dir(sandbox.path("plugins")).output().unwrap();
     let digest = String::from_utf8(output.stdout).unwrap();
     assert_eq!(plugin["sha256"].as_str(), digest.split_whitespace().next());
+}
+
+/// The first block of this language in a page, after this text.
+fn block<'a>(page: &'a str, after: &str, language: &str) -> &'a str {
+    let (_, rest) = page.split_once(after).unwrap();
+    let (_, rest) = rest.split_once(&format!("```{language}\n")).unwrap();
+    rest.split_once("```").unwrap().0
+}
+
+#[test]
+fn what_the_guide_and_the_readme_show_is_run() {
+    if !has_python() {
+        return;
+    }
+    let read = |name: &str| fs::read_to_string(built::root().join(name)).unwrap();
+    let (readme, guide) = (read("README.md"), read("plugin-api/docs/script.md"));
+    let description = block(&guide, "## The description", "toml");
+    for script in
+        [block(&readme, "### As a script", "python"), block(&guide, "## In Python", "python")]
+    {
+        let server = Scripted::start(|asked| {
+            let answer = json!({ "text": body(asked)["prompt"], "ended_by": "stop" });
+            reply(200, "", &answer.to_string())
+        });
+        let sandbox = sandbox(&["acme.schema.json"], &echoes(2));
+        sandbox.write("plugins/acme.py", script);
+        sandbox.write("plugins/acme.plugin.toml", description);
+        assert!(script.lines().count() < 30);
+        let left = sandbox.run_with(&format!("{}{ECHO}", acme(&server)), &KEY).exits(0).left();
+        assert_close(left.metric("exact_match"), 1.0);
+        assert!(server.asked()[0].headers.contains("authorization: Bearer acme-key-1234\n"));
+    }
 }
 
 #[test]
@@ -235,7 +268,10 @@ const DEATHS: [(&str, &str); 4] = [
 /// What is one sample's end alone, and what is said of it.
 const FAULTS: [(&str, &str); 4] = [
     ("raise_error", "ValueError: a fault of mine (trial.py:"),
-    ("no_answer", "TypeError: `generate` must return Completion, and returned NoneType (host_plugin.py:"),
+    (
+        "no_answer",
+        "TypeError: `generate` must return Completion, and returned NoneType (host_plugin.py:",
+    ),
     ("asyncio", "TypeError: only what `io` gives can be awaited here, and not 'a future' (asyncio"),
     ("eat_memory", "MemoryError: "),
 ];
@@ -301,7 +337,8 @@ fn a_script_that_dies_three_times_in_a_minute_is_given_up() {
     if !has_python() {
         return;
     }
-    let text = format!("run.max_retries = 10\nrun.concurrency = 1\n{}{}", trial("kill"), trial("echo"));
+    let text =
+        format!("run.max_retries = 10\nrun.concurrency = 1\n{}{}", trial("kill"), trial("echo"));
     let outcome = run(&text, 5).exits(5).says(&[
         "backend `kill`: plugin `trial` 0.1.0: its worker ended with signal 9 (SIGKILL); it died 3 times within a \
          minute and is not started again",
@@ -365,7 +402,8 @@ fn a_script_serves_many_sessions_at_once() {
     if !has_python() {
         return;
     }
-    let waits = format!("run.concurrency = 60\n{}config.count = 60\nconcurrency = 60\n", trial("wait"));
+    let waits =
+        format!("run.concurrency = 60\n{}config.count = 60\nconcurrency = 60\n", trial("wait"));
     let left = run(&format!("{waits}{}", trial("thread")), 60).exits(0).left();
     for backend in ["wait", "thread"] {
         assert_eq!(counts(left.of_backend(backend)), [60, 60, 0]);
@@ -435,8 +473,13 @@ fn a_script_that_is_edited_during_a_run_does_not_disturb_it() {
         "run.max_retries = 3\nrun.concurrency = 1\nrun.sync = \"every\"\n{}config.after = 15\n{ECHO}",
         trial("exit")
     );
-    let host = sandbox.spawn(sandbox.run_command(&text, &[]));
+    fs::create_dir(sandbox.path("temporary")).unwrap();
+    let mut command = sandbox.run_command(&text, &[]);
+    command.env("TMPDIR", sandbox.path("temporary"));
+    let host = sandbox.spawn(command);
     let _ = script_of(&host);
+    let copies = || fs::read_dir(sandbox.path("temporary")).unwrap().count();
+    assert_eq!(copies(), 1);
     sandbox.write("plugins/trial.py", "raise SystemExit('edited')\n");
     sandbox.write("plugins/host_plugin.py", "raise SystemExit('edited')\n");
     let left = sandbox.wait(host).exits(0).left();
@@ -444,7 +487,7 @@ fn a_script_that_is_edited_during_a_run_does_not_disturb_it() {
     assert_eq!(retried, 1, "another process was started");
     assert_eq!(left.counts(), [25, 25, 0]);
     // The copy that it ran from is gone with the run.
-    assert_eq!(fs::read_dir(sandbox.path("temporary")).into_iter().flatten().count(), 0);
+    assert_eq!(copies(), 0);
 
     let again = sandbox.run(&text).exits(5);
     let _ = again.says(&["edited"]);
@@ -517,7 +560,10 @@ fn a_script_that_somebody_else_may_change_or_that_is_not_whole_is_refused() {
             &|one| fs::remove_file(one.path("plugins/trial.py")).unwrap(),
             "trial.py: cannot read it: No such file",
         ),
-        (&|one| edit(one, "files", "fiels"), "line 7: fiels: unknown field `fiels`, expected one of"),
+        (
+            &|one| edit(one, "files", "fiels"),
+            "line 7: fiels: unknown field `fiels`, expected one of",
+        ),
         (
             &|one| {
                 one.write("plugins/twin.plugin.toml", TRIAL);

@@ -103,7 +103,7 @@ impl Program {
         Ok(Self {
             name: name(manifest),
             code: Code::Script { _files: files },
-            load: Load { script: Some(program), ..load(path, manifest) },
+            load: Load { script: Some(Box::new(program)), ..load(path, manifest) },
             manifest: Arc::default(),
             computes: manifest.plugin.limits.blocking,
             redactor,

@@ -45,7 +45,7 @@ pub(super) struct Load {
     pub(super) measure: bool,
     /// The program to become, in place of a library.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) script: Option<Program>,
+    pub(super) script: Option<Box<Program>>,
 }
 
 /// How a script is run.

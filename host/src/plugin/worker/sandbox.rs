@@ -50,7 +50,7 @@ pub(super) fn enter(load: &Load) -> Vec<String> {
     let steps: [(&str, bool); 4] = [
         ("no_new_privs", set_no_new_privs(true).is_ok()),
         ("limits", limit(memory(load.threads.is_some())).is_ok()),
-        ("landlock", read_only(READABLE.into_iter().chain(assets), load.script.as_ref())),
+        ("landlock", read_only(READABLE.into_iter().chain(assets), load.script.as_deref())),
         ("seccomp", forbid(load.script.is_some()).is_ok()),
     ];
     steps.into_iter().filter(|(_, done)| *done).map(|(name, _)| name.to_owned()).collect()
