@@ -32,6 +32,7 @@ import sys
 from _thread import allocate_lock
 from collections import deque
 from dataclasses import dataclass, field
+from time import thread_time_ns
 from typing import Any, Callable, Coroutine, Iterable, Mapping, Sequence, Union
 
 __all__ = [
@@ -687,6 +688,13 @@ def run(backend: Callable[[dict[str, Json], Host], Backend]) -> None:
 
 def _request(kind: str, head: Mapping[str, Json], body: bytes) -> tuple[Any, ...]:
     """What the backend's method of this name gets before its `io`."""
+    try:
+        return _read_request(kind, head, body)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise PluginError("protocol", f"a request that cannot be read: {_in_words(error)}") from None
+
+
+def _read_request(kind: str, head: Mapping[str, Json], body: bytes) -> tuple[Any, ...]:
     if kind == "generate":
         seed = head.get("seed")
         rest = {name: head[name] for name in _GENERATE if head.get(name) is not None}
@@ -727,14 +735,19 @@ def _message(head: Mapping[str, Json], body: bytes) -> Message:
         if "text" in part:
             parts.append(_text(part["text"], body))
         else:
-            start, length = part["image"]["data"]
-            parts.append(Image(part["image"]["media_type"], body[start:start + length]))
+            parts.append(Image(part["image"]["media_type"], _bytes(part["image"]["data"], body)))
     return Message(head["role"], parts)
 
 
-def _text(span: Span, body: bytes) -> str:
+def _bytes(span: Span, body: bytes) -> bytes:
     start, length = span
-    return body[start:start + length].decode("utf-8")
+    if not 0 <= start <= start + length <= len(body):
+        raise ValueError(f"the span {span} leaves the body")
+    return body[start:start + length]
+
+
+def _text(span: Span, body: bytes) -> str:
+    return _bytes(span, body).decode("utf-8")
 
 
 def _answer(kind: str, answer: Any, body: bytearray) -> dict[str, Json]:
@@ -1077,8 +1090,11 @@ class _Plugin:
         try:
             if head.get("protocol", PROTOCOL) != PROTOCOL:
                 raise PluginError("unsupported", f"the host speaks protocol {head['protocol']}, this one {PROTOCOL}")
-            opening = _json.loads(body)
-            self.backend = backend(opening.get("config") or {}, Host(self, opening))
+            opening = _object(body)
+            config = opening.get("config", {})
+            if not isinstance(config, dict):
+                raise PluginError("other", "the configuration must be a table")
+            self.backend = backend(config, Host(self, opening))
         except PluginError as error:
             self.send({"failed": {"panicked": False, "message": error.message}})
         except Exception as error:
@@ -1097,26 +1113,31 @@ class _Plugin:
 
     def step(self, head: Mapping[str, Json], body: bytes) -> None:
         token = head["session"]
-        try:
-            # Where there is no event in the head, it is the beginning of the body, and need not be JSON.
-            length = 0 if "event" in head else head["head_bytes"]
-            event = head["event"] if "event" in head else _json.loads(body[:length])
-            body = body[length:] if length else body
-        except ValueError:
-            self.send({"did": {"session": token, "stepped": "failed"}})
-            return
         session = self.sessions.get(token)
         if session is None and head.get("begin"):
             session = self.sessions[token] = _Session(self, token)
         actions: list[tuple[bytes, bytes]] = []
+        stepped, before = b"ok", thread_time_ns()
         if session is not None:
-            session.step(event, body)
+            try:
+                event: Any = head.get("event")
+                if "event" not in head:
+                    # In its place the beginning of the body, which need not be JSON.
+                    length = head["head_bytes"]
+                    event, body = _object(body[:length]), body[length:]
+                session.step(event, body)
+            except Exception as error:
+                # What the backend raises comes to an item's end before it comes here: the event is none.
+                session.actions.clear()
+                session.push({"fail": {"kind": "protocol", "message": f"an event that is none: {_in_words(error)}"}})
+                stepped = b"failed"
             actions, session.actions = session.actions, []
         did = b'{"did":{"session":"%s"' % token.encode()
         # One frame an action; the last one says that the step is over.
         frames = [_frame(did + b',"action":' + action + b"}}", text) for action, text in actions[:-1]]
+        end = b',"stepped":"%s","cpu_us":%d}}' % (stepped, (thread_time_ns() - before) // 1000)
         last, text = actions[-1] if actions else (b"", b"")
-        frames.append(_frame(did + (b',"action":' + last if last else b"") + b',"stepped":"ok"}}', text))
+        frames.append(_frame(did + (b',"action":' + last if last else b"") + end, text))
         self.write(b"".join(frames))
 
     def send(self, head: dict[str, Json]) -> None:
@@ -1148,6 +1169,17 @@ class _Plugin:
             if not more:
                 return
             held += more
+
+
+def _object(raw: bytes) -> dict[str, Json]:
+    """A JSON object; `protocol` if it is none."""
+    try:
+        value = _json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise PluginError("protocol", f"a message that is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise PluginError("protocol", "a message that is no JSON object")
+    return value
 
 
 def _frame(head: bytes, body: bytes) -> bytes:

@@ -111,7 +111,10 @@ async fn look_over(
     match candidate.read_verified() {
         Ok(read) => {
             told.tell(&Finding::passed("file", "whole, and only its owner can change it"));
-            for finding in look_at_library(&read.bytes, args.glibc) {
+            let is_library = candidate.script.is_none();
+            for finding in
+                is_library.then(|| look_at_library(&read.bytes, args.glibc)).into_iter().flatten()
+            {
                 told.tell(&finding);
             }
         }

@@ -25,7 +25,7 @@ class Trial(Backend):
 
     def __init__(self, config, host):
         super().__init__(config, host)
-        self.mode = config["mode"]
+        self.mode = config.get("mode", "echo")
         if self.mode == "refuse":
             raise PluginError("other", "not today")
         if self.mode == "broken":

@@ -583,6 +583,20 @@ fn a_script_that_somebody_else_may_change_or_that_is_not_whole_is_refused() {
 }
 
 #[test]
+fn a_script_that_the_helper_serves_keeps_the_contract() {
+    if !has_python() {
+        return;
+    }
+    let sandbox = with_trial("");
+    let command = sandbox.host(["plugin", "check", "plugins/trial.plugin.toml"]);
+    let outcome = sandbox.finish(command).exits(0);
+    for check in ["loads", "bad configuration", "malformed events", "early ends", "many at once"] {
+        let line = outcome.stdout.lines().find(|line| line.contains(check));
+        assert!(line.is_some_and(|line| line.trim().starts_with("ok ")), "{}", outcome.stdout);
+    }
+}
+
+#[test]
 fn a_script_says_what_it_is_without_being_run() {
     let sandbox = with_trial("");
     let path = "plugins/trial.plugin.toml";
