@@ -50,6 +50,19 @@ pub fn with(name: &str, packages: &[&str]) -> Option<PathBuf> {
     Some(python)
 }
 
+/// Whether there is a Python that the helper of script plugins runs on, where sandboxes look for programs. Prints it if
+/// there is none.
+pub fn is_there() -> bool {
+    let mut command = Command::new("python3");
+    command.env("PATH", "/usr/bin:/bin");
+    command.args(["-c", "import sys; sys.exit(sys.version_info < (3, 9))"]);
+    let is_there = command.status().is_ok_and(|status| status.success());
+    if !is_there {
+        println!("skipped: there is no Python 3.9 or later in /usr/bin");
+    }
+    is_there
+}
+
 fn run(program: &Path, arguments: &[&str], folder: &Path) -> Result<(), String> {
     let output = Command::new(program).args(arguments).current_dir(folder).output();
     let output = output.map_err(|error| format!("{}: {error}", program.display()))?;

@@ -10,25 +10,13 @@ use host_tests::{
     built,
     left::{Left, counts},
     patience::until,
+    python,
     sandbox::{Outcome, Sandbox},
     scripted::{Scripted, reply},
 };
 use serde_json::{Value, json};
 
 use super::{CHOICE, CHOICE_DATA, ECHO, QUESTIONS, assert_close, echoes};
-
-/// Whether there is a Python where the sandboxes look for it. Says so if there is none.
-fn has_python() -> bool {
-    let is_there = Command::new("python3")
-        .env("PATH", "/usr/bin:/bin")
-        .args(["-c", "import sys; sys.exit(sys.version_info < (3, 9))"])
-        .status()
-        .is_ok_and(|status| status.success());
-    if !is_there {
-        println!("skipped: there is no Python 3.9 or later in /usr/bin");
-    }
-    is_there
-}
 
 /// A sandbox whose plugin folder holds these files of the tests' scripts, and the helper.
 fn sandbox(files: &[&str], data: &str) -> Sandbox {
@@ -109,7 +97,7 @@ fn body(asked: &host_tests::scripted::Asked) -> Value {
 
 #[test]
 fn the_guides_script_is_scored_and_named_by_its_bytes() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let server = Scripted::start(|asked| {
@@ -147,7 +135,7 @@ fn block<'a>(page: &'a str, after: &str, language: &str) -> &'a str {
 
 #[test]
 fn what_the_guide_and_the_readme_show_is_run() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let read = |name: &str| fs::read_to_string(built::root().join(name)).unwrap();
@@ -172,7 +160,7 @@ fn what_the_guide_and_the_readme_show_is_run() {
 
 #[test]
 fn a_script_says_why_it_fails() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let data = (0..4).map(|i| format!("{{\"says\": \"{i}\", \"target\": \"x\"}}\n"));
@@ -201,7 +189,7 @@ fn a_script_says_why_it_fails() {
 
 #[test]
 fn a_script_scores_continuations_all_at_once() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let server = Scripted::start(|asked| {
@@ -219,7 +207,7 @@ fn a_script_scores_continuations_all_at_once() {
 
 #[test]
 fn a_script_passes_a_stream_on() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let server = Scripted::start(|asked| {
@@ -244,7 +232,7 @@ fn a_script_passes_a_stream_on() {
 
 #[test]
 fn a_script_reaches_no_origin_that_is_not_granted_and_sends_no_key_there() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let left = run(&format!("run.max_retries = 0\n{}", trial("forbidden")), 1).exits(3).left();
@@ -278,7 +266,7 @@ const FAULTS: [(&str, &str); 4] = [
 
 #[test]
 fn whatever_a_script_dies_of_is_told_and_the_others_go_on() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let mut text = "run.max_retries = 0\nrun.max_unscored = 1.0\nrun.concurrency = 1\n".to_owned();
@@ -307,7 +295,7 @@ fn whatever_a_script_dies_of_is_told_and_the_others_go_on() {
 
 #[test]
 fn a_script_that_does_not_open_is_told_in_its_own_words() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     for (mode, expected) in [
@@ -321,7 +309,7 @@ fn a_script_that_does_not_open_is_told_in_its_own_words() {
 
 #[test]
 fn a_script_that_is_stuck_is_ended_and_another_one_goes_on() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let text = "run.max_retries = 0\nrun.max_unscored = 1.0\nrun.concurrency = 1\nrun.attempt_timeout = \"2s\"\n";
@@ -334,7 +322,7 @@ fn a_script_that_is_stuck_is_ended_and_another_one_goes_on() {
 
 #[test]
 fn a_script_that_dies_three_times_in_a_minute_is_given_up() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let text =
@@ -348,7 +336,7 @@ fn a_script_that_dies_three_times_in_a_minute_is_given_up() {
 
 #[test]
 fn what_a_script_prints_is_shown_and_comes_between_no_frames() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let outcome = run(&trial("print"), 1).exits(0).says(&[
@@ -362,7 +350,7 @@ fn what_a_script_prints_is_shown_and_comes_between_no_frames() {
 
 #[test]
 fn a_script_may_not_reach_what_it_does_not_need() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -399,7 +387,7 @@ fn a_script_may_not_reach_what_it_does_not_need() {
 
 #[test]
 fn a_script_serves_many_sessions_at_once() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let waits =
@@ -413,7 +401,7 @@ fn a_script_serves_many_sessions_at_once() {
 
 #[test]
 fn the_frames_need_no_helper() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let sandbox = sandbox(&["raw.py"], &echoes(50));
@@ -447,7 +435,7 @@ fn script_of(host: &Child) -> Vec<u32> {
 
 #[test]
 fn no_script_outlives_a_host_that_is_killed() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let sandbox = with_trial(&echoes(2));
@@ -464,7 +452,7 @@ fn no_script_outlives_a_host_that_is_killed() {
 
 #[test]
 fn a_script_that_is_edited_during_a_run_does_not_disturb_it() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let sandbox = with_trial(&echoes(25));
@@ -495,7 +483,7 @@ fn a_script_that_is_edited_during_a_run_does_not_disturb_it() {
 
 #[test]
 fn a_changed_file_of_a_script_is_told_when_a_run_is_taken_up_again() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let sandbox = with_trial(&echoes(2));
@@ -520,6 +508,9 @@ fn a_script_runs_in_no_process_but_its_own() {
     ]);
 }
 
+/// What is done to a plugin's files.
+type Change<'a> = &'a dyn Fn(&Sandbox);
+
 #[test]
 fn a_script_that_somebody_else_may_change_or_that_is_not_whole_is_refused() {
     let refusal = |change: &dyn Fn(&Sandbox)| {
@@ -535,7 +526,7 @@ fn a_script_that_somebody_else_may_change_or_that_is_not_whole_is_refused() {
     let edit = |sandbox: &Sandbox, from: &str, to: &str| {
         sandbox.write("plugins/trial.plugin.toml", TRIAL.replace(from, to));
     };
-    let cases: [(&dyn Fn(&Sandbox), &str); 9] = [
+    let cases: [(Change<'_>, &str); 9] = [
         (&|one| mode(one, "trial.py", 0o666), "trial.py: it is writable by everybody"),
         (&|one| mode(one, "host_plugin.py", 0o666), "host_plugin.py: it is writable by everybody"),
         (&|one| mode(one, "trial.plugin.toml", 0o666), "it is writable by everybody"),
@@ -584,7 +575,7 @@ fn a_script_that_somebody_else_may_change_or_that_is_not_whole_is_refused() {
 
 #[test]
 fn a_script_that_the_helper_serves_keeps_the_contract() {
-    if !has_python() {
+    if !python::is_there() {
         return;
     }
     let sandbox = with_trial("");
