@@ -1,5 +1,6 @@
 //! Who could have changed a file: owner, group and world. A plugin's file, and the folder that it lies
-//! in, must be changeable by nobody but the user and root.
+//! in, must be changeable by nobody but the user and root, and nobody else may put another folder in its
+//! place. Who owns a folder further above is not looked at: the user keeps files there and trusts him.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -67,13 +68,22 @@ impl Accounts {
         }
     }
 
-    /// Checks a folder.
+    /// Checks a folder, and those above it. Its path must be canonical.
     pub(super) fn check(&self, directory: &Path) -> Result<(), PermissionRefusal> {
-        let what = format!("the folder {}", directory.display());
-        match std::fs::metadata(directory) {
-            Ok(metadata) => self.judge(&what, metadata.mode(), metadata.uid(), metadata.gid()),
-            Err(source) => Err(PermissionRefusal::Unknown { what, source }),
+        for (depth, folder) in directory.ancestors().enumerate() {
+            let what = format!("the folder {}", folder.display());
+            let metadata = match std::fs::metadata(folder) {
+                Ok(metadata) => metadata,
+                Err(source) => return Err(PermissionRefusal::Unknown { what, source }),
+            };
+            let (mode, owner, group) = (metadata.mode(), metadata.uid(), metadata.gid());
+            if depth == 0 {
+                self.judge(&what, mode, owner, group)?;
+            } else {
+                self.judge_above(&what, mode, owner, group)?;
+            }
         }
+        Ok(())
     }
 
     /// Checks an open file.
@@ -88,10 +98,31 @@ impl Accounts {
         owner: u32,
         group: u32,
     ) -> Result<(), PermissionRefusal> {
-        let what = what.to_owned();
         if owner != self.user && owner != 0 {
-            return Err(PermissionRefusal::Owner { what, owner });
+            return Err(PermissionRefusal::Owner { what: what.to_owned(), owner });
         }
+        self.judge_writers(what, mode, owner, group)
+    }
+
+    /// A folder above: whoever may write it may rename what is in it, unless the sticky bit forbids that.
+    fn judge_above(
+        &self,
+        what: &str,
+        mode: u32,
+        owner: u32,
+        group: u32,
+    ) -> Result<(), PermissionRefusal> {
+        if mode & 0o1000 != 0 { Ok(()) } else { self.judge_writers(what, mode, owner, group) }
+    }
+
+    fn judge_writers(
+        &self,
+        what: &str,
+        mode: u32,
+        owner: u32,
+        group: u32,
+    ) -> Result<(), PermissionRefusal> {
+        let what = what.to_owned();
         if mode & 0o002 != 0 {
             return Err(PermissionRefusal::World { what });
         }
@@ -163,6 +194,23 @@ mod tests {
         ];
         for (mode, owner, group, expected, what) in table {
             assert_eq!(accounts.judge("it", mode, owner, group).is_ok(), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_folder_above_may_belong_to_others_but_not_be_writable_by_them() {
+        let accounts = Accounts { user: 1000, passwd: String::new(), group: String::new() };
+        let table = [
+            (0o755, 0, 0, true, "the root"),
+            (0o755, 65534, 65534, true, "the root as a user namespace shows it"),
+            (0o1777, 0, 0, true, "/tmp"),
+            (0o777, 0, 0, false, "/tmp without its sticky bit"),
+            (0o775, 0, 50, false, "a common group"),
+            (0o1775, 0, 50, true, "a common group and the sticky bit"),
+            (0o775, 1000, 1000, true, "umask 002 and a private group"),
+        ];
+        for (mode, owner, group, expected, what) in table {
+            assert_eq!(accounts.judge_above("it", mode, owner, group).is_ok(), expected, "{what}");
         }
     }
 
