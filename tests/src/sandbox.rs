@@ -156,6 +156,20 @@ impl Sandbox {
         }
     }
 
+    /// `host plugin lock` on what is in `plugins`, into `plugins.lock`.
+    pub fn lock(&self, arguments: &[&str]) -> Outcome {
+        let mut command = self.host(["plugin", "lock", "--lock", "plugins.lock", "--plugin-dir"]);
+        command.arg("plugins").args(arguments);
+        self.finish(command)
+    }
+
+    /// A sandbox with the hostile plugin in `plugins`, which may run in the host's own process.
+    pub fn trusting_hostile() -> Self {
+        let sandbox = Self::with_hostile();
+        let _ = sandbox.lock(&["hostile", "--grant", "hostile=in-process"]).exits(0);
+        sandbox
+    }
+
     /// A sandbox with the hostile plugin in `plugins`.
     pub fn with_hostile() -> Self {
         let sandbox = Self::new();

@@ -8,11 +8,13 @@ mod ctl;
 mod generate;
 mod mock;
 mod plugin_check;
+pub(super) mod plugin_lock;
 mod plugin_new;
 mod report;
 mod score;
 mod show;
 mod sweep;
+mod trust;
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -28,11 +30,13 @@ pub(super) use ctl::{CtlArgs, CtlCommand};
 pub(super) use generate::{CompletionsArgs, ManArgs, SchemaArgs};
 pub(super) use mock::MockArgs;
 pub(super) use plugin_check::PluginCheckArgs;
+pub(super) use plugin_lock::PluginLockArgs;
 pub(super) use plugin_new::PluginNewArgs;
 pub(super) use report::{Format, ReportArgs};
 pub(super) use score::ScoreArgs;
 pub(super) use show::ShowArgs;
 pub(super) use sweep::SweepArgs;
+pub(super) use trust::{LockArgs, TrustArgs};
 
 /// Evaluates language models through vendor backends that are plugins.
 ///
@@ -175,6 +179,9 @@ pub struct DoctorArgs {
     /// Where plugins are looked for.
     #[command(flatten)]
     pub plugins: PluginDirs,
+    /// Which lock file counts.
+    #[command(flatten)]
+    pub lock: LockArgs,
     /// Where task definitions are looked for.
     #[command(flatten)]
     pub config: ConfigDirs,
@@ -221,6 +228,9 @@ pub struct RunArgs {
     /// Where plugins are looked for.
     #[command(flatten)]
     pub plugins: PluginDirs,
+    /// Which of them may be used.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// Do not run if any plugin file is refused.
     #[arg(long)]
     pub strict: bool,
@@ -261,6 +271,9 @@ pub struct ResumeArgs {
     /// Where plugins are looked for.
     #[command(flatten)]
     pub plugins: PluginDirs,
+    /// Which of them may be used.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// Do not run if any plugin file is refused.
     #[arg(long)]
     pub strict: bool,
@@ -275,6 +288,9 @@ pub struct ReleaseArgs {
     /// Where plugins are looked for.
     #[command(flatten)]
     pub plugins: PluginDirs,
+    /// Which of them may be used.
+    #[command(flatten)]
+    pub trust: TrustArgs,
 }
 
 /// `host task`.
@@ -297,10 +313,13 @@ pub enum PluginCommand {
         #[command(flatten)]
         plugins: PluginDirs,
     },
-    /// Show what one file says of itself. None of its code runs.
+    /// Show what one file says of itself and what it asks for, and what the lock file says of it. None of its code runs.
     Inspect {
         /// The plugin's file.
         file: PathBuf,
+        /// Which lock file is asked about it.
+        #[command(flatten)]
+        lock: LockArgs,
     },
     /// Hold plugins to the contract: their files, their manifests, and in a worker their code.
     Check(PluginCheckArgs),
@@ -308,4 +327,10 @@ pub enum PluginCommand {
     ///
     /// It needs nothing but crates.io: the SDK of this host is copied beside it. What to type next is said at the end.
     New(PluginNewArgs),
+    /// Write down which plugin files are trusted, and what each is granted: plugins.lock.
+    ///
+    /// A plugin that is new is granted the origins, secrets and environment variables that its manifest asks for, which
+    /// are shown; one that is there keeps its grants, and its new file takes the place of the old one. Entries of other
+    /// plugins stay. Nothing of a plugin's code runs.
+    Lock(PluginLockArgs),
 }

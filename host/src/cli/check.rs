@@ -85,7 +85,7 @@ async fn look_over(
         Err(error) => return broken(error),
     };
     let mock = RunMock::default();
-    let around = surroundings(&variable, &mock, printer);
+    let around = surroundings(&variable, &mock, &args.trust.choice(), printer);
     check(&file, discovery, &around, !args.offline).await
 }
 

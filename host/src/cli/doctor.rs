@@ -20,7 +20,10 @@ use url::Url;
 use super::{args::DoctorArgs, done::Done};
 use crate::{
     asset,
-    plugin::discover::{self, Candidate, Provenance},
+    plugin::{
+        discover::{self, Candidate, Provenance},
+        lock::open::Trust,
+    },
     printer::Printer,
     report::table,
     run::error::exit,
@@ -98,6 +101,7 @@ impl Fact {
 pub(super) fn main(args: &DoctorArgs, printer: &Printer) -> Done {
     let mut facts = program();
     facts.extend(plugins(args));
+    facts.push(lock(args));
     facts.extend(folders(args));
     facts.extend(PROXIES.iter().filter_map(|name| proxy(name, env::var(name).ok()?)));
     facts.extend(kernel::facts());
@@ -194,6 +198,21 @@ fn plugin(candidate: &Candidate) -> Fact {
     let path = candidate.path.display();
     let detail = format!("{}, ABI {abi}, {origin}, {path}", manifest.version);
     Fact::new("plugins", candidate.id(), State::Good, detail)
+}
+
+/// The lock file that counts in this folder.
+fn lock(args: &DoctorArgs) -> Fact {
+    match args.lock.choice().open(Path::new("")) {
+        Ok(Trust { lock: Some(lock), .. }) => {
+            let detail = format!("{}, {} plugins", lock.path.display(), lock.file.plugins.len());
+            Fact::new("plugins", "lock file", State::Good, detail)
+        }
+        Ok(_) => {
+            let detail = "none here or above; `host plugin lock` writes one";
+            Fact::new("plugins", "lock file", State::Absent, detail)
+        }
+        Err(error) => Fact::new("plugins", "lock file", State::Bad, error.to_string()),
+    }
 }
 
 /// Where a key is, if it is anywhere; never what it is.

@@ -8,13 +8,15 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    args::{PluginCommand, PluginDirs},
+    args::{LockArgs, PluginCommand, PluginDirs},
     done::Done,
-    plugin_check, plugin_new,
+    plugin_check, plugin_lock, plugin_new,
+    plugin_standing::Standing,
 };
 use crate::{
     asset::Sha256,
     plugin::{
+        compiler,
         discover::{self, Candidate, Discovery, Provenance, Refusal},
         inspect::{self, Inspection},
         script::{Script, is_script},
@@ -29,9 +31,10 @@ use plugin_api::manifest::Manifest;
 pub(super) fn main(command: &PluginCommand, printer: &Printer) -> Done {
     let result = match command {
         PluginCommand::List { plugins } => list(plugins, printer),
-        PluginCommand::Inspect { file } => inspect(file, printer),
+        PluginCommand::Inspect { file, lock } => inspect(file, lock, printer),
         PluginCommand::Check(args) => plugin_check::check(args, printer),
         PluginCommand::New(args) => plugin_new::new(args, printer),
+        PluginCommand::Lock(args) => return plugin_lock::main(args, printer),
     };
     result.unwrap_or_else(|error| Done::failed(printer, &error, exit::USAGE))
 }
@@ -66,6 +69,12 @@ pub(super) enum PluginRecord<'a> {
         sha256: String,
         /// Its size; that of a script is of all its files.
         bytes: usize,
+        /// What the lock file says of it, if there is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lock: Option<&'a Standing>,
+        /// What is known against the compiler that built it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        compiler_fault: Option<&'a str>,
         /// What it says of itself.
         #[schemars(with = "Map<String, Value>")]
         manifest: &'a Manifest,
@@ -96,6 +105,10 @@ fn list(dirs: &PluginDirs, printer: &Printer) -> anyhow::Result<Done> {
             manifest: &candidate.inspection.manifest,
         });
         table.add_row(row(candidate));
+        let rustc = &candidate.inspection.manifest.rustc;
+        if let Some(warning) = compiler::warning(candidate.id(), rustc) {
+            printer.warn(&warning);
+        }
     }
     for refused in &discovery.refused {
         let path = refused.path.display().to_string();
@@ -128,7 +141,7 @@ fn row(candidate: &Candidate) -> [String; 4] {
 /// A file that was looked into.
 struct Looked {
     inspection: Inspection,
-    sha256: String,
+    digest: Sha256,
     bytes: usize,
     script: Option<Script>,
 }
@@ -139,7 +152,7 @@ fn look(file: &Path) -> anyhow::Result<Result<Looked, Refusal>> {
     if is_script(file) {
         fs::metadata(file).with_context(unreadable)?;
         return Ok(discover::inspect_script(file).map(|files| Looked {
-            sha256: files.sha256().to_string(),
+            digest: files.sha256(),
             bytes: files.bytes(),
             inspection: files.inspection,
             script: Some(files.script),
@@ -148,15 +161,15 @@ fn look(file: &Path) -> anyhow::Result<Result<Looked, Refusal>> {
     let bytes = fs::read(file).with_context(unreadable)?;
     let looked = |inspection| Looked {
         inspection,
-        sha256: Sha256::of(&bytes).to_string(),
+        digest: Sha256::of(&bytes),
         bytes: bytes.len(),
         script: None,
     };
     Ok(inspect::inspect(&bytes).map(looked).map_err(Refusal::from))
 }
 
-fn inspect(file: &Path, printer: &Printer) -> anyhow::Result<Done> {
-    let Looked { inspection, sha256, bytes, script } = match look(file)? {
+fn inspect(file: &Path, lock: &LockArgs, printer: &Printer) -> anyhow::Result<Done> {
+    let Looked { inspection, digest, bytes, script } = match look(file)? {
         Ok(looked) => looked,
         Err(refusal) => {
             printer.record(&PluginRecord::PluginRefused {
@@ -168,11 +181,20 @@ fn inspect(file: &Path, printer: &Printer) -> anyhow::Result<Done> {
         }
     };
     let manifest = &inspection.manifest;
-    let path = file.display().to_string();
+    let (path, sha256) = (file.display().to_string(), digest.to_string());
+    let standing = Standing::of(&manifest.plugin, digest, &lock.choice()).unwrap_or_else(|error| {
+        printer.warn(&super::in_words(&error));
+        None
+    });
+    if let Some(warning) = compiler::warning(&manifest.plugin.id, &manifest.rustc) {
+        printer.warn(&warning);
+    }
     printer.record(&PluginRecord::PluginFile {
         path: path.clone(),
         sha256: sha256.clone(),
         bytes,
+        lock: standing.as_ref(),
+        compiler_fault: compiler::known_fault(&manifest.rustc),
         manifest,
         command: script.as_ref().map(|script| script.command.as_slice()),
         files: script.as_ref().map(|script| script.files.as_slice()),
@@ -182,6 +204,8 @@ fn inspect(file: &Path, printer: &Printer) -> anyhow::Result<Done> {
     for (key, value) in facts(manifest, &path, &sha256, bytes, script.as_ref()) {
         table.add_row([key.to_owned(), value]);
     }
+    let said = standing.map_or_else(|| "there is none".to_owned(), |standing| standing.in_words());
+    table.add_row(["lock file".to_owned(), said]);
     printer.data(&format!("{table}\n"));
     Ok(exit::DONE.into())
 }

@@ -14,8 +14,10 @@ use super::{args::PluginCheckArgs, done::Done, run::surroundings, run_mock::RunM
 use crate::{
     config::{self, Named, Overrides, RunFile},
     plugin::{
+        compiler,
         conformance::{Finding, Subject, Verdict, examine, look_at_library, look_at_manifest},
         discover::{self, Candidate, Discovery, Provenance, SearchDirectory},
+        lock::open::{Choice, Trust},
     },
     printer::Printer,
     run::{error::exit, found, open},
@@ -123,6 +125,10 @@ async fn look_over(
     for finding in look_at_manifest(&candidate.inspection.manifest) {
         told.tell(&finding);
     }
+    let manifest = &candidate.inspection.manifest;
+    if let Some(warning) = compiler::warning(&manifest.plugin.id, &manifest.rustc) {
+        told.tell(&Finding::warned("compiler", warning));
+    }
     let mock = RunMock::default();
     match subject(args, candidate, discovery, &mock, printer).await {
         Ok(subject) => examine(subject, |finding| told.tell(&finding)).await,
@@ -139,10 +145,11 @@ async fn subject(
     printer: &Printer,
 ) -> anyhow::Result<Subject> {
     let variable = |name: &str| env::var(name).ok();
-    let around = surroundings(&variable, mock, printer);
+    let around = surroundings(&variable, mock, &Choice::default(), printer);
     let (file, index) = backend(args, candidate.id())?;
     let config = file.config.backends.get(index).context("the run file has lost its backend")?;
-    let found = found::find_one(&file, index, config, discovery, &around)?;
+    // It runs in a worker whatever a lock file says, and is about to be built anew.
+    let found = found::find_one(&file, index, config, discovery, &Trust::unasked(), &around)?;
     let found = [found];
     let redactor = found::redactor(&found);
     // Nothing is held, so that it is never made.

@@ -36,7 +36,7 @@ fn release(args: &ReleaseArgs, printer: &Printer) -> anyhow::Result<Done> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let variable = |name: &str| env::var(name).ok();
     let mock = RunMock::default();
-    let around = surroundings(&variable, &mock, printer);
+    let around = surroundings(&variable, &mock, &args.trust.choice(), printer);
     let released = match runtime.block_on(release_directory(&args.directory, &discovery, &around)) {
         Ok(released) => released,
         Err(error) => {

@@ -31,7 +31,8 @@ pub(super) fn main(args: &ResumeArgs, printer: &Printer) -> Done {
         Err(error) => return Done::failed(printer, &error, exit::USAGE),
     };
     let how = args.how.of(args.directory.clone());
-    let done = run_one(&file, Some(&how), &discovery, cassette.as_ref(), printer);
+    let done =
+        run_one(&file, Some(&how), &discovery, &args.trust.choice(), cassette.as_ref(), printer);
     match cassette {
         Some(cassette) => cassette::played(&cassette, done, printer),
         None => done,

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     asset,
     config::{self, Named, Overrides, RunFile},
-    plugin::discover::Discovery,
+    plugin::{discover::Discovery, lock::open::Choice},
     printer::{Mode, Printer},
     report::{lines::Lines, progress::Progress, table},
     run::{
@@ -99,13 +99,14 @@ pub(super) fn main(args: &RunArgs, printer: &Printer) -> Done {
         Ok(cassette) => cassette,
         Err(error) => return Done::failed(printer, &error, exit::USAGE),
     };
+    let lock = args.trust.choice();
     let mut all: Option<Done> = None;
     for file in &files {
         let resume = args
             .resume
             .as_ref()
             .and_then(|path| to_resume(path.as_deref(), file, &args.how, printer));
-        let mut one = run_one(file, resume.as_ref(), &discovery, cassette.as_ref(), printer);
+        let mut one = run_one(file, resume.as_ref(), &discovery, &lock, cassette.as_ref(), printer);
         let exit_code = one.exit_code;
         if files.len() > 1 {
             printer.record(&RunRecord::RunEnded {
@@ -207,6 +208,7 @@ pub(super) fn run_one(
     file: &RunFile,
     resume: Option<&Resume>,
     discovery: &Discovery,
+    lock: &Choice,
     cassette: Option<&Cassette>,
     printer: &Printer,
 ) -> Done {
@@ -224,7 +226,7 @@ pub(super) fn run_one(
             );
         }
     };
-    let driven = runtime.block_on(drive(file, resume, discovery, cassette, printer));
+    let driven = runtime.block_on(drive(file, resume, discovery, lock, cassette, printer));
     // A download that was interrupted is not waited for.
     runtime.shutdown_background();
     match driven {
@@ -242,6 +244,7 @@ async fn drive(
     file: &RunFile,
     resume: Option<&Resume>,
     discovery: &Discovery,
+    lock: &Choice,
     cassette: Option<&Cassette>,
     printer: &Printer,
 ) -> Result<Finish, Failed> {
@@ -268,7 +271,7 @@ async fn drive(
     }
     let mock = if replayed.is_some() { RunMock::absent() } else { RunMock::default() };
     let cassette = cassette.cloned();
-    let around = Surroundings { cassette, ..surroundings(&variable, &mock, printer) };
+    let around = Surroundings { cassette, ..surroundings(&variable, &mock, lock, printer) };
     let result = engine::run(file, resume, discovery, &around, vec![reporter], stop).await;
     if let Ok(finish) = &result
         && file.config.run.report
@@ -283,6 +286,7 @@ async fn drive(
 pub(super) fn surroundings<'a>(
     variable: &'a dyn Fn(&str) -> Option<String>,
     mock: &'a RunMock,
+    lock: &Choice,
     printer: &'a Printer,
 ) -> Surroundings<'a> {
     let shown = printer.clone();
@@ -302,6 +306,7 @@ pub(super) fn surroundings<'a>(
         cache: asset::cache_dir(&|name| env::var_os(name)),
         progress: Arc::new(progress),
         mock,
+        lock: lock.clone(),
         cassette: None,
         printer,
     }

@@ -84,7 +84,7 @@ fn show_sample(
     let runtime = runtime.map_err(|error| (error.into(), exit::INTERNAL))?;
     let variable = |name: &str| env::var(name).ok();
     let mock = RunMock::default();
-    let around = surroundings(&variable, &mock, printer);
+    let around = surroundings(&variable, &mock, &args.trust.choice(), printer);
     let (task, backend) = (args.task.as_deref(), args.backend.as_deref());
     let wanted = Wanted { sample, task, backend };
     let previews = runtime.block_on(preview(file, discovery, around, wanted));

@@ -127,7 +127,7 @@ fn plan(args: &SweepArgs, sweep: &Sweep, printer: &Printer) -> Done {
     };
     let variable = |name: &str| env::var(name).ok();
     let mock = RunMock::absent();
-    let around = surroundings(&variable, &mock, printer);
+    let around = surroundings(&variable, &mock, &args.trust.choice(), printer);
     let mut failed = Vec::new();
     let mut planned: Vec<Planned> = Vec::new();
     for prepared in &sweep.cells {
@@ -283,6 +283,12 @@ fn arguments(args: &SweepArgs) -> Vec<OsString> {
     }
     for set in &args.sets {
         add(format!("--set={set}"));
+    }
+    if args.trust.locked {
+        add("--locked".to_owned());
+    }
+    if let Some(lock) = &args.trust.file.lock {
+        arguments.extend(["--lock".into(), lock.clone().into_os_string()]);
     }
     for folder in &args.plugins.plugin_dirs {
         arguments.extend(["--plugin-dir".into(), folder.clone().into_os_string()]);

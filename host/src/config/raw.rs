@@ -231,7 +231,7 @@ pub(crate) struct RawBackend {
     #[serde(default)]
     pub fallback: Vec<String>,
     /// Where the plugin runs. One that came with this host runs `in-process` by default, any other in a `worker`: a
-    /// process of its own.
+    /// process of its own, unless `plugins.lock` lets it run `in-process`.
     pub isolation: Option<Isolation>,
     /// Load the plugin although it carries no layout check.
     #[serde(default)]

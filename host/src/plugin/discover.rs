@@ -3,9 +3,10 @@
 //!
 //! At discovery only headers and the manifest are read. [`Candidate::read_verified`] reads a file that
 //! is about to be opened once more, whole, inspects those very bytes and hands them to the loader: what
-//! was inspected is what is loaded. The lock file is to be compared there, with the digest at hand.
+//! was inspected is what is loaded. Their digest is what the lock file is compared with.
 
 mod folders;
+mod guarded;
 mod permission;
 mod scripts;
 
@@ -27,6 +28,7 @@ use crate::asset::Sha256;
 use permission::Accounts;
 
 pub use folders::{Provenance, SearchDirectory, SearchError, search_path};
+pub use guarded::open_guarded;
 pub use permission::PermissionRefusal;
 pub use scripts::inspect_script;
 

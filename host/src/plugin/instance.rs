@@ -175,6 +175,11 @@ impl Instance {
         }
     }
 
+    /// Where its requests were to go that must not, of all instances of its backend; each origin once.
+    pub fn strays(&self) -> Vec<String> {
+        self.access.strays.take()
+    }
+
     pub(super) fn notes(&self) -> &Arc<dyn Notes> {
         &self.notes
     }

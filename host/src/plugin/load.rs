@@ -83,7 +83,7 @@ pub enum LoadError {
     },
     /// There is no layout to compare.
     #[error(
-        "{path}: carries no layout check, so a mis-built library could not be told; if you trust it, set allow_unchecked_layout = true in its [[backend]]"
+        "{path}: carries no layout check, so a mis-built library could not be told; if you trust it, set allow_unchecked_layout = true in its [[backend]], or `host plugin lock --grant ID=unchecked-layout`"
     )]
     NoLayout {
         /// The plugin's file.

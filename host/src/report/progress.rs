@@ -245,6 +245,9 @@ impl Reporter for Progress {
             Event::Spent { reason } => self
                 .printer
                 .warn(&format!("{reason}: nothing more is asked; what is finished is kept")),
+            Event::ForbiddenOrigin { backend, plugin, origin } => self.printer.warn(&format!(
+                "backend `{backend}`: requests of plugin `{plugin}` to {origin} are not made: it is not allowed to reach it"
+            )),
             Event::ServerEnded { backend, message } => {
                 self.printer.warn(&format!("backend `{backend}`: {message}"));
             }

@@ -1,6 +1,6 @@
 //! Why a backend does not open, in words that say where to look.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use plugin_api::Error;
 
@@ -11,6 +11,7 @@ use crate::{
     plugin::{
         discover::Refusal,
         load::{LoadError, OpenError},
+        lock::{open::LockError, verdict::Distrust},
     },
     secret::SecretError,
     transport::TransportError,
@@ -48,6 +49,17 @@ pub enum BackendError {
         backend: String,
         /// Id of its plugin.
         plugin: String,
+    },
+    /// The lock file cannot be used.
+    #[error(transparent)]
+    Lock(Arc<LockError>),
+    /// The lock file says no.
+    #[error("backend `{backend}`: {source}")]
+    Distrust {
+        /// Id of the backend.
+        backend: String,
+        /// What it says.
+        source: Distrust,
     },
     /// The configuration does not fit the plugin.
     #[error(transparent)]
@@ -172,6 +184,12 @@ impl BackendError {
                 | Self::ServerEnded { .. }
                 | Self::NotInTime { .. }
                 | Self::Transport(_)
+                | Self::Distrust {
+                    source: Distrust::Changed { .. }
+                        | Distrust::Signature { .. }
+                        | Distrust::Unlocked { .. },
+                    ..
+                }
         )
     }
 }

@@ -122,11 +122,21 @@ pub async fn check(
                     format!("; secrets found: {}", secrets.join(", "))
                 };
                 let plugin = backend.offer().declared.id.clone();
+                let locked = if backend.is_locked() { ", as it is locked" } else { "" };
+                if !locked.is_empty()
+                    && let Err(error) = backend.read()
+                {
+                    checked.fail(format!("backend {id}"), &error.into());
+                    continue;
+                }
                 checked.say(
                     Level::Good,
                     format!("backend {id}"),
-                    format!("plugin `{plugin}`{secrets}"),
+                    format!("plugin `{plugin}`{locked}{secrets}"),
                 );
+                if let Some(warning) = backend.compiler_warning() {
+                    checked.say(Level::Warning, format!("backend {id}"), warning);
+                }
                 found.push(backend);
             }
             Err(error) => checked.fail(format!("backend {id}"), &error.into()),

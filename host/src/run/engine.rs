@@ -159,9 +159,9 @@ async fn carry_out(
     let directory = &directory;
     let started = past.started.clone();
     let plugins = std::mem::take(&mut opened.plugins);
-    let recording = opened.recording.take();
+    let (recording, plugins_lock) = (opened.recording.take(), opened.lock.take());
     let manifest = manifest(file, directory, &started, plugins, &opened.backends, data);
-    let manifest = RunManifest { run_file: Some(kept), recording, ..manifest };
+    let manifest = RunManifest { run_file: Some(kept), recording, plugins_lock, ..manifest };
     let begun = past.begin(directory, &units, manifest, &opened.redactor)?;
     let samples_done = begun.samples_done();
     let Begun { events, tallies, done, others, again, used } = begun;
@@ -293,6 +293,7 @@ fn manifest(
         config_blake3: file.config_blake3.clone(),
         config: serde_json::to_value(&file.config).unwrap_or_default(),
         plugins,
+        plugins_lock: None,
         backends: backends
             .iter()
             .map(|backend| BackendIdentity {

@@ -94,6 +94,16 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         slowest: Option<Slow>,
     },
+    /// A request was to go where neither the run file nor the plugin's granted manifest allows it, or a server sent one
+    /// there. It was not made. Told once a backend and origin; the samples have their errors.
+    ForbiddenOrigin {
+        /// Id of the backend.
+        backend: String,
+        /// Id of its plugin.
+        plugin: String,
+        /// Scheme, host and port.
+        origin: String,
+    },
     /// A server that the host had started for a backend ended during the run.
     ServerEnded {
         /// Id of the backend, with a number for one of its replicas.

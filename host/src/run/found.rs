@@ -1,7 +1,7 @@
 //! The backends of a run file before anything of them runs: which plugin each is of, whether what the file says fits its
 //! manifest, which secrets it has.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use plugin_api::{capability::Capability, manifest::SecretSlot};
 
@@ -14,8 +14,15 @@ use super::{
 };
 use crate::{
     config::{BackendConfig, BaseUrl, CheckedBackend, Isolation, RunFile, nearest},
-    plugin::discover::{Candidate, Discovery, Provenance},
-    secret::{Lookup, Redactor, Secrets, place_of},
+    plugin::{
+        compiler,
+        discover::{Candidate, Discovery, VerifiedBytes},
+        lock::{
+            open::Trust,
+            verdict::{Distrust, Verdict},
+        },
+    },
+    secret::{Limits, Lookup, Redactor, Secrets, place_of},
     store::ledger::Holder,
     transport::Cassette,
 };
@@ -24,6 +31,10 @@ use crate::{
 pub struct Found<'a> {
     pub(super) config: &'a BackendConfig,
     pub(super) candidate: &'a Candidate,
+    /// What the lock file says of its plugin.
+    pub(super) verdict: Verdict,
+    /// Where its plugin's code runs.
+    pub(super) isolation: Isolation,
     /// One or more.
     pub(super) servers: Vec<FoundServer>,
 }
@@ -48,27 +59,36 @@ impl Found<'_> {
     /// # Errors
     /// The file cannot be used any more.
     pub fn plugin(&self) -> Result<PluginNow, BackendError> {
+        let sha256 = self.read()?.sha256.to_string();
         let candidate = self.candidate;
-        let bytes = candidate.read_verified().map_err(|source| BackendError::Refused {
+        let version = candidate.inspection.manifest.version.clone();
+        Ok(PluginNow { id: candidate.id().to_owned(), version, sha256 })
+    }
+
+    /// The bytes of its plugin, which are those that the lock file trusts, if it has any of it.
+    ///
+    /// # Errors
+    /// The file cannot be used any more, or is not the one that is trusted.
+    pub(super) fn read(&self) -> Result<VerifiedBytes, BackendError> {
+        let candidate = self.candidate;
+        let read = candidate.read_verified().map_err(|source| BackendError::Refused {
             plugin: candidate.id().to_owned(),
             path: candidate.path.clone(),
             source,
         })?;
-        Ok(PluginNow {
-            id: candidate.id().to_owned(),
-            version: candidate.inspection.manifest.version.clone(),
-            sha256: bytes.sha256.to_string(),
-        })
+        let checked = self.verdict.check(&read.bytes, read.sha256);
+        checked.map_err(|source| distrust(self.config, source))?;
+        Ok(read)
     }
 
-    /// Where its plugin's code runs: as the run file says, else in this process only if it came with this host.
-    pub(super) fn isolation(&self) -> Isolation {
-        if self.candidate.script.is_some() {
-            return Isolation::Worker;
-        }
-        let is_ours = self.candidate.provenance == Provenance::Installed;
-        let by_default = if is_ours { Isolation::InProcess } else { Isolation::Worker };
-        self.config.isolation.unwrap_or(by_default)
+    /// What is known against the compiler of its plugin.
+    pub(super) fn compiler_warning(&self) -> Option<String> {
+        compiler::warning(self.candidate.id(), &self.candidate.inspection.manifest.rustc)
+    }
+
+    /// Whether the lock file has its plugin as it is to be on this machine.
+    pub(super) fn is_locked(&self) -> bool {
+        self.verdict.locked().is_some()
     }
 
     /// Whether its plugin computes by itself, and has no server to send anything to.
@@ -126,9 +146,13 @@ pub fn find_each<'a>(
         asked(config) || run.backends.iter().any(stands_in)
     };
     let backends = run.backends.iter().enumerate().filter(|(_, config)| used(config));
+    let trust = around.trust(file);
     let mut all = Vec::new();
     for (index, config) in backends {
-        let found = find_one(file, index, config, discovery, around);
+        let found = match &trust {
+            Ok(trust) => find_one(file, index, config, discovery, trust, around),
+            Err(error) => Err(BackendError::Lock(Arc::clone(error))),
+        };
         for server in found.iter().flat_map(|backend| &backend.servers) {
             around.printer.hide(server.secrets.iter());
         }
@@ -152,6 +176,7 @@ pub fn find_one<'a>(
     index: usize,
     config: &'a BackendConfig,
     discovery: &'a Discovery,
+    trust: &Trust,
     around: &Surroundings<'_>,
 ) -> Result<Found<'a>, BackendError> {
     let candidate = discovery
@@ -164,10 +189,20 @@ pub fn find_one<'a>(
         return Err(BackendError::ScriptInProcess { backend, plugin });
     }
     let manifest = &candidate.inspection.manifest;
+    let verdict = trust.of(candidate);
+    let refused = |source| distrust(config, source);
+    verdict.must_be_locked().map_err(refused)?;
+    let isolation = match candidate.script {
+        // Whatever it is granted.
+        Some(_) => Isolation::Worker,
+        None => verdict.isolation(config.isolation).map_err(refused)?,
+    };
+    let withheld = verdict.withheld(&manifest.plugin, &config.secrets).map_err(refused)?;
     let servers = config.servers().into_iter().enumerate().map(|(server, base_url)| {
         let mock = mock::url(around.mock, &config.id, base_url)?;
         let (declared, schema) = (&manifest.plugin, &manifest.config_schema);
         let checked = file.check_backend(index, server, declared, schema, mock.as_ref())?;
+        let checked = within_lock(checked, &verdict, &withheld);
         let cassette = around.cassette.as_ref();
         let replayed = cassette.and_then(|one| one.placeholders(&config.id, &checked.slots));
         let secrets = if let Some(placeholders) = replayed {
@@ -199,7 +234,31 @@ pub fn find_one<'a>(
         Ok(FoundServer { base_url: base_url.cloned(), checked, secrets, holder })
     });
     let servers = servers.collect::<Result<_, BackendError>>()?;
-    Ok(Found { config, candidate, servers })
+    let found = Found { config, candidate, verdict, isolation, servers };
+    if found.verdict.is_strict() {
+        // Before anything else is opened, and once more where it is.
+        found.read()?;
+    }
+    Ok(found)
+}
+
+/// What a backend may reach and send, within what the lock file grants its plugin.
+fn within_lock(
+    mut checked: CheckedBackend,
+    verdict: &Verdict,
+    withheld: &BTreeSet<String>,
+) -> CheckedBackend {
+    if let (Some(lock), Some(entry)) = (verdict.lock(), verdict.entry()) {
+        checked.slots.retain(|slot| !withheld.contains(&slot.slot));
+        let (origins, withheld) = (entry.asks.origins.clone(), withheld.clone());
+        let limits = Limits { path: lock.path.clone(), origins, withheld };
+        checked.grants = checked.grants.within(limits);
+    }
+    checked
+}
+
+fn distrust(config: &BackendConfig, source: Distrust) -> BackendError {
+    BackendError::Distrust { backend: config.id.clone(), source }
 }
 
 fn unknown_plugin(config: &BackendConfig, discovery: &Discovery) -> BackendError {

@@ -17,7 +17,7 @@ use crate::{
         worker::client::Program,
     },
     secret::Redactor,
-    store::manifest::PluginIdentity,
+    store::manifest::{LockIdentity, PluginIdentity},
 };
 
 /// The plugins that are in use. Each is read once: all its backends run the same bytes, whatever becomes of the file.
@@ -25,6 +25,8 @@ use crate::{
 pub(super) struct Libraries {
     read: HashMap<String, Code>,
     pub(super) plugins: Vec<PluginIdentity>,
+    /// The lock file that was looked into.
+    pub(super) lock: Option<LockIdentity>,
 }
 
 /// A plugin's verified bytes, out of reach of whoever changes its files.
@@ -47,8 +49,10 @@ impl Libraries {
         redactor: &Arc<Redactor>,
     ) -> Result<(Home, bool), BackendError> {
         let (candidate, config) = (backend.candidate, backend.config);
-        let isolation = backend.isolation();
-        let code = read_once(&mut self.read, &mut self.plugins, candidate)?;
+        let isolation = backend.isolation;
+        let unchecked = config.allow_unchecked_layout || backend.verdict.allows_unchecked_layout();
+        let code = read_once(&mut self.read, &mut self.plugins, backend)?;
+        self.lock = lock_identity(backend);
         if let Some(identity) = self.plugins.iter_mut().find(|one| one.id == candidate.id()) {
             identity.runs(isolation);
         }
@@ -56,7 +60,7 @@ impl Libraries {
         let (copy, loaded) = match code {
             Code::Library { copy, loaded } if isolation == Isolation::InProcess => (copy, loaded),
             _ => {
-                let program = code.program(candidate, config.allow_unchecked_layout, redactor)?;
+                let program = code.program(candidate, unchecked, redactor)?;
                 return Ok((Home::Worker(program), false));
             }
         };
@@ -80,7 +84,7 @@ impl Libraries {
         redactor: &Arc<Redactor>,
     ) -> Result<Program, BackendError> {
         let candidate = backend.candidate;
-        let code = read_once(&mut self.read, &mut self.plugins, candidate)?;
+        let code = read_once(&mut self.read, &mut self.plugins, backend)?;
         code.program(candidate, backend.config.allow_unchecked_layout, redactor)
     }
 
@@ -119,25 +123,28 @@ impl Code {
 fn read_once<'a>(
     known: &'a mut HashMap<String, Code>,
     plugins: &mut Vec<PluginIdentity>,
-    candidate: &Candidate,
+    backend: &Found<'_>,
 ) -> Result<&'a mut Code, BackendError> {
-    match known.entry(candidate.id().to_owned()) {
+    match known.entry(backend.candidate.id().to_owned()) {
         Entry::Occupied(known) => Ok(known.into_mut()),
         Entry::Vacant(place) => {
-            let (code, identity) = read(candidate)?;
+            let (code, identity) = read(backend)?;
             plugins.push(identity);
             Ok(place.insert(code))
         }
     }
 }
 
+/// The lock file that a backend's plugin was looked up in.
+fn lock_identity(backend: &Found<'_>) -> Option<LockIdentity> {
+    let lock = backend.verdict.lock()?;
+    let (path, sha256) = (lock.path.display().to_string(), lock.sha256.to_string());
+    Some(LockIdentity { path, sha256 })
+}
+
 /// Reads a plugin once. None of its code runs.
-fn read(candidate: &Candidate) -> Result<(Code, PluginIdentity), BackendError> {
-    let bytes = candidate.read_verified().map_err(|source| BackendError::Refused {
-        plugin: candidate.id().to_owned(),
-        path: candidate.path.clone(),
-        source,
-    })?;
+fn read(backend: &Found<'_>) -> Result<(Code, PluginIdentity), BackendError> {
+    let (bytes, candidate) = (backend.read()?, backend.candidate);
     let path = &candidate.path;
     let failed = |source| BackendError::Load { plugin: candidate.id().to_owned(), source };
     let code = match &bytes.script {
@@ -161,6 +168,7 @@ fn read(candidate: &Candidate) -> Result<(Code, PluginIdentity), BackendError> {
         isolation: String::new(),
         sandbox: Vec::new(),
         installed: candidate.provenance == Provenance::Installed,
+        granted: backend.verdict.entry().map(|entry| entry.record()),
     };
     Ok((code, identity))
 }

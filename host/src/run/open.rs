@@ -37,6 +37,10 @@ use crate::{
         conformance::{Server, Subject},
         discover::{Discovery, Provenance},
         instance::{Home, Instance, Setup},
+        lock::{
+            open::{self as lock, LockError, Trust},
+            verdict::Verdict,
+        },
         worker::client::StartError,
     },
     printer::Printer,
@@ -45,9 +49,9 @@ use crate::{
     store::{
         cache::ResponseCache,
         ledger::{Holder, Ledger},
-        manifest::{PluginIdentity, RecordingIdentity},
+        manifest::{LockIdentity, PluginIdentity, RecordingIdentity},
     },
-    transport::{Access, Cassette, Settings, Targets, Transport},
+    transport::{Access, Cassette, Settings, Strays, Targets, Transport},
 };
 
 /// What the outside gives to opening.
@@ -62,6 +66,8 @@ pub struct Surroundings<'a> {
     pub progress: Arc<dyn Fn(Progress<'_>) + Send + Sync>,
     /// Stands for the servers of backends whose `base_url` names it.
     pub mock: &'a dyn Mock,
+    /// Which lock file says what plugins are trusted, unless it is the nearest.
+    pub lock: lock::Choice,
     /// Records what is asked and answered, or answers.
     pub cassette: Option<Cassette>,
     /// Is told the secrets, so that it never prints one.
@@ -69,6 +75,14 @@ pub struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
+    /// What is trusted in the runs of a run file.
+    ///
+    /// # Errors
+    /// The lock file cannot be used.
+    pub(super) fn trust(&self, file: &RunFile) -> Result<Trust, Arc<LockError>> {
+        self.lock.open(&file.folder).map_err(Arc::new)
+    }
+
     /// The recording that answers in the servers' place, if one does.
     pub fn recording(&self) -> Option<RecordingIdentity> {
         let player = self.cassette.as_ref().and_then(Cassette::replay)?;
@@ -84,6 +98,8 @@ pub struct Opened {
     pub backends: Vec<Arc<OpenBackend>>,
     /// The plugins used, each once.
     pub plugins: Vec<PluginIdentity>,
+    /// The lock file that was looked into, if there is one.
+    pub lock: Option<LockIdentity>,
     /// All that are open, by id, to be released at the end.
     pub instances: Vec<Releasable>,
     /// Why further backends are not open: the fault of their plugin or server, which is not the others'.
@@ -142,8 +158,9 @@ pub async fn open(
     for error in &unopened {
         around.printer.warn(&format!("{error}; the others go on without it"));
     }
-    let (recording, plugins) = (around.recording(), libraries.plugins);
-    Ok(Opened { backends, plugins, instances, unopened, redactor, cache, recording })
+    let Libraries { plugins, lock, .. } = libraries;
+    let recording = around.recording();
+    Ok(Opened { backends, plugins, lock, instances, unopened, redactor, cache, recording })
 }
 
 fn tell(unfreed: Vec<String>, printer: &Printer) {
@@ -167,12 +184,13 @@ pub async fn alone(
     discovery: &Discovery,
     around: &Surroundings<'_>,
 ) -> Result<Arc<Instance>, RunError> {
+    let trust = around.trust(file).map_err(BackendError::Lock)?;
     let found = file
         .config
         .backends
         .iter()
         .enumerate()
-        .map(|(index, config)| find_one(file, index, config, discovery, around))
+        .map(|(index, config)| find_one(file, index, config, discovery, &trust, around))
         .collect::<Result<Vec<_>, _>>()?;
     for server in found.iter().flat_map(|backend| &backend.servers) {
         around.printer.hide(server.secrets.iter());
@@ -266,6 +284,7 @@ struct Opening<'a> {
     assets: BTreeMap<String, String>,
     /// Calls in flight.
     calls: usize,
+    strays: Arc<Strays>,
 }
 
 impl Bringing<'_> {
@@ -313,6 +332,10 @@ impl Bringing<'_> {
         servers: &Servers,
     ) -> Result<OpenBackend, BackendError> {
         let config = backend.config;
+        let is_known = self.libraries.plugins.iter().any(|one| one.id == config.plugin);
+        if let Some(warning) = backend.compiler_warning().filter(|_| !is_known) {
+            self.around.printer.warn(&warning);
+        }
         let mut opened = self.open(backend).await?;
         if self.around.cassette.as_ref().and_then(Cassette::replay).is_some() {
             // Nobody would ask them.
@@ -337,17 +360,18 @@ impl Bringing<'_> {
                 backend.candidate.path.display()
             ));
         }
-        let Found { config, candidate, servers } = backend;
+        let Found { config, candidate, verdict, servers, .. } = backend;
         let manifest = candidate.inspection.manifest.clone();
         let [assets, digests] = self.assets(config).await?;
         let concurrency = concurrency(config.concurrency, &manifest);
         let mut replicas = Vec::with_capacity(servers.len());
         let mut told = None;
         let calls = concurrency.ceiling as usize;
-        let opening = Opening { config, declared: &manifest.plugin, home, assets, calls };
+        let strays = Arc::default();
+        let opening = Opening { config, declared: &manifest.plugin, home, assets, calls, strays };
         for server in servers {
             let (base_url, holder) = (server.base_url.clone(), server.holder.id.clone());
-            let own = self.told(&manifest, &server);
+            let own = self.told(&manifest, &verdict, &server);
             told.get_or_insert_with(|| own.clone());
             let instance = self.open_one(&opening, server, own).await?;
             self.libraries.confined(candidate.id(), instance.confined());
@@ -381,9 +405,9 @@ impl Bringing<'_> {
     }
 
     /// What a plugin is told when it is opened for this server.
-    fn told(&self, manifest: &Manifest, server: &FoundServer) -> Told {
+    fn told(&self, manifest: &Manifest, verdict: &Verdict, server: &FoundServer) -> Told {
         let variable = self.around.variable;
-        let names = manifest.plugin.env.iter();
+        let names = manifest.plugin.env.iter().filter(|name| verdict.allows_variable(name));
         let env = names.filter_map(|name| Some((name.clone(), variable(name)?))).collect();
         Told { config: Value::Object(server.checked.config.clone()), env }
     }
@@ -415,6 +439,7 @@ impl Bringing<'_> {
         declared: &Declared,
         server: FoundServer,
         told: &Told,
+        strays: &Arc<Strays>,
     ) -> Result<(Access, Holder), BackendError> {
         let FoundServer { base_url, checked, secrets, holder } = server;
         let base_url = base_url.map(|url| url.to_string());
@@ -436,6 +461,7 @@ impl Bringing<'_> {
                 .filter_map(|name| name.parse().ok())
                 .collect(),
             targets: Targets::default(),
+            strays: Arc::clone(strays),
         };
         Ok((access, holder))
     }
@@ -443,14 +469,14 @@ impl Bringing<'_> {
     /// A backend's plugin, to be looked at: its code in a worker to come, what it is opened with, and its server.
     async fn subject(&mut self, backend: Found<'_>) -> Result<Subject, BackendError> {
         let program = self.libraries.program(&backend, self.redactor)?;
-        let Found { config, candidate, mut servers } = backend;
+        let Found { config, candidate, verdict, mut servers, .. } = backend;
         let manifest = candidate.inspection.manifest.clone();
         let [assets, _] = self.assets(config).await?;
         let missing = || BackendError::Broken("a backend without a server".to_owned());
         let server = servers.pop().ok_or_else(missing)?;
-        let told = self.told(&manifest, &server);
+        let told = self.told(&manifest, &verdict, &server);
         let (grants, has_server) = (server.checked.grants.clone(), server.base_url.is_some());
-        let (access, _) = self.access(config, &manifest.plugin, server, &told)?;
+        let (access, _) = self.access(config, &manifest.plugin, server, &told, &Arc::default())?;
         let secrets = access.secrets.present().map(str::to_owned).collect();
         let transport = self.transport.clone();
         Ok(Subject {
@@ -468,8 +494,8 @@ impl Bringing<'_> {
         server: FoundServer,
         told: Told,
     ) -> Result<Arc<Instance>, BackendError> {
-        let &Opening { config, declared, ref home, ref assets, calls } = opening;
-        let (access, holder) = self.access(config, declared, server, &told)?;
+        let &Opening { config, declared, ref home, ref assets, calls, ref strays } = opening;
+        let (access, holder) = self.access(config, declared, server, &told, strays)?;
         let (name, limits, transport) =
             (holder.id.clone(), declared.limits, self.transport.clone());
         let notes = Arc::new(BackendNotes { ledger: Arc::clone(self.ledger), holder });

@@ -64,12 +64,17 @@ impl<'a> Pulse<'a> {
         }
     }
 
-    /// Tells what the routers have changed since the last time.
+    /// Tells what the routers have changed since the last time, and where requests were to go that must not.
     pub async fn changes(&self) {
         for backend in self.backends {
             for change in backend.router.take_changes() {
                 let limit = Event::Limit { backend: backend.id.clone(), change };
                 let _ = self.shared.notes.send(Note::Event(limit)).await;
+            }
+            for origin in backend.replicas.iter().flat_map(|replica| replica.instance.strays()) {
+                let (id, plugin) = (backend.id.clone(), backend.manifest.plugin.id.clone());
+                let stray = Event::ForbiddenOrigin { backend: id, plugin, origin };
+                let _ = self.shared.notes.send(Note::Event(stray)).await;
             }
         }
     }

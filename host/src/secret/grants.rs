@@ -2,6 +2,7 @@
 //! Pure: it is asked before a request is built, and knows no value of any secret.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use plugin_api::manifest::Declared;
 use thiserror::Error;
@@ -12,14 +13,29 @@ use super::{Origin, OriginError, OriginPattern};
 /// What one configured backend may reach. Built from its manifest and its table in the run file.
 #[derive(Clone, Debug, Default)]
 pub struct Grants {
-    /// Every origin that a request may go to.
+    /// The origins that the run file allows.
     reachable: Vec<OriginPattern>,
+    /// The origins that the manifest asks for.
+    asked: Vec<OriginPattern>,
+    /// What a lock file makes of what the manifest asks for.
+    lock: Option<Limits>,
     /// The origin of `base_url`.
     base: Option<Origin>,
     /// Slot to the origins that its manifest names.
     slots: BTreeMap<String, Vec<OriginPattern>>,
     /// Slots that the run file lets go to `base`.
     granted: BTreeSet<String>,
+}
+
+/// What a lock file lets a plugin have of what its manifest asks for.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The lock file.
+    pub path: PathBuf,
+    /// A request that only the manifest allows must go to one of these.
+    pub origins: BTreeSet<OriginPattern>,
+    /// Slots that the plugin may not have.
+    pub withheld: BTreeSet<String>,
 }
 
 /// Why the grants of a backend make no sense.
@@ -59,6 +75,25 @@ pub enum Refusal {
         "forbidden origin: {0} is named neither by the plugin nor by the run file; add it to `origins` of the backend if it is meant"
     )]
     Unlisted(Origin),
+    /// Its manifest asks for this origin, and the lock file does not grant it.
+    #[error(
+        "forbidden origin: the plugin asks for {origin}, but {} does not grant it; add it to the plugin's `origins` there, or to those of the backend, if it is meant",
+        lock.display()
+    )]
+    Ungranted {
+        /// Where the request would go.
+        origin: Origin,
+        /// The lock file.
+        lock: PathBuf,
+    },
+    /// The lock file withholds this slot.
+    #[error("the secret `{slot}` is not granted to this plugin by {}; add it to the plugin's `secrets` there if it is meant", lock.display())]
+    Withheld {
+        /// Name of the slot.
+        slot: String,
+        /// The lock file.
+        lock: PathBuf,
+    },
     /// The plugin asks for a slot that it never declared.
     #[error("the slot `{0}` is not declared in the plugin's manifest")]
     UnknownSlot(String),
@@ -96,11 +131,17 @@ impl Grants {
         extra: &[OriginPattern],
         granted: &[String],
     ) -> Result<Self, GrantsError> {
-        let mut reachable = patterns(declared, &declared.origins)?;
-        reachable.extend_from_slice(extra);
+        let asked = patterns(declared, &declared.origins)?;
+        let mut reachable = extra.to_vec();
         reachable.extend(base.clone().map(OriginPattern::from));
-        let slots = slots(declared, granted)?;
-        Ok(Self { reachable, base, slots, granted: granted.iter().cloned().collect() })
+        let (slots, granted) = (slots(declared, granted)?, granted.iter().cloned().collect());
+        Ok(Self { reachable, asked, lock: None, base, slots, granted })
+    }
+
+    /// The same within what a lock file grants.
+    #[must_use]
+    pub fn within(self, limits: Limits) -> Self {
+        Self { lock: Some(limits), ..self }
     }
 
     /// What a backend may reach whose server is the host's own mock: the mock alone. Every slot may go there,
@@ -116,7 +157,8 @@ impl Grants {
         let slots: BTreeMap<_, _> =
             slots(declared, granted)?.into_keys().map(|slot| (slot, Vec::new())).collect();
         let granted = slots.keys().cloned().collect();
-        Ok(Self { reachable: vec![mock.clone().into()], base: Some(mock), slots, granted })
+        let reachable = vec![mock.clone().into()];
+        Ok(Self { reachable, asked: Vec::new(), lock: None, base: Some(mock), slots, granted })
     }
 
     /// Whether a request to `url` may be made at all.
@@ -133,6 +175,9 @@ impl Grants {
     /// If the request itself is forbidden, or the secret is not for that origin.
     pub fn secret(&self, slot: &str, url: &Url) -> Result<(), Refusal> {
         let origin = self.reach(url)?;
+        if let Some(limits) = self.lock.as_ref().filter(|limits| limits.withheld.contains(slot)) {
+            return Err(Refusal::Withheld { slot: slot.to_owned(), lock: limits.path.clone() });
+        }
         let own = self.slots.get(slot).ok_or_else(|| Refusal::UnknownSlot(slot.to_owned()))?;
         if own.iter().any(|pattern| pattern.matches(&origin)) {
             return Ok(());
@@ -147,10 +192,20 @@ impl Grants {
 
     fn reach(&self, url: &Url) -> Result<Origin, Refusal> {
         let origin = Origin::of(url).map_err(Refusal::Origin)?;
-        if self.reachable.iter().any(|pattern| pattern.matches(&origin)) {
-            Ok(origin)
-        } else {
-            Err(Refusal::Unlisted(origin))
+        let is_among = |mut patterns: std::slice::Iter<'_, OriginPattern>| {
+            patterns.any(|pattern| pattern.matches(&origin))
+        };
+        if is_among(self.reachable.iter()) {
+            return Ok(origin);
+        }
+        if !is_among(self.asked.iter()) {
+            return Err(Refusal::Unlisted(origin));
+        }
+        match &self.lock {
+            Some(limits) if !limits.origins.iter().any(|pattern| pattern.matches(&origin)) => {
+                Err(Refusal::Ungranted { origin, lock: limits.path.clone() })
+            }
+            _ => Ok(origin),
         }
     }
 }
@@ -256,8 +311,51 @@ mod tests {
                 Err(Refusal::Unlisted(_)) => "unlisted",
                 Err(Refusal::UnknownSlot(_)) => "unknown",
                 Err(Refusal::Origin(_)) => "origin",
+                Err(Refusal::Ungranted { .. }) => "not locked",
+                Err(Refusal::Withheld { .. }) => "withheld",
             };
             assert_eq!(got, expected, "{slot} {url}");
+        }
+    }
+
+    #[test]
+    fn a_lock_file_narrows_what_the_manifest_asks_for_and_not_what_the_run_file_allows() {
+        let locked = |base: &str, extra: &[&str], origins: &[&str], withheld: &[&str]| {
+            grants(base, extra, &["api_key"]).within(Limits {
+                path: "plugins.lock".into(),
+                origins: origins.iter().map(|text| text.parse().unwrap()).collect(),
+                withheld: withheld.iter().map(|&slot| slot.to_owned()).collect(),
+            })
+        };
+        let api = "https://api.acme.com";
+        let table = [
+            (locked("", &[], &[api], &[]), "https://api.acme.com/v1", "ok", "ok"),
+            (locked("", &[], &[], &[]), "https://api.acme.com/v1", "ungranted", "ungranted"),
+            (locked("", &[], &[api], &["api_key"]), "https://api.acme.com/v1", "ok", "withheld"),
+            // The lock file may name a part of what a wildcard asks for, and nothing beyond it.
+            (locked("", &[], &["https://eu.acme.net"], &[]), "https://eu.acme.net/", "ok", "else"),
+            (
+                locked("", &[], &["https://eu.acme.net"], &[]),
+                "https://us.acme.net/",
+                "ungranted",
+                "ungranted",
+            ),
+            (locked("", &[], &["https://x.org"], &[]), "https://x.org/", "unlisted", "unlisted"),
+            (locked("", &["https://x.org"], &[], &[]), "https://x.org/", "ok", "else"),
+            (locked("https://p.org", &[], &[], &[]), "https://p.org/", "ok", "ok"),
+            (locked("https://p.org", &[], &[], &["api_key"]), "https://p.org/", "ok", "withheld"),
+        ];
+        let in_a_word = |refused: Result<(), Refusal>| match refused {
+            Ok(()) => "ok",
+            Err(Refusal::Unlisted(_)) => "unlisted",
+            Err(Refusal::Ungranted { .. }) => "ungranted",
+            Err(Refusal::Withheld { .. }) => "withheld",
+            Err(_) => "else",
+        };
+        for (grants, url, request, secret) in table {
+            let url = url.parse().unwrap();
+            assert_eq!(in_a_word(grants.request(&url)), request, "{url}");
+            assert_eq!(in_a_word(grants.secret("api_key", &url)), secret, "{url}");
         }
     }
 

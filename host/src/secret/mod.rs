@@ -8,7 +8,7 @@ mod redact;
 mod slot;
 mod value;
 
-pub use grants::{Grants, GrantsError, Refusal};
+pub use grants::{Grants, GrantsError, Limits, Refusal};
 pub use name::is_secret_name;
 pub use origin::{Origin, OriginError, OriginPattern};
 pub use redact::Redactor;

@@ -12,7 +12,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::{Isolation, Kept};
+use crate::{
+    config::{Isolation, Kept},
+    plugin::lock::entry::GrantsRecord,
+};
 
 /// Format of this file.
 pub const FORMAT: u32 = 1;
@@ -36,6 +39,9 @@ pub struct RunManifest {
     pub config: Value,
     /// The plugins used.
     pub plugins: Vec<PluginIdentity>,
+    /// The lock file, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugins_lock: Option<LockIdentity>,
     /// What the backends say of themselves.
     pub backends: Vec<BackendIdentity>,
     /// The files that samples were read from.
@@ -85,6 +91,18 @@ pub struct PluginIdentity {
     pub sandbox: Vec<String>,
     /// Whether it was installed with the host.
     pub installed: bool,
+    /// What the lock file grants it, if it has an entry there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted: Option<GrantsRecord>,
+}
+
+/// The lock file that said which plugins are trusted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LockIdentity {
+    /// The file.
+    pub path: String,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
 }
 
 impl PluginIdentity {

@@ -14,12 +14,13 @@ use reqwest::{
     header::{HeaderMap, HeaderName, HeaderValue, LOCATION},
     redirect,
 };
-use url::{Host, Url};
+use url::{Host, Origin, Url};
 
 use super::{
     cassette::Tape,
     exchange::{Response, Source},
     lean,
+    stray::Strays,
     target::{Lean, Pools, Target, Targets},
 };
 use crate::{
@@ -64,6 +65,8 @@ pub struct Access {
     pub reply_headers: Vec<HeaderName>,
     /// Where the last request went.
     pub targets: Targets,
+    /// Where requests were to go that must not.
+    pub strays: Arc<Strays>,
     /// The recording that listens or answers, if there is one.
     pub tape: Option<Tape>,
 }
@@ -76,11 +79,19 @@ pub struct TransportError {
     pub kind: ErrorKind,
     /// What happened, without secrets.
     pub message: String,
+    /// The origin that the request must not go to, if that is why: of its URL neither path nor user.
+    pub stray: Option<String>,
 }
 
 impl TransportError {
     pub(super) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), stray: None }
+    }
+
+    /// A request to this URL, which must not be.
+    fn astray(url: &Url, message: impl Into<String>) -> Self {
+        let stray = Some(origin_of(url));
+        Self { stray, ..Self::new(ErrorKind::ForbiddenOrigin, message) }
     }
 }
 
@@ -138,9 +149,13 @@ impl Transport {
     /// `timeout` and `transport` for what the network does.
     pub async fn send(&self, call: HttpCall, access: &Access) -> Result<Response, TransportError> {
         let result = self.send_unredacted(call, access).await;
-        result.map_err(|error| TransportError {
-            kind: error.kind,
-            message: access.redactor.redact(&error.message).into_owned(),
+        result.map_err(|error| {
+            let hidden = |text: &str| access.redactor.redact(text).into_owned();
+            let stray = error.stray.as_deref().map(hidden);
+            if let Some(origin) = &stray {
+                access.strays.note(origin);
+            }
+            TransportError { kind: error.kind, message: hidden(&error.message), stray }
         })
     }
 
@@ -217,9 +232,8 @@ impl Transport {
         let url = Url::parse(text).map_err(|error| {
             TransportError::new(ErrorKind::InvalidRequest, format!("`{text}`: {error}"))
         })?;
-        access.grants.request(&url).map_err(|refusal| {
-            TransportError::new(ErrorKind::ForbiddenOrigin, refusal.to_string())
-        })?;
+        let granted = access.grants.request(&url);
+        granted.map_err(|refusal| TransportError::astray(&url, refusal.to_string()))?;
         let pool = if is_lean(&url) { self.lean.of(&url) } else { None };
         let lean = pool.map(|pool| Ok(Lean { pool, uri: lean::uri(&url)? })).transpose()?;
         Ok(Target::new(url, lean))
@@ -262,20 +276,29 @@ fn same_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
 
 /// Why a redirect was not followed.
 pub(super) fn redirected(url: &Url, target: &str) -> TransportError {
-    let within = url.join(target).is_ok_and(|target| target.origin() == url.origin());
+    let next = url.join(target);
     let target = without_user(target);
-    if within {
+    if next.as_ref().is_ok_and(|next| next.origin() == url.origin()) {
         let message =
             format!("{} redirects more than {MAX_REDIRECTS} times, last to {target}", url.path());
         return TransportError::new(ErrorKind::UnexpectedReply, message);
     }
     let from = url.origin().ascii_serialization();
-    TransportError::new(
-        ErrorKind::ForbiddenOrigin,
-        format!(
-            "{from} redirects to {target}, another origin, which is not followed; set base_url to where the server is"
-        ),
-    )
+    let message = format!(
+        "{from} redirects to {target}, another origin, which is not followed; set base_url to where the server is"
+    );
+    match next {
+        Ok(next) => TransportError::astray(&next, message),
+        Err(_) => TransportError::new(ErrorKind::ForbiddenOrigin, message),
+    }
+}
+
+/// Scheme, host and port of a URL; of one that has none its scheme.
+fn origin_of(url: &Url) -> String {
+    match url.origin() {
+        origin @ Origin::Tuple(..) => origin.ascii_serialization(),
+        Origin::Opaque(_) => format!("{}:", url.scheme()),
+    }
 }
 
 /// A URL as typed without the user and password that may stand in it.
@@ -341,8 +364,10 @@ fn headers(
                         Part::Text(part) => text.push_str(part),
                         Part::Secret(slot) => {
                             access.grants.secret(slot, url).map_err(|refusal| match refusal {
-                                // No origin would do: the plugin asks for what it never declared.
-                                Refusal::UnknownSlot(_) => bad(&refusal.to_string()),
+                                // No origin would do: the plugin asks for what it never declared, or is not granted.
+                                Refusal::UnknownSlot(_) | Refusal::Withheld { .. } => {
+                                    bad(&refusal.to_string())
+                                }
                                 _ => TransportError::new(
                                     ErrorKind::ForbiddenOrigin,
                                     refusal.to_string(),
@@ -414,7 +439,21 @@ mod tests {
     fn a_redirect_within_the_origin_is_not_called_another() {
         let url = Url::parse("http://127.0.0.1:1/a").unwrap();
         assert_eq!(redirected(&url, "/b").kind, ErrorKind::UnexpectedReply);
-        assert_eq!(redirected(&url, "http://127.0.0.1:2/b").kind, ErrorKind::ForbiddenOrigin);
+        // Http to this machine may be asked, but not come to from https, nor the other way round.
+        for (url, target, origin) in [
+            ("http://127.0.0.1:1/a", "http://127.0.0.1:2/b?key=x", Some("http://127.0.0.1:2")),
+            ("https://api.acme.com/a", "http://api.acme.com/a", Some("http://api.acme.com")),
+            ("https://api.acme.com/a", "http://127.0.0.1/a", Some("http://127.0.0.1")),
+            ("http://localhost/a", "https://localhost/a", Some("https://localhost")),
+            ("https://api.acme.com/a", "//other.org/", Some("https://other.org")),
+            ("https://api.acme.com/a", "https://me:pw@other.org/", Some("https://other.org")),
+            ("https://api.acme.com/a", "file:///etc/passwd", Some("file:")),
+            ("https://api.acme.com/a", "https://", None),
+        ] {
+            let error = redirected(&Url::parse(url).unwrap(), target);
+            assert_eq!(error.kind, ErrorKind::ForbiddenOrigin, "{url} {target}");
+            assert_eq!(error.stray.as_deref(), origin, "{url} {target}");
+        }
     }
 
     #[test]

@@ -98,6 +98,7 @@ fn access(url: &str) -> Access {
             .map(reqwest::header::HeaderName::from_static)
             .into(),
         targets: Targets::default(),
+        strays: Arc::default(),
         tape: None,
     }
 }

@@ -45,6 +45,7 @@ mod steering;
 mod stopping;
 mod sweeping;
 mod together;
+mod trusting;
 mod vendors;
 mod workers;
 

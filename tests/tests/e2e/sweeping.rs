@@ -133,6 +133,7 @@ fn a_cell_that_fails_or_crashes_stops_no_other() {
         .replace("{{ model.most | default(100) }}", "{{ model.most | default(3) }}")
         .replace("id = \"b\"\n", "id = \"b\"\nisolation = \"in-process\"\n");
     let sandbox = sandbox(3, &template, &matrix);
+    let _ = sandbox.lock(&["hostile", "--grant", "hostile=in-process"]).exits(0);
     let outcome = sweep(&sandbox, &["--jobs", "2"]).exits(1);
     let last = last_line(&outcome);
     assert!(

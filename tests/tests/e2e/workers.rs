@@ -13,7 +13,13 @@ fn a_plugin_runs_where_the_run_file_says_and_else_in_a_worker() {
         ("isolation = \"worker\"\n", "worker"),
         ("isolation = \"in-process\"\n", "in-process"),
     ] {
-        let outcome = run(&format!("{}{key}", hostile("echo")), ECHO, &echoes(20)).exits(0);
+        // In the host's process only if the lock file allows it, too.
+        let sandbox = match expected {
+            "worker" => Sandbox::with_hostile(),
+            _ => Sandbox::trusting_hostile(),
+        };
+        sandbox.write("data.jsonl", echoes(20));
+        let outcome = sandbox.run(&format!("{}{key}{ECHO}", hostile("echo"))).exits(0);
         let warns = outcome.stderr.contains("runs in-process, with the host's own rights");
         assert_eq!(warns, expected == "in-process", "{}", outcome.stderr);
         let left = outcome.left();
@@ -129,7 +135,7 @@ fn a_worker_may_not_reach_what_it_does_not_need() {
             ));
         }
     }
-    let sandbox = Sandbox::with_hostile();
+    let sandbox = Sandbox::trusting_hostile();
     sandbox.write("data.jsonl", echoes(1));
     let key = [("HOSTILE_API_KEY", "sk-very-secret")];
     let left = sandbox.run_with(&format!("{text}{ECHO}"), &key).exits(0).left();

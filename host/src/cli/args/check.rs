@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::PluginDirs;
+use super::{PluginDirs, TrustArgs};
 
 /// `host check`.
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,9 @@ pub struct CheckArgs {
     /// Where plugins are looked for.
     #[command(flatten)]
     pub plugins: PluginDirs,
+    /// Which of them may be used.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// Any plugin file that is refused is an error.
     #[arg(long)]
     pub strict: bool,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::PluginDirs;
+use super::{PluginDirs, TrustArgs};
 
 /// `host show`.
 #[derive(Debug, clap::Args)]
@@ -30,4 +30,7 @@ pub struct ShowArgs {
     /// Where plugins are looked for.
     #[command(flatten)]
     pub plugins: PluginDirs,
+    /// Which of them may be used.
+    #[command(flatten)]
+    pub trust: TrustArgs,
 }

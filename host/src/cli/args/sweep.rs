@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{PluginDirs, ResumeFlags};
+use super::{PluginDirs, ResumeFlags, TrustArgs};
 
 /// `host sweep`.
 #[derive(Debug, clap::Args)]
@@ -44,6 +44,9 @@ pub struct SweepArgs {
     /// Where plugins are looked for.
     #[command(flatten)]
     pub plugins: PluginDirs,
+    /// Which of them may be used.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// Do not run if any plugin file is refused.
     #[arg(long)]
     pub strict: bool,

@@ -265,8 +265,7 @@ fn shown(body: &[u8], at: usize) -> String {
 
 /// The exchange once more.
 fn response(exchange: Exchange) -> Result<Response, TransportError> {
-    let broken =
-        exchange.error.map(|error| TransportError { kind: error.kind, message: error.message });
+    let broken = exchange.error.map(|error| TransportError::new(error.kind, error.message));
     let Some(reply) = exchange.reply else {
         let nothing =
             || TransportError::new(ErrorKind::Other, "the recording has neither reply nor error");

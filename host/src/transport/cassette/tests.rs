@@ -34,7 +34,7 @@ fn asked(url: &str, body: &str) -> Asked {
 type Piece = Result<&'static str, ErrorKind>;
 
 fn error(kind: ErrorKind) -> TransportError {
-    TransportError { kind, message: format!("it is {kind}, says {KEY}") }
+    TransportError { kind, message: format!("it is {kind}, says {KEY}"), stray: None }
 }
 
 fn pieces(pieces: &[Piece]) -> VecDeque<Result<Bytes, TransportError>> {

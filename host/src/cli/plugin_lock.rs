@@ -1,0 +1,265 @@
+//! `host plugin lock`: writes down which plugin files are trusted. None of the plugins' code runs.
+
+use std::{fs, io::Write as _, path::Path};
+
+use anyhow::{Context, bail};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{
+    args::{PluginLockArgs, plugin_lock::Right},
+    done::Done,
+    plugin::find,
+};
+use crate::{
+    config::{Isolation, nearest},
+    plugin::{
+        compiler,
+        discover::{Candidate, Discovery, Provenance},
+        lock::{
+            change::{self, Change, Found, Kind, Wish},
+            entry::{Asks, AsksRecord, GrantsRecord, LockFile, LockedFile, platform},
+            open::{Lock, NAME},
+            signature,
+        },
+    },
+    printer::Printer,
+    run::error::exit,
+    store::whole_file,
+};
+
+/// What came of one plugin, as programs are told.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "event", rename = "plugin_locked")]
+pub(super) struct LockedRecord<'a> {
+    /// Its id.
+    id: &'a str,
+    /// Its file.
+    path: String,
+    /// Version that its manifest names.
+    version: &'a str,
+    /// Digest of the file.
+    sha256: String,
+    /// The machine that the file is for.
+    platform: &'a str,
+    /// What the file was to the lock file.
+    change: ChangeName,
+    /// Version and digest that were locked before, if it was another file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<[String; 2]>,
+    /// What it is granted now.
+    granted: &'a GrantsRecord,
+    /// Whether that is anything else than before.
+    grants_changed: bool,
+    /// What it asks for, and is not granted.
+    withheld: &'a AsksRecord,
+}
+
+/// What a file was to the lock file.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ChangeName {
+    New,
+    NewPlatform,
+    Changed,
+    Same,
+}
+
+/// Locks what is found, or tells whether that would change anything.
+pub(super) fn main(args: &PluginLockArgs, printer: &Printer) -> Done {
+    lock(args, printer).unwrap_or_else(|error| Done::failed(printer, &error, exit::USAGE))
+}
+
+fn lock(args: &PluginLockArgs, printer: &Printer) -> anyhow::Result<Done> {
+    let path = args.file.choice().locate(Path::new("")).unwrap_or_else(|| NAME.into());
+    let mut file = match path.symlink_metadata() {
+        Ok(_) => Lock::read(&path)?.file,
+        Err(_) => LockFile::default(),
+    };
+    let discovery = find(&args.plugins)?;
+    for refused in &discovery.refused {
+        printer.warn(&format!("not used: {}: {}", refused.path.display(), refused.reason));
+    }
+    let chosen = chosen(args, &discovery)?;
+    let signed_by = args.signed_by.as_deref().map(signer).transpose()?;
+    let platform = platform();
+    let mut stale = Vec::new();
+    for candidate in chosen {
+        let id = candidate.id();
+        let rights = || args.grants.iter().filter(|grant| grant.id == id).map(|grant| grant.right);
+        let wish = Wish {
+            in_process: rights().any(|right| right == Right::InProcess),
+            unchecked_layout: rights().any(|right| right == Right::UncheckedLayout),
+            asked: rights().any(|right| right == Right::Asked),
+            signed_by: signed_by.clone(),
+        };
+        let before = file.plugins.get(id);
+        let signer = wish
+            .signed_by
+            .as_deref()
+            .or_else(|| before.and_then(|entry| entry.signed_by.as_deref()));
+        let found = match look(candidate, signer) {
+            Ok(found) => found,
+            // Nothing is written then: half of what was meant would look like all of it.
+            Err(error) => return Ok(Done::failed(printer, &error, exit::PLUGIN)),
+        };
+        let change = change::lock(before, &found, &wish, &platform);
+        tell(candidate, &change, &platform, printer);
+        if change.is_any() {
+            stale.push(id.to_owned());
+            file.plugins.insert(id.to_owned(), change.entry);
+        }
+    }
+    conclude(args, &path, &file, &stale, printer)
+}
+
+/// The plugins that are meant.
+fn chosen<'a>(
+    args: &PluginLockArgs,
+    discovery: &'a Discovery,
+) -> anyhow::Result<Vec<&'a Candidate>> {
+    let ids: Vec<&str> = discovery.plugins.iter().map(Candidate::id).collect();
+    let granted = args.grants.iter().map(|grant| &grant.id);
+    for id in args.ids.iter().chain(granted.clone()) {
+        if !ids.contains(&id.as_str()) {
+            let hint = match nearest(id, ids.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "name its folder by --plugin-dir".to_owned(),
+            };
+            bail!("there is no plugin `{id}`; {hint}");
+        }
+    }
+    let is_meant = |id: &str| args.ids.is_empty() || args.ids.iter().any(|one| one == id);
+    if let Some(id) = granted.into_iter().find(|id| !is_meant(id)) {
+        bail!("--grant names `{id}`, which is not among the plugins to lock");
+    }
+    if ids.is_empty() {
+        bail!("no plugins found; name their folder by --plugin-dir or HOST_PLUGIN_DIR");
+    }
+    Ok(discovery.plugins.iter().filter(|candidate| is_meant(candidate.id())).collect())
+}
+
+/// A key as it is typed, or out of its file.
+fn signer(typed: &str) -> anyhow::Result<String> {
+    let text = match signature::key(typed) {
+        Ok(key) => return Ok(key),
+        Err(error) => fs::read_to_string(typed).with_context(|| error.to_string())?,
+    };
+    signature::key(&text).with_context(|| typed.to_owned())
+}
+
+/// Reads a plugin's file, and checks that it is signed if it must be.
+fn look(candidate: &Candidate, signer: Option<&str>) -> anyhow::Result<Found> {
+    let about = || format!("plugin `{}` ({})", candidate.id(), candidate.path.display());
+    let read = candidate.read_verified().with_context(about)?;
+    if let Some(key) = signer {
+        signature::verify(&candidate.path, &read.bytes, key).with_context(about)?;
+    }
+    let manifest = &candidate.inspection.manifest;
+    Ok(Found {
+        file: LockedFile { version: manifest.version.clone(), sha256: read.sha256 },
+        installed: candidate.provenance == Provenance::Installed,
+        asks: Asks::of(&manifest.plugin).with_context(about)?,
+    })
+}
+
+/// Says what came of a plugin.
+fn tell(candidate: &Candidate, change: &Change, platform: &str, printer: &Printer) {
+    let Change { kind, entry, grants_changed, withheld } = change;
+    let Some(file) = entry.files.get(platform) else { return };
+    let (id, granted, withheld) = (candidate.id(), entry.record(), withheld.record());
+    let before = match kind {
+        Kind::Changed(file) => Some([file.version.clone(), file.sha256.to_string()]),
+        _ => None,
+    };
+    printer.record(&LockedRecord {
+        id,
+        path: candidate.path.display().to_string(),
+        version: &file.version,
+        sha256: file.sha256.to_string(),
+        platform,
+        change: match kind {
+            Kind::New => ChangeName::New,
+            Kind::NewPlatform => ChangeName::NewPlatform,
+            Kind::Changed(_) => ChangeName::Changed,
+            Kind::Same => ChangeName::Same,
+        },
+        before: before.clone(),
+        granted: &granted,
+        grants_changed: *grants_changed,
+        withheld: &withheld,
+    });
+    let what = match (kind, &before, grants_changed) {
+        (Kind::New, ..) => "new".to_owned(),
+        (Kind::NewPlatform, ..) => format!("new for {platform}"),
+        (_, Some([version, _]), _) => {
+            format!("another file: version {version} before, {} now", file.version)
+        }
+        (_, None, true) => "other grants".to_owned(),
+        (_, None, false) => "as it was".to_owned(),
+    };
+    let mut text = format!("{id} {}: {what}\n", file.version);
+    if change.is_any() {
+        if let Some([_, sha256]) = &before {
+            text.push_str(&format!("  before   {sha256}\n"));
+        }
+        text.push_str(&format!("  sha256   {}\n", file.sha256));
+        text.push_str(&format!("  granted  {}\n", in_words(&granted, candidate)));
+    }
+    printer.data(&text);
+    if let Some(more) = withheld.in_words() {
+        printer.warn(&format!(
+            "plugin `{id}` asks for what it is not granted: {more}; --grant {id}=asked grants it"
+        ));
+    }
+    if let Some(warning) = compiler::warning(id, &candidate.inspection.manifest.rustc) {
+        printer.warn(&warning);
+    }
+}
+
+/// What is granted, in words: `a worker; secret `key`; signed by RW…`.
+pub(super) fn in_words(granted: &GrantsRecord, candidate: &Candidate) -> String {
+    words_of(granted, candidate.provenance == Provenance::Installed)
+}
+
+/// The same for a file of which it is known whether it came with the host.
+pub(super) fn words_of(granted: &GrantsRecord, installed: bool) -> String {
+    let place = match granted.isolation {
+        Some(Isolation::InProcess) => "the host's own process",
+        Some(Isolation::Worker) => "a worker",
+        None if installed => "the host's own process, which it came with",
+        None => "a worker, unless it came with the host",
+    };
+    let layout = granted.allow_unchecked_layout.then(|| "no layout check".to_owned());
+    let signer = granted.signed_by.as_ref().map(|key| format!("signed by {key}"));
+    let more = granted.asks.in_words().into_iter().chain(layout).chain(signer);
+    more.fold(place.to_owned(), |text, more| format!("{text}; {more}"))
+}
+
+/// Writes the file if it is to be written.
+fn conclude(
+    args: &PluginLockArgs,
+    path: &Path,
+    file: &LockFile,
+    stale: &[String],
+    printer: &Printer,
+) -> anyhow::Result<Done> {
+    let shown = path.display();
+    if stale.is_empty() {
+        printer.note(&format!("{shown} is up to date"));
+        return Ok(exit::DONE.into());
+    }
+    if args.check {
+        let names = stale.join(", ");
+        let error =
+            anyhow::anyhow!("{shown} is out of date: {names}; `host plugin lock` writes it");
+        return Ok(Done::failed(printer, &error, exit::PLUGIN));
+    }
+    let text = file.to_string();
+    let written = whole_file::replace(path, |out| out.write_all(text.as_bytes()));
+    written.with_context(|| format!("cannot write {shown}; name another file by --lock"))?;
+    // Under an open umask, or in a folder of others, it would not be believed.
+    Lock::read(path).with_context(|| format!("{shown} is written"))?;
+    printer.note(&format!("written: {shown}"));
+    Ok(Done { written: vec![path.to_owned()], ..exit::DONE.into() })
+}
