@@ -68,7 +68,7 @@ pub enum Distrust {
     },
     /// Only locked plugins may be used, and it is none.
     #[error(
-        "plugin `{id}` ({}): {reason}, and --locked allows only what is; `{command}` locks it",
+        "plugin `{id}` ({}): {reason}, and --locked uses only what is locked; `{command}` locks it",
         file.display()
     )]
     Unlocked {
