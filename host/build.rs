@@ -24,6 +24,8 @@ fn main() -> io::Result<()> {
         ("src/scaffold/templates", "templates"),
         // The guide's example in C is what a plugin in C begins with.
         ("../plugin-api/examples/echo.c", "templates/c/src/my_plugin.c"),
+        // A script has its helper beside it.
+        ("../plugin-api/python/host_plugin.py", "templates/script/host_plugin.py"),
     ] {
         println!("cargo::rerun-if-changed={path}");
         pack(&host.join(path), name, &mut packed)?;

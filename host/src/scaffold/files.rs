@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    const KINDS: [Kind; 3] = [Kind::Http, Kind::Local, Kind::C];
+    const KINDS: [Kind; 4] = [Kind::Http, Kind::Local, Kind::C, Kind::Script];
 
     fn made(kind: Kind, sdk: &Sdk) -> Vec<NewFile> {
         files(kind, &"acme-2".parse().unwrap(), sdk).unwrap()
@@ -118,13 +118,14 @@ mod tests {
             for path in ["README.md", "run.toml", "data.jsonl", ".gitignore"] {
                 assert!(!text(&files, path).is_empty());
             }
-            assert!(text(&files, ".github/workflows/ci.yml").contains("libacme_2.so"));
+            let ci = text(&files, ".github/workflows/ci.yml");
+            assert!(ci.contains(if kind == Kind::Script { "unittest" } else { "libacme_2.so" }));
             assert!(text(&files, "run.toml").contains("plugin = \"acme-2\""));
-            assert!(text(&files, "sdk/plugin-api/docs/abi.md").contains("host_plugin.h"));
+            assert!(text(&files, "sdk/plugin-api/docs/script.md").contains("Frames"));
             let paths: std::collections::BTreeSet<_> =
                 files.iter().map(|file| &file.path).collect();
             assert_eq!(paths.len(), files.len(), "{kind:?}");
-            if kind != Kind::C {
+            if matches!(kind, Kind::Http | Kind::Local) {
                 let declared: Declared = serde_json::from_str(text(&files, "plugin.json")).unwrap();
                 assert_eq!(declared.id, "acme-2");
             }
@@ -169,7 +170,12 @@ mod tests {
         for kind in KINDS {
             let files = made(kind, &Sdk::At("/work/plugin-api".into()));
             assert!(files.iter().all(|file| !file.of_sdk && !file.path.starts_with("sdk")));
-            let file = if kind == Kind::C { "Makefile" } else { "Cargo.toml" };
+            let file = match kind {
+                Kind::Http | Kind::Local => "Cargo.toml",
+                Kind::C => "Makefile",
+                // It has all that it needs.
+                Kind::Script => continue,
+            };
             assert!(text(&files, file).contains("/work/plugin-api"), "{kind:?}");
         }
     }

@@ -17,6 +17,8 @@ pub enum Kind {
     Local,
     /// In C, against the header alone.
     C,
+    /// In Python, in a process of its own; nothing is built.
+    Script,
 }
 
 impl Kind {
@@ -26,6 +28,7 @@ impl Kind {
             Self::Http => &["rust", "http"],
             Self::Local => &["rust", "local"],
             Self::C => &["c"],
+            Self::Script => &["script"],
         }
     }
 
@@ -34,19 +37,21 @@ impl Kind {
         match self {
             Self::Http | Self::Local => &[""],
             Self::C => &["include/", "docs/"],
+            Self::Script => &["docs/"],
         }
     }
 
-    /// What is typed next, to build the plugin in `folder` and to run it.
+    /// What is typed next, to build the plugin in `folder`, or to test what is not built, and to run it.
     pub fn next_commands(self, folder: &Path) -> [String; 2] {
         let folder = folder.display();
         let (build, built) = match self {
             Self::Http | Self::Local => (
                 format!("cargo build --release --manifest-path {folder}/Cargo.toml"),
-                "target/release",
+                "/target/release",
             ),
-            Self::C => (format!("make -C {folder}"), "build"),
+            Self::C => (format!("make -C {folder}"), "/build"),
+            Self::Script => (format!("python3 -m unittest discover -s {folder}/tests"), ""),
         };
-        [build, format!("host run {folder}/run.toml --plugin-dir {folder}/{built}")]
+        [build, format!("host run {folder}/run.toml --plugin-dir {folder}{built}")]
     }
 }

@@ -10,6 +10,7 @@ use std::{
 use host_tests::{
     built,
     left::Left,
+    python,
     sandbox::{Outcome, Sandbox},
 };
 use serde_json::Value;
@@ -141,6 +142,23 @@ fn a_backend_in_c_is_built_tested_and_scored_as_it_stands() {
     let left = new.run(&new.folder.join("build"), "libacme_c.so");
     assert_eq!(left.counts(), [8, 8, 0]);
     assert_close(left.metric("exact_match"), 7.0 / 8.0);
+}
+
+#[test]
+fn a_script_is_tested_and_scored_as_it_stands() {
+    if !python::is_there() {
+        return println!("skipped: there is no `python3`");
+    }
+    let new = New::make("script", &[]);
+    let helper = fs::read(built::root().join("plugin-api/python/host_plugin.py")).unwrap();
+    assert!(fs::read(new.folder.join("host_plugin.py")).unwrap() == helper);
+    let said =
+        new.tool(Path::new("python3"), &["-B", "-m", "unittest", "discover", "-s", "tests"]);
+    assert!(said.contains("OK"), "{said}");
+    let left = new.run(&new.folder, "acme-script.plugin.toml");
+    assert_eq!(left.counts(), [8, 8, 0]);
+    let exact_match = left.metric("exact_match");
+    assert!((0.5..=1.0).contains(&exact_match), "{exact_match}");
 }
 
 fn new(sandbox: &Sandbox, arguments: &[&str]) -> Outcome {
