@@ -14,7 +14,7 @@
 #include "host_plugin.h"
 
 HOST_PLUGIN_MANIFEST(
-    "{\"format\":1,\"version\":\"0.1.0\",\"abi\":{\"major\":0,\"minor\":1},\"license\":\"MIT\","
+    "{\"format\":1,\"version\":\"0.1.0\",\"abi\":{\"major\":1,\"minor\":0},\"license\":\"MIT\","
     "\"layout_check\":false,"
     "\"plugin\":{\"id\":\"my-plugin\",\"capabilities\":[\"generate\"]},"
     "\"config_schema\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{"

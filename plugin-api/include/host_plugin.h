@@ -26,10 +26,15 @@ extern "C" {
 
 /* First field of every entry: "HOSTPLUG" read as a big-endian number. */
 #define HOST_PLUGIN_MAGIC UINT64_C(0x484f5354504c5547)
-/* While the major is 0, host and plugin must agree on both numbers exactly. */
-#define HOST_PLUGIN_ABI_MAJOR 0u
-/* The newest minor that this header describes. An entry states the lowest that the plugin needs. */
-#define HOST_PLUGIN_ABI_MINOR 1u
+/* Must be the same for host and plugin. */
+#define HOST_PLUGIN_ABI_MAJOR 1u
+/* The newest minor that this header describes. */
+#define HOST_PLUGIN_ABI_MINOR 0u
+/* The lowest minor that the plugin needs: what its entry and its manifest state. Define it before this header is
+ * included if the plugin uses anything newer than 1.0. */
+#ifndef HOST_PLUGIN_ABI_MINOR_NEEDED
+#define HOST_PLUGIN_ABI_MINOR_NEEDED 0u
+#endif
 
 /* Status codes. Any other number reads as HOST_PLUGIN_FAILED. */
 #define HOST_PLUGIN_OK 0
@@ -196,7 +201,7 @@ typedef struct host_plugin_entry_t {
     const host_plugin_entry_t host_plugin_entry = { \
         HOST_PLUGIN_MAGIC, \
         HOST_PLUGIN_ABI_MAJOR, \
-        HOST_PLUGIN_ABI_MINOR, \
+        HOST_PLUGIN_ABI_MINOR_NEEDED, \
         sizeof(host_plugin_entry_t), \
         0, \
         { host_plugin_manifest_.text, sizeof(host_plugin_manifest_.text) }, \

@@ -13,7 +13,7 @@ use crate::capability::Capability;
 /// ```
 /// use plugin_api::manifest::Manifest;
 ///
-/// let json = r#"{"format":1,"version":"0.1.0","abi":{"major":0,"minor":1},"plugin":{"id":"acme"}}"#;
+/// let json = r#"{"format":1,"version":"0.1.0","abi":{"major":1,"minor":0},"plugin":{"id":"acme"}}"#;
 /// let manifest: Manifest = plugin_api::serde_json::from_str(json)?;
 /// assert_eq!((manifest.plugin.id.as_str(), manifest.layout_check), ("acme", false));
 /// # Ok::<(), plugin_api::serde_json::Error>(())

@@ -17,7 +17,7 @@ use std::{
 const CHANGE: [(&str, &str, &str); 8] = [
     // Cargo tells the two copies apart in their common target folder by the version alone.
     ("Cargo.toml", "version = \"0.1.0\"\nedition", "version = \"0.1.1\"\nedition"),
-    ("abi/Cargo.toml", "version = \"0.1.0\"", "version = \"0.1.1\""),
+    ("abi/Cargo.toml", "version = \"1.0.0\"", "version = \"1.0.1\""),
     (
         "abi/src/tables.rs",
         "    pub extension: unsafe extern \"C\" fn(id: Bytes) -> *const c_void,\n}",

@@ -87,8 +87,13 @@ pub fn acme() -> &'static Path {
 
 /// Compiles C into a shared library. None where there is no C compiler.
 pub fn c_library(source: &Path, library: &Path) -> Option<()> {
+    c_library_of(source, &root().join("plugin-api/include"), library)
+}
+
+/// The same with the header in another folder.
+pub fn c_library_of(source: &Path, include: &Path, library: &Path) -> Option<()> {
     let mut command = Command::new("cc");
-    command.args(["-std=c11", "-shared", "-fPIC", "-I"]).arg(root().join("plugin-api/include"));
+    command.args(["-std=c11", "-shared", "-fPIC", "-I"]).arg(include);
     match command.arg("-o").arg(library).arg(source).output() {
         Ok(output) if output.status.success() => Some(()),
         Ok(output) => panic!("cc failed:\n{}", String::from_utf8_lossy(&output.stderr)),

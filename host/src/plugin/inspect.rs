@@ -262,10 +262,9 @@ pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), Refusal> {
     check_abi(manifest.abi.major, manifest.abi.minor, ABI_MAJOR, ABI_MINOR)
 }
 
-/// While the major is 0 both numbers must agree; afterwards the plugin's minor is a floor.
+/// The majors must agree; the plugin's minor is a floor.
 fn check_abi(major: u32, minor: u32, host_major: u32, host_minor: u32) -> Result<(), Refusal> {
-    let fits = major == host_major
-        && if host_major == 0 { minor == host_minor } else { minor <= host_minor };
+    let fits = major == host_major && minor <= host_minor;
     if fits { Ok(()) } else { Err(Refusal::Abi { major, minor }) }
 }
 

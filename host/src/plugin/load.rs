@@ -114,9 +114,9 @@ struct Functions {
     end: unsafe extern "C" fn(*mut abi::Session),
 }
 
-/// What an entry of ABI 0.1 is long, in bytes.
+/// What an entry of ABI 1.0 is long, in bytes.
 const ENTRY_BYTES: usize = offset_of!(abi::Entry, plugin) + size_of::<usize>();
-/// What a plugin's table of ABI 0.1 is long, in bytes.
+/// What a plugin's table of ABI 1.0 is long, in bytes.
 const PLUGIN_BYTES: usize = offset_of!(abi::Plugin, extension) + size_of::<usize>();
 
 impl Loaded {
@@ -164,12 +164,12 @@ impl Loaded {
                 "its entry does not begin with the magic number of this contract",
             ));
         }
-        // SAFETY: the magic number says that this is an `Entry`. The fields of ABI 0.1 come first and never
+        // SAFETY: the magic number says that this is an `Entry`. The fields of ABI 1.0 come first and never
         // change; an older or newer table may be shorter or longer, so no reference to the whole is made.
         let (major, minor, size) =
             unsafe { ((*entry).abi_major, (*entry).abi_minor, (*entry).size) };
         if size < ENTRY_BYTES {
-            return Err(entry_error("its entry is shorter than that of ABI 0.1"));
+            return Err(entry_error("its entry is shorter than that of ABI 1.0"));
         }
         if (AbiFloor { major, minor }) != floor {
             return Err(entry_error("its entry states another ABI than its manifest"));
@@ -192,7 +192,7 @@ impl Loaded {
         }
         // SAFETY: a table begins with its size.
         if unsafe { (*plugin).size } < PLUGIN_BYTES {
-            return Err(entry_error("its table of functions is shorter than that of ABI 0.1"));
+            return Err(entry_error("its table of functions is shorter than that of ABI 1.0"));
         }
         // SAFETY: the size covers these fields; later ones are not read, and no reference is made.
         let functions = unsafe {

@@ -18,11 +18,11 @@ pub use tables::{Backend, Entry, Host, HostRef, Plugin, Session, Sink};
 /// First field of every [`Entry`]: `HOSTPLUG` read as a big-endian number.
 pub const MAGIC: u64 = u64::from_be_bytes(*b"HOSTPLUG");
 
-/// While this is 0, host and plugin must agree on both numbers exactly.
-pub const ABI_MAJOR: u32 = 0;
+/// Must be the same for host and plugin.
+pub const ABI_MAJOR: u32 = 1;
 
 /// The newest minor that this crate describes. A plugin states the lowest that it needs.
-pub const ABI_MINOR: u32 = 1;
+pub const ABI_MINOR: u32 = 0;
 
 /// Name of the exported static of type [`Entry`].
 pub const ENTRY_SYMBOL: &str = "host_plugin_entry";

@@ -122,7 +122,7 @@ unsafe impl Send for HostRef {}
 unsafe impl Sync for HostRef {}
 
 impl HostRef {
-    /// Takes the pointer that `open` got; none if it is null or its table lacks a function of ABI 0.1.
+    /// Takes the pointer that `open` got; none if it is null or its table lacks a function of ABI 1.0.
     ///
     /// # Safety
     /// `host` must be null or point to a table of the contract that is never freed or changed.

@@ -44,7 +44,7 @@ const TRIAL: &str = r#"kind = "script"
 format = 1
 id = "trial"
 version = "0.1.0"
-abi = "0.1"
+abi = "1.0"
 command = ["python3", "{folder}/trial.py"]
 files = ["host_plugin.py"]
 capabilities = ["generate", "chat"]
@@ -55,7 +55,7 @@ count.type = "integer"
 port.type = "integer"
 "#;
 
-const RAW: &str = "kind = \"script\"\nformat = 1\nid = \"raw\"\nversion = \"1.0\"\nabi = \"0.1\"\n\
+const RAW: &str = "kind = \"script\"\nformat = 1\nid = \"raw\"\nversion = \"1.0\"\nabi = \"1.0\"\n\
                    command = [\"./raw.py\"]\ncapabilities = [\"generate\"]\n";
 
 fn trial(mode: &str) -> String {

@@ -431,10 +431,10 @@ fn a_layout_check_may_be_waived_by_the_lock_file() {
         return println!("skipped: there is no `cc`");
     }
     sandbox.write("data.jsonl", echoes(1));
-    let text = format!("[[backend]]\nplugin = \"echo-c\"\n{ECHO}");
-    let _ = sandbox.lock(&["echo-c"]).exits(0);
+    let text = format!("[[backend]]\nplugin = \"my-plugin\"\n{ECHO}");
+    let _ = sandbox.lock(&["my-plugin"]).exits(0);
     let _ = sandbox.run(&text).exits(5).says(&["carries no layout check"]);
-    let _ = sandbox.lock(&["echo-c", "--grant", "echo-c=unchecked-layout"]).exits(0);
+    let _ = sandbox.lock(&["my-plugin", "--grant", "my-plugin=unchecked-layout"]).exits(0);
     let left = sandbox.run(&text).exits(0).left();
     assert_eq!(left.manifest["plugins"][0]["granted"]["allow_unchecked_layout"], true);
 }

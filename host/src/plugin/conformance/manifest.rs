@@ -137,7 +137,7 @@ mod tests {
 
     fn verdicts(plugin: &Value, config_schema: &Value) -> Vec<Verdict> {
         let manifest = json!({
-            "format": 1, "version": "0.1.0", "license": "MIT", "abi": { "major": 0, "minor": 1 },
+            "format": 1, "version": "0.1.0", "license": "MIT", "abi": { "major": 1, "minor": 0 },
             "plugin": plugin, "config_schema": config_schema,
         });
         let manifest: Manifest = serde_json::from_value(manifest).unwrap();

@@ -230,7 +230,7 @@ fn parse(text: &str) -> Result<Raw, Refusal> {
 fn floor(text: &str) -> Result<AbiFloor, Refusal> {
     let parts = text.split_once('.').map(|(major, minor)| (major.parse(), minor.parse()));
     let Some((Ok(major), Ok(minor))) = parts else {
-        let message = format!("expected two numbers as in \"0.1\", found {text:?}");
+        let message = format!("expected two numbers as in \"1.0\", found {text:?}");
         return Err(Refusal::Value { key: "abi", message });
     };
     Ok(AbiFloor { major, minor })
@@ -277,7 +277,7 @@ impl Script {
 mod tests {
     use super::*;
 
-    const LEAST: &str = "kind = \"script\"\nformat = 1\nversion = \"1.2\"\nabi = \"0.1\"\nid = \"acme\"\n\
+    const LEAST: &str = "kind = \"script\"\nformat = 1\nversion = \"1.2\"\nabi = \"1.0\"\nid = \"acme\"\n\
                          command = [\"python3\", \"{folder}/acme.py\", \"-x\", \"{folder}\"]\n";
 
     #[test]
@@ -290,7 +290,7 @@ mod tests {
         let (manifest, script) = (read.manifest, read.script);
         assert_eq!(
             (manifest.version.as_str(), manifest.abi),
-            ("1.2", AbiFloor { major: 0, minor: 1 })
+            ("1.2", AbiFloor { major: 1, minor: 0 })
         );
         assert_eq!(manifest.plugin.limits, Limits { max_batch: 4, ..Limits::default() });
         assert_eq!(manifest.plugin.secrets[0].slot, "key");
@@ -328,8 +328,8 @@ mod tests {
                 "line 1: kind: unknown variant `library`, expected `script`",
             ),
             ("= 1\n", "= 2\n", "format: this host reads 1, and it is 2"),
-            ("\"0.1\"", "\"one\"", "abi: expected two numbers as in \"0.1\", found \"one\""),
-            ("\"0.1\"", "\"0.99\"", "needs ABI 0.99"),
+            ("\"1.0\"", "\"one\"", "abi: expected two numbers as in \"1.0\", found \"one\""),
+            ("\"1.0\"", "\"1.99\"", "needs ABI 1.99"),
             ("\"acme\"", "\"Acme\"", "the manifest's id \"Acme\" is not made of"),
             ("\"python3\"", "\"../python3\"", "command: \"../python3\" is not the name of a file"),
             ("{folder}/acme.py", "{folder}/../acme.py", "command: \"../acme.py\" is not the name"),
