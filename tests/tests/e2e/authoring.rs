@@ -152,8 +152,7 @@ fn a_script_is_tested_and_scored_as_it_stands() {
     let new = New::make("script", &[]);
     let helper = fs::read(built::root().join("plugin-api/python/host_plugin.py")).unwrap();
     assert!(fs::read(new.folder.join("host_plugin.py")).unwrap() == helper);
-    let said =
-        new.tool(Path::new("python3"), &["-B", "-m", "unittest", "discover", "-s", "tests"]);
+    let said = new.tool(Path::new("python3"), &["-B", "-m", "unittest", "discover", "-s", "tests"]);
     assert!(said.contains("OK"), "{said}");
     let left = new.run(&new.folder, "acme-script.plugin.toml");
     assert_eq!(left.counts(), [8, 8, 0]);
