@@ -152,7 +152,7 @@ fn look(file: &Path) -> anyhow::Result<Result<Looked, Refusal>> {
     if is_script(file) {
         fs::metadata(file).with_context(unreadable)?;
         return Ok(discover::inspect_script(file).map(|files| Looked {
-            digest: files.sha256(),
+            digest: Sha256::of(files.sums().as_bytes()),
             bytes: files.bytes(),
             inspection: files.inspection,
             script: Some(files.script),

@@ -59,11 +59,11 @@ pub struct Candidate {
 /// The bytes of a plugin, inspected.
 #[derive(Debug)]
 pub struct VerifiedBytes {
-    /// The whole file.
+    /// The whole file; of a script, the digests of its files ([`script::Files::sums`]).
     pub bytes: Vec<u8>,
-    /// Their digest; that of a script covers all its files.
+    /// Their digest.
     pub sha256: Sha256,
-    /// A script's files, of which `bytes` is the first.
+    /// A script's files.
     pub script: Option<script::Files>,
 }
 

@@ -49,8 +49,8 @@ pub(super) struct Talk {
     pub(super) items: Vec<Option<Result<Answer, Error>>>,
     /// What it asked for.
     pub(super) asked: Vec<Asked>,
-    /// CPU time of each step in microseconds.
-    pub(super) steps_us: Vec<u64>,
+    /// CPU time of each step in microseconds, as far as it is told.
+    pub(super) steps_us: Vec<Option<u64>>,
     /// Texts that came before the answer.
     pub(super) deltas: usize,
     /// Where it left the contract.
@@ -259,7 +259,7 @@ impl Holding {
         };
         let mut pushed = Vec::new();
         let stepped = self.session.step(&head, body, &mut pushed).await;
-        self.talk.steps_us.push(self.session.cpu_us().unwrap_or_default());
+        self.talk.steps_us.push(self.session.cpu_us());
         for action in pushed {
             self.act(action, answering).await;
         }

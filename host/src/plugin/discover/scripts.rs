@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{Accounts, PermissionRefusal, Refusal, VerifiedBytes, check_file, open_target};
+use crate::asset::Sha256;
 use crate::plugin::script::{Files, ReadFile, own_name};
 
 /// Largest file of a script, in bytes.
@@ -64,7 +65,7 @@ pub fn inspect_script(path: &Path) -> Result<Files, Refusal> {
 
 impl From<Files> for VerifiedBytes {
     fn from(files: Files) -> Self {
-        let bytes = files.files.first().map(|file| file.bytes.clone()).unwrap_or_default();
-        Self { bytes, sha256: files.sha256(), script: Some(files) }
+        let bytes = files.sums().into_bytes();
+        Self { sha256: Sha256::of(&bytes), bytes, script: Some(files) }
     }
 }

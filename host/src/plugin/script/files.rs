@@ -70,17 +70,15 @@ impl Files {
         self.files.iter().map(|file| file.bytes.len()).sum()
     }
 
-    /// What names exactly these files: the digest of the lines that `sha256sum` writes of them, the description first.
-    pub fn sha256(&self) -> Sha256 {
-        digest(&self.files)
+    /// What names exactly these files: the lines that `sha256sum` writes of them, the description first. Their digest is
+    /// the script's, and they are what its author signs.
+    pub fn sums(&self) -> String {
+        sums(&self.files)
     }
 }
 
-/// The digest of the lines that `sha256sum` writes of these files in this order.
-fn digest(files: &[ReadFile]) -> Sha256 {
-    let lines: String =
-        files.iter().map(|file| format!("{}  {}\n", Sha256::of(&file.bytes), file.name)).collect();
-    Sha256::of(lines.as_bytes())
+fn sums(files: &[ReadFile]) -> String {
+    files.iter().map(|file| format!("{}  {}\n", Sha256::of(&file.bytes), file.name)).collect()
 }
 
 fn described(bytes: &[u8]) -> Result<Described, Refusal> {
