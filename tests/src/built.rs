@@ -92,8 +92,17 @@ pub fn c_library(source: &Path, library: &Path) -> Option<()> {
 
 /// The same with the header in another folder.
 pub fn c_library_of(source: &Path, include: &Path, library: &Path) -> Option<()> {
+    compiled(source, include, library, &[])
+}
+
+/// The same as [`c_library`] with further flags.
+pub fn c_library_with(source: &Path, library: &Path, flags: &[String]) -> Option<()> {
+    compiled(source, &root().join("plugin-api/include"), library, flags)
+}
+
+fn compiled(source: &Path, include: &Path, library: &Path, flags: &[String]) -> Option<()> {
     let mut command = Command::new("cc");
-    command.args(["-std=c11", "-shared", "-fPIC", "-I"]).arg(include);
+    command.args(["-std=c11", "-shared", "-fPIC", "-I"]).arg(include).args(flags);
     match command.arg("-o").arg(library).arg(source).output() {
         Ok(output) if output.status.success() => Some(()),
         Ok(output) => panic!("cc failed:\n{}", String::from_utf8_lossy(&output.stderr)),

@@ -48,6 +48,7 @@ mod together;
 mod trusting;
 mod vendors;
 mod workers;
+mod zoo;
 
 use host_tests::{
     fake_tgi::FakeTgi,
