@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod built;
+pub mod changed;
 pub mod fake_tgi;
 pub mod left;
 pub mod mock;

@@ -16,7 +16,9 @@ use std::{
 };
 
 use host_tests::{
-    built, python,
+    built,
+    changed::{self, Change},
+    python,
     sandbox::Sandbox,
     scripted::{Scripted, reply},
 };
@@ -155,9 +157,7 @@ run(Kept)
 ";
 
 /// What a later minor adds to the SDK: a function at a table's end. File, text that is there once, what it becomes.
-const LATER: [(&str, &str, &str); 5] = [
-    // The copy has no benchmark.
-    ("Cargo.toml", "[[bench]]\nname = \"round_trip\"\nharness = false\n", ""),
+const LATER: [Change; 4] = [
     ("abi/Cargo.toml", "version = \"1.0.0\"", "version = \"1.0.1\""),
     ("abi/src/lib.rs", "pub const ABI_MINOR: u32 = ", "pub const ABI_MINOR: u32 = 7 + "),
     (
@@ -174,7 +174,7 @@ const LATER: [(&str, &str, &str); 5] = [
 ];
 
 /// What makes a plugin need the later minor.
-const NEEDS: [(&str, &str, &str); 2] = [
+const NEEDS: [Change; 2] = [
     (
         "src/version.rs",
         "pub const ABI_MINOR_NEEDED: u32 = ",
@@ -201,44 +201,16 @@ fn a_plugin_of_a_later_minor_holds_if_it_needs_only_this_one() {
 }
 
 /// The plugin that is kept, built with this tree's SDK as a later one would be.
-fn later(changes: &[(&str, &str, &str)], name: &str) -> PathBuf {
+fn later(changes: &[Change], name: &str) -> PathBuf {
     let folder = built::target().join("tmp/later").join(name);
-    for part in ["Cargo.toml", "build.rs", "src", "abi", "docs", "examples"] {
-        let from = built::root().join("plugin-api").join(part);
-        copy(&from, &folder.join("plugin-api").join(part), changes, part);
-    }
-    let kept = versions().remove(0).join("plugin");
-    copy(&kept, &folder.join("plugin"), &[], "plugin");
+    let crate_folder = changed::lay_out(&folder, changes, &versions().remove(0).join("plugin"));
     let output = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--manifest-path"])
-        .arg(folder.join("plugin/Cargo.toml"))
+        .arg(crate_folder.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(built::target().join("frozen").join(name))
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     built::target().join("frozen").join(name).join("debug/libfrozen.so")
-}
-
-/// Copies a file or folder, changed. What is there already with the same text is left alone, for cargo's sake.
-fn copy(from: &Path, to: &Path, changes: &[(&str, &str, &str)], name: &str) {
-    if from.is_dir() {
-        for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().file_name()) {
-            let entry = entry.to_str().unwrap();
-            copy(&from.join(entry), &to.join(entry), changes, &format!("{name}/{entry}"));
-        }
-        return;
-    }
-    let mut text = fs::read_to_string(from).unwrap();
-    for (file, before, after) in changes {
-        if *file == name {
-            assert_eq!(text.matches(before).count(), 1, "{name}: {before}");
-            text = text.replace(before, after);
-        }
-    }
-    if fs::read_to_string(to).is_ok_and(|found| found == text) {
-        return;
-    }
-    fs::create_dir_all(to.parent().unwrap()).unwrap();
-    fs::write(to, text).unwrap();
 }

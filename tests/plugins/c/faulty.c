@@ -139,9 +139,14 @@ static int32_t faulty_step(host_plugin_session *session, host_plugin_message eve
                            const host_plugin_sink *sink) {
     const char *text;
     char head[160];
-    (void)session, (void)event;
-    if (FAULT == STEP_FAILS) {
+    (void)session;
+    if (memmem(event.head.ptr, event.head.len, "\"generate\"", 10) == NULL) {
+        text = "{\"fail\":{\"kind\":\"unsupported\",\"message\":\"it only generates\"}}";
+        (void)sink->push(sink->ctx, text_of(text), said(""));
         return HOST_PLUGIN_FAILED;
+    }
+    if (FAULT == STEP_FAILS || FAULT == STEP_SAYS_77) {
+        return FAULT == STEP_FAILS ? HOST_PLUGIN_FAILED : 77;
     }
     text = answer();
     (void)snprintf(head, sizeof head,
@@ -149,7 +154,7 @@ static int32_t faulty_step(host_plugin_session *session, host_plugin_message eve
                    "[{\"text\":[0,%zu],\"finish_reason\":\"stop\"}]}}}}",
                    strlen(text));
     (void)sink->push(sink->ctx, text_of(head), said(text));
-    return FAULT == STEP_SAYS_77 ? 77 : HOST_PLUGIN_OK;
+    return HOST_PLUGIN_OK;
 }
 
 static void faulty_end(host_plugin_session *session) {

@@ -18,6 +18,7 @@
 //! | `panic_first_poll` | panics in the step of `start` | `panic` |
 //! | `panic_later_poll` | waits 1 ms, then panics | `panic` |
 //! | `panic_drop` | waits for ever; dropping its future panics | `end` still returns |
+//! | `panic_close` | `ok`; dropping its backend panics | scored; `close` still returns |
 //! | `never_ready` | awaits nothing at all | `protocol` |
 //! | `wait_forever` | a `wait` of 2^64 - 1 ms | `timeout` at the deadline |
 //! | `park_forever` | parks, and no thread ever wakes it | `timeout` at the deadline |
@@ -128,6 +129,14 @@ impl Drop for PanicsInDrop {
     }
 }
 
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        if self.config.mode == "panic_close" {
+            panic!("panic_close");
+        }
+    }
+}
+
 impl Backend for Hostile {
     type Config = Config;
 
@@ -198,7 +207,7 @@ impl Hostile {
     async fn misbehave(&self, prompt: &str, io: &Io) -> Result<Option<String>> {
         let config = &self.config;
         match config.mode.as_str() {
-            "ok" | "slow_open" => {}
+            "ok" | "slow_open" | "panic_close" => {}
             "echo" => return Ok(Some(prompt.to_owned())),
             "fail" => {
                 return Err(Error::new(ErrorKind::from(config.kind.as_str()), "as configured"));

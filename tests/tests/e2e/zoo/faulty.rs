@@ -8,6 +8,7 @@ use host_tests::{
     left::{Left, counts},
     sandbox::{Outcome, Sandbox},
 };
+use serde_json::Value;
 
 use crate::{echoes, hostile};
 
@@ -47,6 +48,19 @@ pub(super) fn good_goes_on(outcome: &Outcome) -> Left {
     left
 }
 
+/// Checks why each of a backend's samples is unscored (empty for a scored one), and the words.
+pub(super) fn ends(left: &Left, backend: &str, expected: [(&str, &str); 2]) {
+    let lines = left.journal.iter().filter(|line| line["backend"] == backend);
+    let found: Vec<(String, String)> = lines
+        .map(|line| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            (text(&line["status"]["unscored"]), text(&line["error"]["message"]))
+        })
+        .collect();
+    let expected = expected.map(|(reason, message)| (reason.to_owned(), message.to_owned()));
+    assert_eq!(found, expected, "{backend}");
+}
+
 /// Checks that stderr has this line.
 pub(super) fn has_line(outcome: &Outcome, line: &str) {
     let is_there = outcome.stderr.lines().any(|found| found == line);
@@ -59,7 +73,8 @@ const ID: &[u8] = b"\"id\": \"hostile\"";
 /// The good plugin's bytes under another id, of seven letters: the only difference to the good one.
 pub(super) fn renamed(id: &str) -> Vec<u8> {
     let mut bytes = fs::read(built::hostile()).unwrap();
-    let places: Vec<usize> = (0..bytes.len() - ID.len()).filter(|at| bytes[*at..].starts_with(ID)).collect();
+    let places: Vec<usize> =
+        (0..bytes.len() - ID.len()).filter(|at| bytes[*at..].starts_with(ID)).collect();
     assert_eq!((places.len(), id.len()), (1, 7), "{places:?}");
     let at = places[0] + ID.len() - 8;
     bytes[at..at + 7].copy_from_slice(id.as_bytes());

@@ -34,8 +34,9 @@ fn what_is_no_plugin_is_passed_over_in_so_many_words() {
         ("libout.so", &leads_out),
     ];
     match built::c_library(&other, &path("libother.so")) {
-        Some(()) => expected
-            .push(("libother.so", "not a plugin of this host: no .hostplugin section")),
+        Some(()) => {
+            expected.push(("libother.so", "not a plugin of this host: no .hostplugin section"))
+        }
         None => println!("skipped in part: there is no `cc`"),
     }
     let outcome = sandbox.run(&format!("{}{ECHO}", good())).exits(0);
@@ -55,7 +56,8 @@ fn a_library_that_is_cut_off_is_passed_over_before_it_is_mapped() {
             let (length, table) = (whole.len() * percent / 100, section_table(&whole));
             sandbox.write(&format!("plugins/libcut{percent}.so"), &whole[..length]);
             let part = "the section header table";
-            let reason = format!("truncated or damaged: {part} ends at byte {table}, the file at {length}");
+            let reason =
+                format!("truncated or damaged: {part} ends at byte {table}, the file at {length}");
             (format!("plugins/libcut{percent}.so"), reason)
         })
         .collect();
@@ -134,9 +136,7 @@ fn forty_libraries_with_two_kilobytes_of_nonsense_harm_nobody_but_themselves() {
         .collect();
     assert!(!found.is_empty(), "nothing is left to be loaded");
 
-    let echoes = |id: &String| {
-        format!("[[backend]]\nplugin = \"{id}\"\nconfig.mode = \"echo\"\n")
-    };
+    let echoes = |id: &String| format!("[[backend]]\nplugin = \"{id}\"\nconfig.mode = \"echo\"\n");
     let backends: String = found.iter().map(echoes).collect();
     let outcome = sandbox.run(&format!("{ONCE}{backends}{}{ECHO}", good()));
     assert!(matches!(outcome.code, Some(0 | 5)), "{:?}\n{}", outcome.code, outcome.stderr);
@@ -146,13 +146,20 @@ fn forty_libraries_with_two_kilobytes_of_nonsense_harm_nobody_but_themselves() {
         let refused = if found.contains(id) {
             format!("`{id}`")
         } else {
-            format!("warning: not used: {}: ", sandbox.path(&format!("plugins/lib{id}.so")).display())
+            format!(
+                "warning: not used: {}: ",
+                sandbox.path(&format!("plugins/lib{id}.so")).display()
+            )
         };
         // Asked like any other, or told not to be used: nothing between.
         let is_told = outcome.stderr.lines().any(|line| {
             line.contains(&refused) && (!found.contains(id) || line.ends_with("go on without it"))
         });
-        assert!(lines == 2 && found.contains(id) || lines == 0 && is_told, "{id}:\n{}", outcome.stderr);
+        assert!(
+            lines == 2 && found.contains(id) || lines == 0 && is_told,
+            "{id}:\n{}",
+            outcome.stderr
+        );
     }
 }
 
@@ -178,7 +185,8 @@ fn of_a_plugin_and_its_copy_neither_is_used_and_the_others_go_on() {
     let (one, two) = (sandbox.path(one), sandbox.path(two));
     let outcome = sandbox.run(&format!("{}{ECHO}", good())).exits(0);
     for (this, other) in [(&one, &two), (&two, &one)] {
-        let reason = format!("has the id `doubled`, as {} has; remove one of them", other.display());
+        let reason =
+            format!("has the id `doubled`, as {} has; remove one of them", other.display());
         is_passed_over(&outcome, this, &reason);
     }
     good_goes_on(&outcome);
