@@ -1,9 +1,14 @@
 //! Plugins in processes of their own: whatever becomes of one, the host and the other backends go on. What a plugin may die of
 //! is in `zoo`.
 
-use std::fs;
+use std::{fs, path::Path};
 
-use host_tests::{fake_tgi::FakeTgi, left::counts, patience::until, sandbox::Sandbox};
+use host_tests::{
+    fake_tgi::FakeTgi,
+    left::{Left, counts},
+    patience::until,
+    sandbox::Sandbox,
+};
 
 use super::{ECHO, echoes, hostile, run, tgi};
 
@@ -182,25 +187,41 @@ fn no_worker_outlives_a_host_that_is_killed() {
     until("no worker is left", || workers.iter().all(|worker| !is_alive(*worker)).then_some(()));
 }
 
-#[test]
-fn a_file_that_is_replaced_or_spoilt_during_a_run_does_not_disturb_it() {
-    let sandbox = Sandbox::with_hostile();
+/// `cp` over the file, or a rename of another one: what is written to, or takes its place, is no library.
+const REPLACED: [fn(&Path, &Path); 2] = [
+    |plugin, _| fs::write(plugin, "no library").unwrap(),
+    |plugin, other| fs::rename(other, plugin).unwrap(),
+];
+
+/// Starts a run of forty samples, replaces the plugin's file when the first one is recorded, and waits for the end.
+fn replaced(sandbox: &Sandbox, backend: &str, replace: fn(&Path, &Path)) -> Left {
     sandbox.write("data.jsonl", echoes(40));
-    // Its first worker dies after twenty samples; the next one is started from the bytes of the beginning.
-    let text = format!(
-        "run.max_retries = 3\nrun.concurrency = 1\nrun.sync = \"every\"\n{}config.after = 20\nconfig.delay_ms = 25\n{ECHO}",
-        hostile("abort")
-    );
+    let other = sandbox.write("other", "no library");
+    let engine = "run.max_retries = 3\nrun.concurrency = 1\nrun.sync = \"every\"\n";
+    let text = format!("{engine}{backend}config.delay_ms = 25\n{ECHO}");
     let host = sandbox.spawn(sandbox.run_command(&text, &[]));
-    let plugin = sandbox.path("plugins/libhostile.so");
     until("a sample is recorded", || {
         let run = fs::read_dir(sandbox.path("runs")).ok()?.next()?.ok()?.path();
         let journal = fs::read_to_string(run.join("journal.jsonl")).ok()?;
         (!journal.is_empty()).then_some(())
     });
-    fs::write(&plugin, "no library").unwrap();
+    replace(&sandbox.path("plugins/libhostile.so"), &other);
     let left = sandbox.wait(host).exits(0).left();
-    let retried = left.journal.iter().filter(|line| line["attempts"] == 2).count();
-    assert_eq!(retried, 1, "another worker was started");
     assert_eq!(left.counts(), [40, 40, 0]);
+    left
+}
+
+#[test]
+fn a_file_that_is_replaced_or_spoilt_during_a_run_does_not_disturb_it() {
+    for replace in REPLACED {
+        // Its first worker dies after twenty samples; the next one is started from the bytes of the beginning.
+        let backend = format!("{}config.after = 20\n", hostile("abort"));
+        let left = replaced(&Sandbox::with_hostile(), &backend, replace);
+        let retried = left.journal.iter().filter(|line| line["attempts"] == 2).count();
+        assert_eq!(retried, 1, "another worker was started");
+
+        let backend = format!("{}isolation = \"in-process\"\n", hostile("echo"));
+        let left = replaced(&Sandbox::trusting_hostile(), &backend, replace);
+        assert_eq!(left.manifest["plugins"][0]["isolation"], "in-process");
+    }
 }
