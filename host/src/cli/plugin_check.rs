@@ -54,6 +54,10 @@ pub(super) enum PluginCheckRecord<'a> {
 
 /// Looks every plugin over.
 pub(super) fn check(args: &PluginCheckArgs, printer: &Printer) -> anyhow::Result<Done> {
+    // What is typed wrong is not a plugin's fault.
+    for path in &args.run_files {
+        load(path)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut is_good = true;
     let mut looked_at = 0;
@@ -161,10 +165,8 @@ async fn subject(
 
 /// The run file that has a backend of this plugin, and which of its backends that is.
 fn backend(args: &PluginCheckArgs, plugin: &str) -> anyhow::Result<(RunFile, usize)> {
-    let variable = |name: &str| env::var(name).ok();
-    let changes = Overrides { sets: args.sets.clone(), ..Overrides::default() };
     for path in &args.run_files {
-        let file = config::load(path, &changes, &variable)?;
+        let file = load(path)?;
         let index = file.config.backends.iter().position(|backend| backend.plugin == plugin);
         if let Some(index) = index {
             return Ok((file, index));
@@ -173,8 +175,15 @@ fn backend(args: &PluginCheckArgs, plugin: &str) -> anyhow::Result<(RunFile, usi
     if !args.run_files.is_empty() {
         anyhow::bail!("none of the run files has a backend of plugin `{plugin}`");
     }
+    let variable = |name: &str| env::var(name).ok();
+    let changes = Overrides { sets: args.sets.clone(), ..Overrides::default() };
     let named = Named { tasks: Vec::new(), backends: vec![plugin.to_owned()] };
     Ok((config::load_named(&named, &changes, &variable)?, 0))
+}
+
+fn load(path: &Path) -> anyhow::Result<RunFile> {
+    let variable = |name: &str| env::var(name).ok();
+    Ok(config::load(path, &Overrides::default(), &variable)?)
 }
 
 /// Tells what is found of one plugin, and counts it.

@@ -146,13 +146,24 @@ impl Asks {
     }
 }
 
+/// So many of a kind are counted in words, and not named.
+const MANY: usize = 9;
+
 impl AsksRecord {
     /// In words: `origin https://a.org, secret key, variable $HOME`; nothing if it is nothing.
     pub fn in_words(&self) -> Option<String> {
-        let origins = self.origins.iter().map(|origin| format!("origin {origin}"));
-        let secrets = self.secrets.iter().map(|slot| format!("secret `{slot}`"));
-        let env = self.env.iter().map(|name| format!("variable ${name}"));
-        let all: Vec<String> = origins.chain(secrets).chain(env).collect();
+        let each = |list: &[String], many: &str, word: &dyn Fn(&String) -> String| match list.len()
+        {
+            // Nobody would read them here; the lock file has them all.
+            beyond @ MANY.. => vec![format!("{beyond} {many}")],
+            _ => list.iter().map(word).collect(),
+        };
+        let all = [
+            each(&self.origins, "origins", &|origin| format!("origin {origin}")),
+            each(&self.secrets, "secrets", &|slot| format!("secret `{slot}`")),
+            each(&self.env, "variables", &|name| format!("variable ${name}")),
+        ]
+        .concat();
         (!all.is_empty()).then(|| all.join(", "))
     }
 }

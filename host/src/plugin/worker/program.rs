@@ -13,6 +13,8 @@ use crate::plugin::script::Copied;
 
 /// Where programs are looked for without a `PATH`.
 const PATH: &str = "/usr/bin:/bin";
+/// Where version managers put what stands for their programs.
+const SHIMS: &str = "shims";
 /// What lies in an installation beside its `bin`, and is read by its programs: libraries, and Python's note of a
 /// virtual environment.
 const BELONGINGS: [&str; 4] = ["lib", "lib64", "libexec", "pyvenv.cfg"];
@@ -27,8 +29,7 @@ pub(super) fn find(files: &Copied) -> Result<Program, String> {
         PathBuf::from(&program)
     } else {
         let variable = env::var_os("PATH");
-        search(&program, variable.as_deref().unwrap_or(OsStr::new(PATH)))
-            .ok_or_else(|| format!("command: there is no program `{program}` in PATH"))?
+        search(&program, variable.as_deref().unwrap_or(OsStr::new(PATH)))?
     };
     if !is_program(&path) {
         return Err(format!("command: {} is no program that may be run", path.display()));
@@ -41,8 +42,29 @@ pub(super) fn find(files: &Copied) -> Result<Program, String> {
     })
 }
 
-fn search(name: &str, path: &OsStr) -> Option<PathBuf> {
-    env::split_paths(path).map(|folder| folder.join(name)).find(|path| is_program(path))
+/// The first program of this name that is none of a version manager's shims (pyenv's, asdf's): those start the real one
+/// as another process, which a script may not.
+fn search(name: &str, path: &OsStr) -> Result<PathBuf, String> {
+    let mut shim = None;
+    for folder in env::split_paths(path) {
+        let program = folder.join(name);
+        if !is_program(&program) {
+            continue;
+        }
+        if folder.ends_with(SHIMS) {
+            shim.get_or_insert(program);
+        } else {
+            return Ok(program);
+        }
+    }
+    Err(match shim {
+        None => format!("command: there is no program `{name}` in PATH"),
+        Some(shim) => format!(
+            "command: the only `{name}` in PATH is {}, which starts another program, and a script may start none; write \
+             the path of that one",
+            shim.display()
+        ),
+    })
 }
 
 fn is_program(path: &Path) -> bool {
@@ -62,4 +84,29 @@ fn belongings(program: &Path) -> Vec<String> {
         found.push(path.display().to_string());
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_behind_the_shim_of_a_version_manager() {
+        let folder = tempfile::tempdir().unwrap();
+        for place in ["shims", "bin"] {
+            let path = folder.path().join(place);
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("snake"), "").unwrap();
+            fs::set_permissions(path.join("snake"), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let path = |places: &[&str]| {
+            env::join_paths(places.iter().map(|place| folder.path().join(place))).unwrap()
+        };
+        let found = search("snake", &path(&["nowhere", "shims", "bin"])).unwrap();
+        assert_eq!(found, folder.path().join("bin/snake"));
+        let error = search("snake", &path(&["shims"])).unwrap_err();
+        assert!(error.contains("shims/snake, which starts another program"), "{error}");
+        let error = search("snail", &path(&["shims", "bin"])).unwrap_err();
+        assert_eq!(error, "command: there is no program `snail` in PATH");
+    }
 }
