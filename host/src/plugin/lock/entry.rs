@@ -152,11 +152,12 @@ const MANY: usize = 9;
 impl AsksRecord {
     /// In words: `origin https://a.org, secret key, variable $HOME`; nothing if it is nothing.
     pub fn in_words(&self) -> Option<String> {
-        let each = |list: &[String], many: &str, word: &dyn Fn(&String) -> String| match list.len()
-        {
-            // Nobody would read them here; the lock file has them all.
-            beyond @ MANY.. => vec![format!("{beyond} {many}")],
-            _ => list.iter().map(word).collect(),
+        let each = |list: &BTreeSet<String>, many: &str, word: &dyn Fn(&String) -> String| {
+            match list.len() {
+                // Nobody would read them here; the lock file has them all.
+                beyond @ MANY.. => vec![format!("{beyond} {many}")],
+                _ => list.iter().map(word).collect(),
+            }
         };
         let all = [
             each(&self.origins, "origins", &|origin| format!("origin {origin}")),
