@@ -20,7 +20,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
-use crate::launch::link::{BECOME, SUPERVISE, WORKER};
+use crate::launch::link::{BECOME, SUPERVISE};
 
 pub(super) use cache::{CacheCommand, PruneArgs};
 pub(super) use check::CheckArgs;
@@ -136,13 +136,6 @@ pub enum Command {
         /// The command.
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
-    },
-    /// Run one plugin for a run; a run starts this itself.
-    #[command(name = WORKER, hide = true)]
-    Worker {
-        /// The process to serve and to end with.
-        #[arg(long, value_name = "PROCESS")]
-        host: u32,
     },
     /// Become such a server.
     #[command(name = BECOME, hide = true)]

@@ -1,12 +1,12 @@
 //! The hidden commands by which a run starts what it needs beside itself: a server, or a worker for a plugin.
 
-use std::{ffi::OsString, io, path::Path};
+use std::{env, ffi::OsString, io, path::Path};
 
 use super::run::asked_to_stop;
 use crate::{
-    launch::{become_server, supervisor},
+    launch::{become_server, link::WORKER, supervisor},
     plugin::worker::serve::serve,
-    printer::Printer,
+    printer::{Mode, Printer},
     run::error::exit,
 };
 
@@ -26,15 +26,20 @@ pub(super) fn supervise(command: &[OsString], printer: &Printer) -> u8 {
     }
 }
 
-/// Runs a plugin for the host that started this. What it says of a failure is what that host shows.
-pub(super) fn worker(host: u32, printer: &Printer) -> u8 {
-    match serve(host) {
-        Ok(()) => exit::DONE,
-        Err(error) => {
-            printer.error(&format!("worker: {error}"));
-            exit::INTERNAL
-        }
+/// Runs a plugin, if it was a host that started this, and it said so: `__worker PROCESS`. What is said here of a failure
+/// is what that host shows.
+///
+/// It is no subcommand. Many workers may be started, each to serve within milliseconds and to be small, and to build the
+/// whole command line would take more of both than all that a worker needs.
+pub(super) fn worker() -> Option<u8> {
+    let mut typed = env::args_os().skip(1);
+    if typed.next()? != WORKER {
+        return None;
     }
+    let host = typed.next()?.to_str()?.parse().ok()?;
+    let Err(error) = serve(host) else { return Some(exit::DONE) };
+    Printer::new(Mode::Default).error(&format!("worker: {error}"));
+    Some(exit::INTERNAL)
 }
 
 /// Becomes the server. What it says of a failure goes to the server's log.

@@ -61,6 +61,9 @@ enum TypedRecord {
 
 /// Parses the process's arguments, does what they say, and gives the exit code.
 pub fn main() -> u8 {
+    if let Some(exit_code) = launch::worker() {
+        return exit_code;
+    }
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return not_parsed(&error),
@@ -71,10 +74,7 @@ pub fn main() -> u8 {
         _ => Mode::Default,
     };
     let printer = Printer::new(mode);
-    // A worker's log is its host's.
-    if !matches!(args.command, args::Command::Worker { .. }) {
-        host_table::set_log(plugins_log(printer.clone()));
-    }
+    host_table::set_log(plugins_log(printer.clone()));
     let done = carry_out(args.command, &printer);
     printer.record(&done);
     done.exit_code
@@ -126,7 +126,6 @@ fn carry_out(command: args::Command, printer: &Printer) -> Done {
         args::Command::Completions(command) => generate::completions(&command, printer),
         args::Command::Man(command) => generate::man(&command, printer),
         args::Command::Supervise { command } => launch::supervise(&command, printer).into(),
-        args::Command::Worker { host } => launch::worker(host, printer).into(),
         args::Command::Become { supervisor, command } => {
             launch::become_server(supervisor, &command, printer).into()
         }

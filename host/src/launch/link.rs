@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub const SUPERVISE: &str = "__supervise";
 /// The hidden command that makes a `host` the server.
 pub const BECOME: &str = "__become";
-/// The hidden command that makes a `host` a plugin's worker.
+/// The word that makes a `host` a plugin's worker; the number of the process to serve follows.
 pub const WORKER: &str = "__worker";
 /// This program, even if its file was replaced since it started.
 pub const THIS_PROGRAM: &str = "/proc/self/exe";

@@ -105,7 +105,7 @@ fn spawn(
     let mut command = Command::new(THIS_PROGRAM);
     command
         .arg0("host")
-        .args([WORKER, "--host", &std::process::id().to_string()])
+        .args([WORKER, &std::process::id().to_string()])
         .env_clear()
         .envs(kept)
         // What it needs it gets in the place of its standard streams: no other descriptor is left open for it.
