@@ -1,8 +1,11 @@
 //! What a worker costs: `cargo bench -p host --bench worker`.
 //!
 //! The same library in this process and in a worker, side by side and in turns: the time of a step with a body of 2 KB,
-//! one after the other; steps a second of many sessions at once; the time from nothing to an open backend; and the memory
-//! of a worker. A worker is this program again, since that is what a host starts.
+//! one after the other, and beside them what it takes a bare process to send as much there and back; steps a second of many
+//! sessions at once; the time from nothing to an open backend; and the memory of a worker. A worker is this program again,
+//! since that is what a host starts.
+//!
+//! Where a core is idle, waking it is most of a step's time, and belongs to the machine: `taskset -c 1` shows the rest.
 
 #![allow(
     missing_docs,
@@ -15,8 +18,13 @@
 
 use std::{
     env, fs,
+    io::{self, Read, Write},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::{Child, Command, ExitCode},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -42,6 +50,11 @@ const BODY: usize = 2048;
 /// Steps of a turn, and turns.
 const STEPS: usize = 1000;
 const TURNS: usize = 20;
+/// Lengths, head and body of the frame of such a step, and of the one that answers it, in bytes.
+const THERE: usize = 8 + 47 + BODY;
+const BACK: usize = 8 + 60;
+/// What makes this program one that does nothing but answer.
+const ECHO: &str = "__echo";
 /// Sessions at once, and steps of each.
 const SESSIONS: usize = 64;
 const EACH: usize = 3000;
@@ -51,8 +64,10 @@ const STARTS: usize = 20;
 const OPEN: &[u8] = br#"{"config":{"mode":"again_forever"}}"#;
 
 fn main() -> ExitCode {
-    if env::args().nth(1).as_deref() == Some(WORKER) {
-        return host::cli::main().into();
+    match env::args().nth(1).as_deref() {
+        Some(WORKER) => return host::cli::main().into(),
+        Some(ECHO) => return echo(),
+        _ => {}
     }
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).enable_all().build().unwrap();
@@ -95,7 +110,9 @@ async fn measure() {
     let mut pushed = Vec::<Pushed>::new();
     here.step(&head, &text, &mut pushed);
     there.step(&head, &text, &mut pushed).await.unwrap();
-    let (mut in_process, mut in_worker) = (Vec::new(), Vec::new());
+    let (mut in_process, mut in_worker, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut socket, mut child) = echoing();
+    let mut answer = [0; BACK];
     for _ in 0..TURNS {
         for _ in 0..STEPS {
             pushed.clear();
@@ -109,11 +126,21 @@ async fn measure() {
             there.step(resumed, &body, &mut pushed).await.unwrap();
             in_worker.push(begun.elapsed());
         }
+        for _ in 0..STEPS {
+            let begun = Instant::now();
+            socket.write_all(&[b'x'; THERE]).unwrap();
+            socket.read_exact(&mut answer).unwrap();
+            bare.push(begun.elapsed());
+        }
     }
+    drop(socket);
+    child.wait().unwrap();
     let (here, there) = (median(&mut in_process), median(&mut in_worker));
     println!(
-        "a step at the median: {here:?} in-process, {there:?} in a worker: {:?} more",
-        there - here
+        "a step at the median: {here:?} in-process, {there:?} in a worker: {:?} more; \
+         {:?} for as many bytes there and back, nothing done with them",
+        there - here,
+        median(&mut bare)
     );
 
     let begun = Instant::now();
@@ -124,9 +151,10 @@ async fn measure() {
     let rate = (SESSIONS * EACH) as f64 / begun.elapsed().as_secs_f64();
     println!("steps a second through one worker, {SESSIONS} sessions at once: {rate:.0}");
     println!(
-        "memory of a worker: {} KiB resident, {} KiB of them its own",
-        resident("VmRSS:"),
-        resident("RssAnon:")
+        "memory of a worker: {} KiB resident, {} KiB of them its own; its share, with one host: {} KiB",
+        resident("status", "VmRSS:"),
+        resident("status", "RssAnon:"),
+        resident("smaps_rollup", "Pss:")
     );
 }
 
@@ -173,12 +201,29 @@ fn median(times: &mut [Duration]) -> Duration {
     times[times.len() / 2]
 }
 
-/// A line of the status of this process's only child, in KiB.
-fn resident(name: &str) -> u64 {
+/// A process that answers, and the way to it.
+fn echoing() -> (UnixStream, Child) {
+    let (own, its) = UnixStream::pair().unwrap();
+    let mut command = Command::new(env::current_exe().unwrap());
+    (own, command.arg(ECHO).stdin(OwnedFd::from(its)).spawn().unwrap())
+}
+
+/// Reads as much as a step has and answers with as much as it does, until the end.
+fn echo() -> ExitCode {
+    let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().unwrap());
+    let mut step = [0; THERE];
+    while socket.read_exact(&mut step).is_ok() {
+        socket.write_all(&[b'x'; BACK]).unwrap();
+    }
+    ExitCode::SUCCESS
+}
+
+/// A line of this file of this process's only child, in KiB.
+fn resident(file: &str, name: &str) -> u64 {
     let threads = fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path());
     let lists = threads.map(|thread| fs::read_to_string(thread.join("children")).unwrap());
     let child = lists.collect::<String>();
-    let status = fs::read_to_string(format!("/proc/{}/status", child.trim())).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/{file}", child.trim())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
