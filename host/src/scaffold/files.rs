@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn an_sdk_elsewhere_is_named_and_not_copied() {
         for kind in KINDS {
-            let files = made(kind, &Sdk::At("/work/plugin-api".into()));
+            let files = made(kind, &Sdk::At("/elsewhere/plugin-api".into()));
             assert!(files.iter().all(|file| !file.of_sdk && !file.path.starts_with("sdk")));
             let file = match kind {
                 Kind::Http | Kind::Local => "Cargo.toml",
@@ -176,7 +176,7 @@ mod tests {
                 // It has all that it needs.
                 Kind::Script => continue,
             };
-            assert!(text(&files, file).contains("/work/plugin-api"), "{kind:?}");
+            assert!(text(&files, file).contains("/elsewhere/plugin-api"), "{kind:?}");
         }
     }
 }

@@ -3,9 +3,12 @@
 mod conversation;
 mod finding;
 mod hard;
+mod hostile;
 mod library;
+mod load;
 mod manifest;
 mod opening;
+mod plain;
 mod replies;
 mod sample;
 mod server;

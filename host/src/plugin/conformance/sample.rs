@@ -4,7 +4,6 @@ use plugin_api::{
     Generate, Loglikelihood, Message, Prompt, Request, Rolling, capability::Capability,
     manifest::Declared,
 };
-use serde_json::Map;
 
 /// A kind of request, by the capability that it takes.
 pub(super) struct Sample {
@@ -53,17 +52,11 @@ pub(super) fn samples(declared: &Declared) -> Vec<Sample> {
 
 /// A generation of a few tokens.
 pub(super) fn generate(prompt: Prompt<'_>) -> Generate<'_> {
+    let greedy = Some(0.0);
     Generate {
-        prompt,
-        n: 1,
         max_tokens: Some(4),
-        temperature: Some(0.0),
-        top_p: None,
-        top_k: None,
+        temperature: greedy,
         stop: vec!["\n".into()],
-        seed: None,
-        logprobs: None,
-        stream: false,
-        extra: Map::new(),
+        ..Generate::new(prompt)
     }
 }
