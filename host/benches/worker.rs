@@ -173,19 +173,7 @@ async fn steps(worker: Arc<Worker>) {
 
 /// A start event: head and body.
 fn start() -> (Vec<u8>, Vec<u8>) {
-    let request = Request::Generate(Generate {
-        prompt: Prompt::Text("Hello?"),
-        n: 1,
-        max_tokens: None,
-        temperature: None,
-        top_p: None,
-        top_k: None,
-        stop: Vec::new(),
-        seed: None,
-        logprobs: None,
-        stream: false,
-        extra: serde_json::Map::new(),
-    });
+    let request = Request::Generate(Generate::new(Prompt::Text("Hello?")));
     let mut body = Vec::new();
     let start = Start {
         request_id: "bench".into(),

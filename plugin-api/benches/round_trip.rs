@@ -175,17 +175,9 @@ impl Bench {
 
 fn request(prompt: &str) -> Generate<'_> {
     Generate {
-        prompt: Prompt::Text(prompt),
-        n: 1,
         max_tokens: Some(512),
         temperature: Some(0.0),
-        top_p: None,
-        top_k: None,
-        stop: Vec::new(),
-        seed: None,
-        logprobs: None,
-        stream: false,
-        extra: serde_json::Map::new(),
+        ..Generate::new(Prompt::Text(prompt))
     }
 }
 

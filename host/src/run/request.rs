@@ -4,7 +4,6 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use plugin_api::{Answer, Generate, Loglikelihood, Message, Part, Prompt, Request, Rolling};
-use serde_json::Map;
 
 use crate::task::{
     generation::Generation,
@@ -49,19 +48,7 @@ fn generate<'a>(
     generation: Option<&'a Generation>,
     repeat: u32,
 ) -> Generate<'a> {
-    let mut request = Generate {
-        prompt: prompt(prompt_of),
-        n: 1,
-        max_tokens: None,
-        temperature: None,
-        top_p: None,
-        top_k: None,
-        stop: Vec::new(),
-        seed: None,
-        logprobs: None,
-        stream: false,
-        extra: Map::new(),
-    };
+    let mut request = Generate::new(prompt(prompt_of));
     if let Some(generation) = generation {
         request.n = generation.n.get();
         request.max_tokens = Some(generation.max_tokens);

@@ -237,17 +237,5 @@ async fn race(io: &Io) -> Result<String> {
 
 /// A generation of one choice.
 pub(crate) fn generate(prompt: &str) -> Request<'_> {
-    Request::Generate(Generate {
-        prompt: Prompt::Text(prompt),
-        n: 1,
-        max_tokens: None,
-        temperature: None,
-        top_p: None,
-        top_k: None,
-        stop: Vec::new(),
-        seed: None,
-        logprobs: None,
-        stream: false,
-        extra: serde_json::Map::new(),
-    })
+    Request::Generate(Generate::new(Prompt::Text(prompt)))
 }

@@ -212,24 +212,12 @@ fn change(parameter: &str, detail: String) -> Changed {
 #[cfg(test)]
 mod tests {
     use plugin_api::Message;
-    use serde_json::{Map, json};
+    use serde_json::json;
 
     use super::*;
 
     fn request(prompt: Prompt<'_>) -> Generate<'_> {
-        Generate {
-            prompt,
-            n: 1,
-            max_tokens: None,
-            temperature: None,
-            top_p: None,
-            top_k: None,
-            stop: Vec::new(),
-            seed: None,
-            logprobs: None,
-            stream: false,
-            extra: Map::new(),
-        }
+        Generate::new(prompt)
     }
 
     fn rendered(source: &str, request: &Generate<'_>, call: Call) -> serde_json::Value {

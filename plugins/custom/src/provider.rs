@@ -153,19 +153,7 @@ impl Provider {
     fn try_body(&self) -> Result<()> {
         const TEXT: &str = "A \"quoted\" text\nof two lines, with a \\ in it";
         let chat = vec![Message::text("system", TEXT), Message::text("user", TEXT)];
-        let bare = Generate {
-            prompt: Prompt::Text(TEXT),
-            n: 1,
-            max_tokens: None,
-            temperature: None,
-            top_p: None,
-            top_k: None,
-            stop: Vec::new(),
-            seed: None,
-            logprobs: None,
-            stream: false,
-            extra: serde_json::Map::new(),
-        };
+        let bare = Generate::new(Prompt::Text(TEXT));
         let full = Generate {
             n: 2,
             max_tokens: Some(1),

@@ -107,17 +107,9 @@ impl Serverless {
     /// A refusal that does not mean that the model loads.
     pub async fn health(&self, io: &Io) -> Result<Health> {
         let request = Generate {
-            prompt: Prompt::Text("Hello"),
-            n: 1,
             max_tokens: Some(1),
             temperature: Some(0.0),
-            top_p: None,
-            top_k: None,
-            stop: Vec::new(),
-            seed: None,
-            logprobs: None,
-            stream: false,
-            extra: serde_json::Map::new(),
+            ..Generate::new(Prompt::Text("Hello"))
         };
         match self.generate(&request, io).await {
             Ok(_) => Ok(Health { ready: true, detail: String::new() }),

@@ -109,26 +109,13 @@ fn free(mut answer: Answer) -> Answer {
 #[cfg(test)]
 pub(super) mod tests {
     use plugin_api::{Completion, Generate, Loglikelihood, Prompt, TokenLogprob};
-    use serde_json::Map;
 
     use super::*;
     use crate::secret::Secret;
 
     /// A request for `n` choices.
     pub(in crate::store::cache) fn generate(text: &str, n: u32) -> Request<'_> {
-        Request::Generate(Generate {
-            prompt: Prompt::Text(text),
-            n,
-            max_tokens: None,
-            temperature: None,
-            top_p: None,
-            top_k: None,
-            stop: Vec::new(),
-            seed: None,
-            logprobs: None,
-            stream: false,
-            extra: Map::new(),
-        })
+        Request::Generate(Generate { n, ..Generate::new(Prompt::Text(text)) })
     }
 
     fn completion(endings: &[(&str, &str)]) -> Answer {

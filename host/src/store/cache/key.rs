@@ -150,17 +150,9 @@ mod tests {
 
     fn generate(text: &str) -> Generate<'_> {
         Generate {
-            prompt: Prompt::Text(text),
-            n: 1,
             max_tokens: Some(16),
             temperature: Some(0.0),
-            top_p: None,
-            top_k: None,
-            stop: Vec::new(),
-            seed: None,
-            logprobs: None,
-            stream: false,
-            extra: Map::new(),
+            ..Generate::new(Prompt::Text(text))
         }
     }
 

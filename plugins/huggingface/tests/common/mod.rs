@@ -18,7 +18,7 @@ use plugin_api::{
     },
     testkit::{Driver, Pushed, failure, open_with},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// A request that the plugin sent.
 #[derive(Clone, Debug)]
@@ -101,17 +101,10 @@ pub(crate) fn try_open(config: &Value, token: bool) -> Result<HuggingFace, Strin
 
 pub(crate) fn generate(prompt: Prompt<'_>) -> Generate<'_> {
     Generate {
-        prompt,
-        n: 1,
         max_tokens: Some(8),
         temperature: Some(0.0),
-        top_p: None,
-        top_k: None,
         stop: vec!["\n\n".into()],
-        seed: None,
-        logprobs: None,
-        stream: false,
-        extra: Map::new(),
+        ..Generate::new(prompt)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{fs, path::Path, sync::Arc};
 use plugin_api::{
     Answer, Generate, Message, Prompt, Request, json,
     message::Action,
-    serde_json::{self, Map, Value},
+    serde_json::{self, Value},
     testkit::{self, Driver, Pushed},
 };
 
@@ -19,19 +19,7 @@ fn server() -> Arc<Server> {
 
 /// A greedy request for few tokens.
 fn generate(prompt: Prompt<'_>) -> Request<'_> {
-    Request::Generate(Generate {
-        prompt,
-        n: 1,
-        max_tokens: Some(16),
-        temperature: Some(0.0),
-        top_p: None,
-        top_k: None,
-        stop: vec!["\n".into()],
-        seed: None,
-        logprobs: None,
-        stream: false,
-        extra: Map::new(),
-    })
+    Request::Generate(Generate { max_tokens: Some(16), temperature: Some(0.0), stop: vec!["\n".into()], ..Generate::new(prompt) })
 }
 
 fn prompt(asked: &Value) -> Prompt<'_> {

@@ -5,7 +5,6 @@ use std::{fs, sync::Arc};
 use plugin_api::{
     Answer, Generate, Likelihood, Loglikelihood, Prompt, Request, json,
     message::{Action, Event, OpenHead},
-    serde_json::Map,
     testkit::{self, Driver, Pushed},
 };
 
@@ -62,19 +61,7 @@ fn english_is_likelier_than_its_letters_in_another_order() {
 #[test]
 fn an_answer_is_cut_at_a_stop_text() {
     let mut session = Driver::new(open(0.05).unwrap());
-    let asked = Request::Generate(Generate {
-        prompt: Prompt::Text("Text: th"),
-        n: 2,
-        max_tokens: Some(40),
-        temperature: Some(0.7),
-        top_p: None,
-        top_k: None,
-        stop: vec![" ".into()],
-        seed: None,
-        logprobs: None,
-        stream: false,
-        extra: Map::new(),
-    });
+    let asked = Request::Generate(Generate { n: 2, max_tokens: Some(40), temperature: Some(0.7), stop: vec![" ".into()], ..Generate::new(Prompt::Text("Text: th")) });
     let Answer::Completion(completion) = answer(&session.start(&[asked])) else {
         panic!("no completion");
     };
