@@ -19,7 +19,12 @@ fn server() -> Arc<Server> {
 
 /// A greedy request for few tokens.
 fn generate(prompt: Prompt<'_>) -> Request<'_> {
-    Request::Generate(Generate { max_tokens: Some(16), temperature: Some(0.0), stop: vec!["\n".into()], ..Generate::new(prompt) })
+    Request::Generate(Generate {
+        max_tokens: Some(16),
+        temperature: Some(0.0),
+        stop: vec!["\n".into()],
+        ..Generate::new(prompt)
+    })
 }
 
 fn prompt(asked: &Value) -> Prompt<'_> {

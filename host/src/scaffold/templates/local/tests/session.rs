@@ -61,7 +61,13 @@ fn english_is_likelier_than_its_letters_in_another_order() {
 #[test]
 fn an_answer_is_cut_at_a_stop_text() {
     let mut session = Driver::new(open(0.05).unwrap());
-    let asked = Request::Generate(Generate { n: 2, max_tokens: Some(40), temperature: Some(0.7), stop: vec![" ".into()], ..Generate::new(Prompt::Text("Text: th")) });
+    let asked = Request::Generate(Generate {
+        n: 2,
+        max_tokens: Some(40),
+        temperature: Some(0.7),
+        stop: vec![" ".into()],
+        ..Generate::new(Prompt::Text("Text: th"))
+    });
     let Answer::Completion(completion) = answer(&session.start(&[asked])) else {
         panic!("no completion");
     };
