@@ -98,10 +98,19 @@ fn what_a_plugin_writes_is_shown_as_its_own_and_not_without_end() {
 fn a_worker_may_not_reach_what_it_does_not_need() {
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let server = format!("http://{}", server.local_addr().unwrap());
-    let modes = ["environment", "connect", "start_program", "read_file"];
+    let forbidden = [
+        ("connect", "seccomp"),
+        ("start_program", "seccomp"),
+        ("share_memory", "seccomp"),
+        ("memory_file", "seccomp"),
+        ("outlasting_memory", "seccomp"),
+        ("outlive", "seccomp"),
+        ("read_file", "landlock"),
+    ];
+    let modes = forbidden.iter().map(|(mode, _)| *mode).chain(["environment"]);
     let mut text = "run.max_unscored = 1.0\n".to_owned();
     for isolation in ["worker", "in-process"] {
-        for mode in modes {
+        for mode in modes.clone() {
             let id = format!("{mode} {isolation}");
             text.push_str(&format!(
                 "{}id = \"{id}\"\nisolation = \"{isolation}\"\nbase_url = \"{server}\"\n\
@@ -125,9 +134,7 @@ fn a_worker_may_not_reach_what_it_does_not_need() {
     let by: Vec<&str> =
         plugin["sandbox"].as_array().unwrap().iter().filter_map(|name| name.as_str()).collect();
     assert!(by.contains(&"no_new_privs") && by.contains(&"limits"), "{by:?}");
-    for (mode, means) in
-        [("connect", "seccomp"), ("start_program", "seccomp"), ("read_file", "landlock")]
-    {
+    for (mode, means) in forbidden {
         assert_eq!(said(&format!("{mode} in-process")), "done");
         if by.contains(&means) {
             assert_eq!(said(&format!("{mode} worker")), "permission denied", "{mode}");

@@ -29,8 +29,8 @@ impl Circuit {
     pub fn wait(&mut self, now: Instant) -> Duration {
         self.forget(now);
         let Some(last) = self.deaths.back() else { return Duration::ZERO };
-        let doublings = 2 * u32::try_from(self.deaths.len() - 1).unwrap_or(u32::MAX).min(8);
-        let wait = BASE.saturating_mul(1 << doublings);
+        let before = u32::try_from(self.deaths.len() - 1).unwrap_or(u32::MAX);
+        let wait = BASE.saturating_mul(4_u32.saturating_pow(before));
         (*last + wait).saturating_duration_since(now)
     }
 

@@ -260,7 +260,7 @@ async fn start(
     let started = process::start(name, library, redactor, written).await.map_err(not_started)?;
     let counted = (name.clone(), Arc::clone(deaths));
     let on_death = move |how: String| counted.1.add(&counted.0, &how);
-    let link = Link::new(started, Box::new(on_death)).map_err(not_started)?;
+    let link = Link::new(name, started, Box::new(on_death)).map_err(not_started)?;
     // What would fail alike for every sample is not tried for each.
     let refused = || drop(deaths.add(name, "does not open its backend"));
     let head = serde_json::json!({ "load": load }).to_string();
@@ -275,6 +275,7 @@ async fn start(
             return Err(StartError::Load(in_worker(error.message)));
         }
         Err(_) => {
+            refused();
             let limit = humantime::format_duration(LOAD_LIMIT);
             return Err(StartError::Load(in_worker(format!("it is not loaded within {limit}"))));
         }

@@ -85,11 +85,13 @@ pub(super) struct Link {
 }
 
 pub(super) struct Inner {
+    /// The plugin, in messages.
+    name: String,
     stream: UnixStream,
     /// The same socket, to be closed at once.
     socket: Socket,
     process: Process,
-    outbox: Mutex<Vec<u8>>,
+    outbox: Mutex<Outbox>,
     /// Told when the outbox could not be emptied at once.
     unsent: Notify,
     sessions: Mutex<HashMap<u64, Slot>>,
@@ -106,6 +108,15 @@ pub(super) struct Inner {
     runtime: Handle,
 }
 
+/// What is yet to be sent.
+#[derive(Default)]
+struct Outbox {
+    bytes: Vec<u8>,
+    /// How many of them are sent. They stay until all are: to move the rest for each part that a socket takes would take
+    /// longer than to send it.
+    sent: usize,
+}
+
 /// A session that the worker has.
 #[derive(Default)]
 struct Slot {
@@ -118,11 +129,12 @@ struct Slot {
 
 impl Link {
     /// Takes a process over. `on_death` is not told of an end that the host wanted.
-    pub(super) fn new(started: Started, on_death: OnDeath) -> io::Result<Self> {
+    pub(super) fn new(name: &str, started: Started, on_death: OnDeath) -> io::Result<Self> {
         let Started { socket, process, end } = started;
         let copy = socket.try_clone()?;
         socket.set_nonblocking(true)?;
         let inner = Arc::new(Inner {
+            name: name.to_owned(),
             stream: UnixStream::from_std(socket)?,
             socket: copy,
             process,
@@ -257,7 +269,7 @@ impl Inner {
     /// Queues a frame and sends what the socket takes at once.
     fn send(&self, head: &[&[u8]], body: &[u8]) -> Result<(), FrameError> {
         let mut outbox = lock(&self.outbox);
-        frame::append(&mut outbox, head, body)?;
+        frame::append(&mut outbox.bytes, head, body)?;
         if !self.flush(&mut outbox) {
             self.unsent.notify_one();
         }
@@ -265,15 +277,23 @@ impl Inner {
     }
 
     /// Sends what the socket takes. Whether that is all.
-    fn flush(&self, outbox: &mut Vec<u8>) -> bool {
-        while !outbox.is_empty() {
-            match self.stream.try_write(outbox) {
-                Ok(sent) => drop(outbox.drain(..sent)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+    fn flush(&self, outbox: &mut Outbox) -> bool {
+        while let Some(rest) = outbox.bytes.get(outbox.sent..).filter(|rest| !rest.is_empty()) {
+            match self.stream.try_write(rest) {
+                Ok(sent) => outbox.sent += sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if outbox.sent > outbox.bytes.len() / 2 {
+                        outbox.bytes.drain(..outbox.sent);
+                        outbox.sent = 0;
+                    }
+                    return false;
+                }
                 // It is dead, which whoever reads finds out.
-                Err(_) => outbox.clear(),
+                Err(_) => break,
             }
         }
+        outbox.bytes.clear();
+        outbox.sent = 0;
         true
     }
 
@@ -357,7 +377,9 @@ impl Inner {
         match message::read(head).map_err(|error| error.to_string())? {
             FromWorker::Did(did) => return self.did(did, body),
             FromWorker::Wake(session) => self.wake(session.session.0),
-            FromWorker::Log(log) => host_table::log(log.level, log.text.as_bytes()),
+            FromWorker::Log(log) => {
+                host_table::log(log.level, format!("{}: {}", self.name, &*log.text).as_bytes());
+            }
             FromWorker::Loaded(confined) => self.answered_to(Ok(State::Loaded(confined.by))),
             FromWorker::Opened {} => self.answered_to(Ok(State::Opened)),
             FromWorker::Closed(closed) => self.answered_to(Ok(State::Closed(closed.threads))),
@@ -391,6 +413,9 @@ impl Inner {
         let mut sessions = lock(&self.sessions);
         // What comes late for a session that has ended is no fault.
         let Some(slot) = sessions.get_mut(&did.session.0) else { return Ok(()) };
+        if slot.step.is_none() && !slot.abandoned {
+            return Err("a session did something without a step".to_owned());
+        }
         if !slot.abandoned
             && let Some(pushed) = pushed
         {

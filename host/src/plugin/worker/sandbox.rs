@@ -2,14 +2,14 @@
 //! own, and memory without end. What the kernel does not have is left out; what is in force is told by name. A library
 //! may run code as soon as it is loaded, so all of this comes before.
 
-use std::{collections::BTreeMap, fs, io};
+use std::{collections::BTreeMap, fs};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
 };
 use rustix::{
-    process::{Resource, Rlimit, getpid, setrlimit},
+    process::{Resource, Rlimit, getpid, getrlimit, setrlimit},
     thread::set_no_new_privs,
 };
 use seccompiler::{
@@ -49,7 +49,7 @@ pub(super) fn enter(load: &Load) -> Vec<String> {
     // Landlock opens files and seccomp forbids the calls for everything else, so they come last and in this order.
     let steps: [(&str, bool); 4] = [
         ("no_new_privs", set_no_new_privs(true).is_ok()),
-        ("limits", limit(memory(load.threads.is_some())).is_ok()),
+        ("limits", limit(memory(load.threads.is_some()))),
         ("landlock", read_only(READABLE.into_iter().chain(assets), load.script.as_deref())),
         ("seccomp", forbid(load.script.is_some()).is_ok()),
     ];
@@ -68,13 +68,19 @@ fn memory(computes: bool) -> u64 {
     kib.map_or(u64::MAX, |kib| kib.saturating_mul(1024) / 4 * 3)
 }
 
-fn limit(memory: u64) -> io::Result<()> {
-    for (resource, most) in
-        [(Resource::Core, 0), (Resource::Nofile, FILES), (Resource::Data, memory)]
-    {
-        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
-    }
-    Ok(())
+/// Sets every limit, or leaves it where it is lower already. Whether all are in force.
+fn limit(memory: u64) -> bool {
+    let limits = [
+        (Resource::Core, 0),
+        (Resource::Nofile, FILES),
+        (Resource::Fsize, 0),
+        (Resource::Data, memory),
+    ];
+    let set = limits.map(|(resource, most)| {
+        let most = Some(getrlimit(resource).maximum.map_or(most, |before| before.min(most)));
+        setrlimit(resource, Rlimit { current: most, maximum: most }).is_ok()
+    });
+    set.into_iter().all(|is_set| is_set)
 }
 
 /// Lets only these files and folders be read, those of the system and of a script's program also be run, and nothing be
@@ -111,7 +117,7 @@ pub fn has_landlock() -> bool {
 }
 
 /// Calls that are refused whatever their arguments are.
-const FORBIDDEN: [i64; 40] = [
+const FORBIDDEN: [i64; 53] = [
     // The network, by whatever way.
     libc::SYS_socket,
     libc::SYS_socketpair,
@@ -140,6 +146,20 @@ const FORBIDDEN: [i64; 40] = [
     libc::SYS_pidfd_send_signal,
     libc::SYS_setpgid,
     libc::SYS_setsid,
+    // Memory and messages that others could share, that no limit counts, and that outlive the process.
+    libc::SYS_memfd_create,
+    libc::SYS_mq_open,
+    libc::SYS_mq_unlink,
+    libc::SYS_msgctl,
+    libc::SYS_msgget,
+    libc::SYS_msgrcv,
+    libc::SYS_msgsnd,
+    libc::SYS_semctl,
+    libc::SYS_semget,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_shmdt,
+    libc::SYS_shmget,
     // The system.
     libc::SYS_mount,
     libc::SYS_umount2,
@@ -180,6 +200,19 @@ fn forbid(is_script: bool) -> Result<(), seccompiler::Error> {
     #[cfg(target_arch = "x86_64")]
     rules.extend([(libc::SYS_fork, Vec::new()), (libc::SYS_vfork, Vec::new())]);
     rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![is_clone_of_process])?]);
+    // Memory that is shared with nobody yet is counted by no limit.
+    let is_shared = SeccompCondition::new(
+        3,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::MaskedEq(flag(libc::MAP_SHARED | libc::MAP_ANONYMOUS)),
+        flag(libc::MAP_SHARED | libc::MAP_ANONYMOUS),
+    )?;
+    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(vec![is_shared])?]);
+    // It is to die with its host.
+    let signal_of_death = u64::try_from(libc::PR_SET_PDEATHSIG).unwrap_or_default();
+    let sets_it =
+        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, signal_of_death)?;
+    rules.insert(libc::SYS_prctl, vec![SeccompRule::new(vec![sets_it])?]);
     // To itself is how a process aborts.
     rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![is_not(own)?])?]);
     // Zero is itself, too.

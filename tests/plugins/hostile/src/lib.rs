@@ -52,6 +52,10 @@
 //! | `environment` | answers with the names of its environment variables | a worker has few |
 //! | `connect` | opens a connection to `base_url`, answers with what comes of it | a worker may not |
 //! | `start_program` | starts `/bin/true`, answers with what comes of it | a worker may not |
+//! | `share_memory` | maps memory that is shared with nobody yet, answers with what comes of it | a worker may not |
+//! | `memory_file` | makes a file in memory, answers with what comes of it | a worker may not |
+//! | `outlasting_memory` | makes memory that outlasts it, answers with what comes of it | a worker may not |
+//! | `outlive` | wants no signal when its host dies, answers with what comes of it | a worker may not |
 //! | `read_file` | reads the file `text`, answers with what comes of it | a worker may not |
 
 use std::{
@@ -317,6 +321,9 @@ impl Hostile {
                 return Ok(Some(told(std::process::Command::new("/bin/true").status())));
             }
             "read_file" => return Ok(Some(told(std::fs::read(&config.text)))),
+            "share_memory" | "memory_file" | "outlasting_memory" | "outlive" => {
+                return Ok(Some(told(escape(&config.mode))));
+            }
             other => return Err(Error::new(ErrorKind::Other, format!("there is no mode {other}"))),
         }
         Ok(None)
@@ -407,6 +414,46 @@ async fn answer_from_a_thread(ms: u64) {
 /// What came of something that may be forbidden.
 fn told<T>(result: std::io::Result<T>) -> String {
     result.map_or_else(|error| error.kind().to_string(), |_| "done".to_owned())
+}
+
+/// Asks the system for what no limit counts, or for what outlasts a worker. What it gives is given back.
+fn escape(mode: &str) -> std::io::Result<()> {
+    use std::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
+    unsafe extern "C" {
+        fn mmap(
+            at: *mut c_void,
+            size: usize,
+            may: c_int,
+            how: c_int,
+            fd: c_int,
+            from: c_long,
+        ) -> *mut c_void;
+        fn memfd_create(name: *const c_char, flags: c_uint) -> c_int;
+        fn shmget(key: c_int, size: usize, flags: c_int) -> c_int;
+        fn shmctl(id: c_int, what: c_int, buffer: *mut c_void) -> c_int;
+        fn prctl(what: c_int, value: c_ulong) -> c_int;
+        fn close(fd: c_int) -> c_int;
+    }
+    let none = std::ptr::null_mut();
+    // SAFETY: plain system calls with values of their own; nothing that is mapped is touched.
+    let got = unsafe {
+        match mode {
+            // PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS
+            "share_memory" => mmap(none, 4096, 3, 0x21, -1, 0).addr() as isize as c_long,
+            "memory_file" => match memfd_create(c"escape".as_ptr(), 0) {
+                fd @ 0.. => c_long::from(close(fd)),
+                failed => failed.into(),
+            },
+            // IPC_PRIVATE, IPC_CREAT | 0600, IPC_RMID
+            "outlasting_memory" => match shmget(0, 4096, 0o1600) {
+                id @ 0.. => c_long::from(shmctl(id, 0, none)),
+                failed => failed.into(),
+            },
+            // PR_SET_PDEATHSIG
+            _ => prctl(1, 0).into(),
+        }
+    };
+    if got == -1 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Writes into every open file that is none of the standard ones.
