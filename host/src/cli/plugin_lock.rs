@@ -93,6 +93,11 @@ fn lock(args: &PluginLockArgs, printer: &Printer) -> anyhow::Result<Done> {
             asked: rights().any(|right| right == Right::Asked),
             signed_by: signed_by.clone(),
         };
+        if candidate.script.is_some() && (wish.in_process || wish.unchecked_layout) {
+            bail!(
+                "`{id}` is a script, which runs in a process of its own and has no layout: it takes `--grant {id}=asked` alone"
+            );
+        }
         let before = file.plugins.get(id);
         let signer = wish
             .signed_by

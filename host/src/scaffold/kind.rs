@@ -37,7 +37,7 @@ impl Kind {
         match self {
             Self::Http | Self::Local => &[""],
             Self::C => &["include/", "docs/"],
-            Self::Script => &["docs/"],
+            Self::Script => &["docs/", "examples/raw.py"],
         }
     }
 

@@ -404,12 +404,42 @@ fn the_frames_need_no_helper() {
     if !python::is_there() {
         return;
     }
-    let sandbox = sandbox(&["raw.py"], &echoes(50));
-    fs::remove_file(sandbox.path("plugins/host_plugin.py")).unwrap();
-    sandbox.write("plugins/raw.plugin.toml", RAW);
+    let sandbox = with_raw(str::to_owned, &echoes(50));
     let left = sandbox.run(&format!("[[backend]]\nplugin = \"raw\"\n{ECHO}")).exits(0).left();
     assert_eq!(left.counts(), [50, 50, 0]);
     assert_close(left.metric("exact_match"), 1.0);
+}
+
+/// A sandbox with the example that speaks the frames by itself, changed.
+fn with_raw(change: impl FnOnce(&str) -> String, data: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("data.jsonl", data);
+    let raw = fs::read_to_string(built::root().join("plugin-api/examples/raw.py")).unwrap();
+    let path = sandbox.write("plugins/raw.py", change(&raw));
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    sandbox.write("plugins/raw.plugin.toml", RAW);
+    sandbox
+}
+
+#[test]
+fn what_a_script_does_unasked_ends_it() {
+    if !python::is_there() {
+        return println!("skipped: there is no `python3`");
+    }
+    let whole =
+        "write({\"did\": {\"session\": session, \"action\": action, \"stepped\": \"ok\"}}, text)";
+    // It parks, and answers though nobody has stepped it.
+    let parks =
+        "write({\"did\": {\"session\": session, \"action\": {\"park\": {}}, \"stepped\": \"ok\"}})";
+    let stray = |raw: &str| {
+        assert_eq!(raw.matches(whole).count(), 1);
+        raw.replace(whole, &format!("{parks}\n        {whole}"))
+    };
+    let sandbox = with_raw(stray, &echoes(1));
+    let text = format!("run.max_retries = 0\n[[backend]]\nplugin = \"raw\"\n{ECHO}");
+    let _ = sandbox.run(&text).exits(5).says(&[
+        "its worker sent what is no message (a session did something without a step), and was ended",
+    ]);
 }
 
 /// A process's descendants that are alive.

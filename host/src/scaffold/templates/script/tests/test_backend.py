@@ -5,7 +5,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from host_plugin import Generate, Message, PluginError
-from my_plugin import answered, asked
+from backend import answered, asked
 
 
 class Asked(unittest.TestCase):
