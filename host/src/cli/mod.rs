@@ -80,29 +80,33 @@ pub fn main() -> u8 {
     done.exit_code
 }
 
-/// Shows what plugins log, each line once: a backend is opened for each of its servers, and a plugin that is checked a
-/// hundred times.
+/// Shows what plugins log, each line once, since a backend is opened for each of its servers, and a plugin that is checked a
+/// hundred times; and not without end.
 fn plugins_log(printer: Printer) -> impl Fn(u32, &str) {
     let shown: Mutex<HashSet<String>> = Mutex::default();
     move |level, text| {
         if !host_table::is_shown(level) {
             return;
         }
-        let is_new = {
+        // A line is one, so that none can look like the host's own.
+        let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let count = {
             let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
-            // Lines without end are not kept.
-            shown.len() >= MOST_LINES || shown.insert(text.to_owned())
+            if shown.len() > MOST_LINES || !shown.insert(line.clone()) {
+                return;
+            }
+            shown.len()
         };
         match level {
-            _ if !is_new => {}
-            0 | 1 => printer.error(text),
-            _ => printer.warn(text),
+            _ if count > MOST_LINES => printer.warn("plugins log more than is shown here"),
+            0 | 1 => printer.error(&line),
+            _ => printer.warn(&line),
         }
     }
 }
 
-/// Lines of plugins that are told from those that were shown before.
-const MOST_LINES: usize = 1000;
+/// Lines of plugins that are shown.
+const MOST_LINES: usize = 100;
 
 fn carry_out(command: args::Command, printer: &Printer) -> Done {
     match command {
