@@ -59,7 +59,7 @@ pub(super) fn check(args: &PluginCheckArgs, printer: &Printer) -> anyhow::Result
         load(path)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut is_good = true;
+    let mut all = Outcome::Good;
     let mut looked_at = 0;
     for path in &args.paths {
         let (discovery, is_meant) = find(path)?;
@@ -67,13 +67,13 @@ pub(super) fn check(args: &PluginCheckArgs, printer: &Printer) -> anyhow::Result
             looked_at += 1;
             let mut told = Told::new(&refused.path, None, printer);
             told.tell(&Finding::failed("file", refused.reason.to_string()));
-            is_good &= told.end(args.strict);
+            all = all.max(told.end(args.strict));
         }
         for candidate in discovery.plugins.iter().filter(|one| is_meant(&one.path)) {
             looked_at += 1;
             let mut told = Told::new(&candidate.path, Some(candidate), printer);
             runtime.block_on(look_over(args, candidate, &discovery, printer, &mut told));
-            is_good &= told.end(args.strict);
+            all = all.max(told.end(args.strict));
         }
     }
     // What a plugin does still is not waited for.
@@ -82,11 +82,21 @@ pub(super) fn check(args: &PluginCheckArgs, printer: &Printer) -> anyhow::Result
         let paths: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
         anyhow::bail!("no plugin in {}: expected its file, or a folder of such", paths.join(", "));
     }
-    if is_good {
-        return Ok(exit::DONE.into());
-    }
-    let error = anyhow::anyhow!("a plugin does not keep the contract");
-    Ok(Done::failed(printer, &error, exit::PLUGIN))
+    let (error, exit_code) = match all {
+        Outcome::Good => return Ok(exit::DONE.into()),
+        Outcome::Unconfigured => ("a plugin is not given what it needs to open", exit::USAGE),
+        Outcome::Broken => ("a plugin does not keep the contract", exit::PLUGIN),
+    };
+    Ok(Done::failed(printer, &anyhow::anyhow!(error), exit_code))
+}
+
+/// How it ends, from good to bad.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    Good,
+    /// Its code could not be looked at.
+    Unconfigured,
+    Broken,
 }
 
 /// What lies in this folder, or beside this file, and which of it is meant.
@@ -116,7 +126,7 @@ async fn look_over(
 ) {
     match candidate.read_verified() {
         Ok(read) => {
-            told.tell(&Finding::passed("file", "whole, and only its owner can change it"));
+            told.tell(&Finding::passed("file", "whole, and nobody else can change it"));
             let is_library = candidate.script.is_none();
             for finding in
                 is_library.then(|| look_at_library(&read.bytes, args.glibc)).into_iter().flatten()
@@ -136,7 +146,14 @@ async fn look_over(
     let mock = RunMock::default();
     match subject(args, candidate, discovery, &mock, printer).await {
         Ok(subject) => examine(subject, |finding| told.tell(&finding)).await,
-        Err(error) => told.tell(&Finding::failed("opens", super::in_words(&error))),
+        Err(error) => {
+            told.is_unconfigured = true;
+            let error = super::in_words(&error).replace('\n', "\n           ");
+            told.tell(&Finding::skipped(
+                "opens",
+                format!("{error}; what it is opened with is said by --with RUN_FILE, or by --set KEY=VALUE"),
+            ));
+        }
     }
 }
 
@@ -192,6 +209,8 @@ struct Told<'a> {
     plugin: Option<String>,
     printer: &'a Printer,
     counts: [usize; 4],
+    /// Whether it could not be opened for want of a configuration.
+    is_unconfigured: bool,
 }
 
 impl<'a> Told<'a> {
@@ -204,7 +223,7 @@ impl<'a> Told<'a> {
             }
             None => format!("{path}\n"),
         });
-        Self { path, plugin, printer, counts: [0; 4] }
+        Self { path, plugin, printer, counts: [0; 4], is_unconfigured: false }
     }
 
     fn tell(&mut self, finding: &Finding) {
@@ -221,8 +240,8 @@ impl<'a> Told<'a> {
         self.printer.record(&PluginCheckRecord::PluginFinding { path: &self.path, finding });
     }
 
-    /// Whether it keeps the contract.
-    fn end(self, strict: bool) -> bool {
+    /// What the command comes to, as far as this plugin goes.
+    fn end(self, strict: bool) -> Outcome {
         let [passed, warned, failed, skipped] = self.counts;
         self.printer.data(&format!(
             "  {passed} passed, {warned} warned, {failed} failed, {skipped} skipped\n"
@@ -235,6 +254,12 @@ impl<'a> Told<'a> {
             failed,
             skipped,
         });
-        failed == 0 && !(strict && warned > 0)
+        if failed > 0 || (strict && warned > 0) {
+            Outcome::Broken
+        } else if self.is_unconfigured {
+            Outcome::Unconfigured
+        } else {
+            Outcome::Good
+        }
     }
 }

@@ -157,6 +157,10 @@ fn what_is_no_plugin_is_told_and_the_others_are_looked_at() {
     let _ = check(&sandbox, "empty", &[]).exits(2).says(&["no plugin in empty"]);
     let other = "[[backend]]\nplugin = \"tgi\"\nbase_url = \"mock:tgi\"\n";
     sandbox.write("other.toml", other);
-    let outcome = check(&sandbox, "plugins/libhostile.so", &["--with", "other.toml"]).exits(5);
+    let outcome = check(&sandbox, "plugins/libhostile.so", &["--with", "other.toml"]).exits(2);
     assert!(outcome.stdout.contains("none of the run files has a backend of plugin `hostile`"));
+    // What is typed wrong is no fault of the plugin.
+    let outcome = check(&sandbox, "plugins/libhostile.so", &["--set", "nope=1"]).exits(2);
+    assert!(outcome.stdout.contains(" 0 failed"), "{}", outcome.stdout);
+    let _ = outcome.says(&["a plugin is not given what it needs to open"]);
 }
