@@ -17,7 +17,10 @@ use seccompiler::{
     SeccompRule,
 };
 
-use super::message::{Load, Program};
+use super::{
+    message::{Load, Program},
+    network,
+};
 
 /// Memory for a plugin that only translates, in bytes.
 const MEMORY: u64 = 1 << 30;
@@ -47,9 +50,10 @@ const RUNNABLE: [&str; 7] =
 pub(super) fn enter(load: &Load) -> Vec<String> {
     let assets = load.assets.iter().map(String::as_str);
     // Landlock opens files and seccomp forbids the calls for everything else, so they come last and in this order.
-    let steps: [(&str, bool); 4] = [
+    let steps: [(&str, bool); 5] = [
         ("no_new_privs", set_no_new_privs(true).is_ok()),
         ("limits", limit(memory(load.threads.is_some()))),
+        ("network", network::leave()),
         ("landlock", read_only(READABLE.into_iter().chain(assets), load.script.as_deref())),
         ("seccomp", forbid(load.script.is_some()).is_ok()),
     ];

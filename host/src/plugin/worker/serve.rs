@@ -25,6 +25,7 @@ use serde_json::value::RawValue;
 use super::{
     become_script,
     frame::{self, Incoming},
+    memory,
     message::{
         Closed, Confined, Did, Failed, FromWorker, Load, Log, Refused, SessionRef, Stepped,
         ToWorker,
@@ -65,6 +66,7 @@ pub fn serve(host: u32) -> io::Result<()> {
     let Some((load, loaded)) = host.load(library)? else { return Ok(()) };
     let before = threads();
     let Some(backend) = host.open(loaded)? else { return Ok(()) };
+    memory::give_back();
     let pool = load.threads.map(|threads| Pool::new("worker", threads)).transpose()?;
     if host.serve(&Arc::new(backend), pool, load.measure)? {
         let threads = threads_beyond(before);
