@@ -10,6 +10,8 @@ use host_tests::{
     sandbox::Sandbox,
 };
 
+use serde_json::Value;
+
 use super::{ECHO, echoes, hostile, run, tgi};
 
 #[test]
@@ -134,6 +136,13 @@ fn a_worker_may_not_reach_what_it_does_not_need() {
     let by: Vec<&str> =
         plugin["sandbox"].as_array().unwrap().iter().filter_map(|name| name.as_str()).collect();
     assert!(by.contains(&"no_new_privs") && by.contains(&"limits"), "{by:?}");
+    // The doctor had promised just that.
+    let doctor = sandbox.finish(sandbox.host(["doctor", "--json"])).exits(0);
+    let facts = doctor.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let promised = facts.filter(|fact| fact["topic"] == "isolation" && fact["state"] == "good");
+    let promised: Vec<String> =
+        promised.map(|fact| fact["name"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(by, promised);
     for (mode, means) in forbidden {
         assert_eq!(said(&format!("{mode} in-process")), "done");
         if by.contains(&means) {

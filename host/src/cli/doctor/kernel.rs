@@ -5,21 +5,19 @@ use std::{fs, thread};
 use rustix::process::{Resource, getrlimit};
 
 use super::{Fact, State};
-use crate::plugin::worker::sandbox::has_landlock;
+use crate::plugin::worker::offered::Offered;
 
 /// Each thing by itself: which of them is needed depends on what is run.
 pub(super) fn facts() -> Vec<Fact> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let release = read("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".to_owned());
-    vec![
+    let machine = [
         Fact::new("machine", "cores", State::Good, cores.to_string()),
         memory(),
         open_files(),
         Fact::new("machine", "kernel", State::Good, release),
-        seccomp(read("/proc/sys/kernel/seccomp/actions_avail").as_deref()),
-        landlock(has_landlock()),
-        namespaces(read("/proc/sys/user/max_user_namespaces").as_deref()),
-    ]
+    ];
+    machine.into_iter().chain(isolation(Offered::here())).collect()
 }
 
 fn read(path: &str) -> Option<String> {
@@ -55,37 +53,69 @@ fn open_files() -> Fact {
     }
 }
 
-fn seccomp(actions: Option<&str>) -> Fact {
-    let detail = "this kernel has none: a worker may use the network and start programs";
-    match actions {
-        Some(_) => {
-            let detail = "workers have no network and start no program";
-            Fact::new("isolation", "seccomp", State::Good, detail)
-        }
-        None => Fact::new("isolation", "seccomp", State::Absent, detail),
-    }
+/// What each means that a worker is confined by keeps from it, or leaves to it where it is lacking. The names are those of
+/// `sandbox` in a run's manifest.
+fn isolation(offered: Offered) -> [Fact; 5] {
+    let fact = |name, is_there, there, lacking| {
+        let (state, detail) =
+            if is_there { (State::Good, there) } else { (State::Absent, lacking) };
+        Fact::new("isolation", name, state, detail)
+    };
+    [
+        fact(
+            "no_new_privs",
+            offered.no_new_privs,
+            "workers get no rights by starting a program",
+            "refused here: a script's worker may get the rights of a set-uid program, and seccomp is refused, too",
+        ),
+        fact(
+            "limits",
+            offered.limits,
+            "workers have bounded memory, few files, and leave no core",
+            "refused here: a worker may take all memory and open any number of files",
+        ),
+        fact(
+            "network",
+            offered.network,
+            "workers have a network of their own, with nothing in it",
+            "refused here: a worker is in the host's network, and only seccomp and landlock keep it from that",
+        ),
+        landlock(offered.landlock),
+        fact(
+            "seccomp",
+            offered.seccomp,
+            "workers open no socket, start no program and reach no other process",
+            "refused here, or this kernel has none: a worker may open sockets, start programs and signal processes of its user",
+        ),
+    ]
 }
 
-fn landlock(is_there: bool) -> Fact {
-    let detail = "this kernel has none: a worker may read what its user may";
-    match is_there {
-        true => {
-            Fact::new("isolation", "landlock", State::Good, "workers read only their own files")
-        }
-        false => Fact::new("isolation", "landlock", State::Absent, detail),
-    }
-}
+/// What landlock closes to a worker, and since which version of its interface.
+const CLOSED: [(u8, &str); 5] = [
+    (1, "reading and writing files"),
+    (3, "cutting files off"),
+    (4, "TCP"),
+    (5, "commands to devices"),
+    (6, "signals and abstract sockets"),
+];
 
-fn namespaces(most: Option<&str>) -> Fact {
-    match most {
-        Some("0") => {
-            Fact::new("isolation", "user namespaces", State::Absent, "none may be made here")
-        }
-        Some(most) => {
-            Fact::new("isolation", "user namespaces", State::Good, format!("{most} at most"))
-        }
-        None => Fact::new("isolation", "user namespaces", State::Absent, "this kernel has none"),
+fn landlock(version: u8) -> Fact {
+    if version == 0 {
+        let detail = "this kernel has none, or it is not switched on: a worker may read and remove the files that its user may";
+        return Fact::new("isolation", "landlock", State::Absent, detail);
     }
+    let named = |list: Vec<String>| list.join(", ");
+    let closed = CLOSED.iter().filter(|(since, _)| *since <= version);
+    let mut detail = format!(
+        "ABI {version}: closed to workers, but for what is theirs: {}",
+        named(closed.map(|(_, what)| (*what).to_owned()).collect())
+    );
+    let open = CLOSED.iter().filter(|(since, _)| *since > version);
+    let open: Vec<String> = open.map(|(since, what)| format!("{what} (ABI {since})")).collect();
+    if !open.is_empty() {
+        detail.push_str(&format!("; not by this kernel: {}", named(open)));
+    }
+    Fact::new("isolation", "landlock", State::Good, detail)
 }
 
 #[cfg(test)]
@@ -93,11 +123,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_feature_is_there_only_if_the_kernel_says_so() {
-        assert_eq!(landlock(true).state, State::Good);
-        assert_eq!(landlock(false).state, State::Absent);
-        assert_eq!(namespaces(Some("0")).state, State::Absent);
-        assert_eq!(namespaces(Some("31000")).state, State::Good);
-        assert_eq!(seccomp(None).state, State::Absent);
+    fn what_is_lacking_is_told_with_what_it_means() {
+        let all =
+            Offered { no_new_privs: true, limits: true, network: true, landlock: 6, seccomp: true };
+        assert!(isolation(all).iter().all(|fact| fact.state == State::Good));
+        let none = Offered {
+            no_new_privs: false,
+            limits: false,
+            network: false,
+            landlock: 0,
+            seccomp: false,
+        };
+        for fact in isolation(none) {
+            assert_eq!(fact.state, State::Absent, "{fact:?}");
+            assert!(fact.detail.contains(": a "), "{fact:?}");
+        }
+    }
+
+    #[test]
+    fn landlock_is_told_by_what_its_version_closes() {
+        let table = [
+            (
+                2,
+                "ABI 2: closed to workers, but for what is theirs: reading and writing files; not by this kernel: \
+                 cutting files off (ABI 3), TCP (ABI 4), commands to devices (ABI 5), signals and abstract sockets (ABI 6)",
+            ),
+            (
+                6,
+                "ABI 6: closed to workers, but for what is theirs: reading and writing files, cutting files off, TCP, \
+                 commands to devices, signals and abstract sockets",
+            ),
+        ];
+        for (version, expected) in table {
+            assert_eq!(landlock(version).detail, expected);
+        }
     }
 }

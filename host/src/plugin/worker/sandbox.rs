@@ -111,15 +111,6 @@ fn read_only<'a>(paths: impl Iterator<Item = &'a str>, script: Option<&Program>)
     status.is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
 }
 
-/// Whether the kernel has landlock. Nothing is given up by asking.
-pub fn has_landlock() -> bool {
-    let asked = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(ABI::V1))
-        .and_then(|ruleset| ruleset.create());
-    asked.is_ok()
-}
-
 /// Calls that are refused whatever their arguments are.
 const FORBIDDEN: [i64; 53] = [
     // The network, by whatever way.
@@ -186,7 +177,7 @@ const FORBIDDEN: [i64; 53] = [
 ///
 /// A script is yet to become its program, often by way of another (`env`, say), so it may: since it can start no process,
 /// it could only put another program in its own place, which inherits all of this and whose words are then judged.
-fn forbid(is_script: bool) -> Result<(), seccompiler::Error> {
+pub(super) fn forbid(is_script: bool) -> Result<(), seccompiler::Error> {
     let is_clone_of_process = SeccompCondition::new(
         0,
         SeccompCmpArgLen::Qword,
