@@ -145,6 +145,40 @@ fn what_breaks_the_contract_is_told() {
 }
 
 #[test]
+fn what_no_server_answers_is_not_said_to_be_shown() {
+    let sandbox = Sandbox::with_hostile();
+    sandbox.install(built::acme(), "plugins");
+    let of = |outcome: &Outcome, name: &str| {
+        let found = findings(outcome).into_iter().find(|(check, _, _)| check == name);
+        let (_, verdict, detail) = found.unwrap();
+        (verdict, detail)
+    };
+    // Nobody is there, and the plugin knows it.
+    let outcome =
+        check(&sandbox, "plugins/libacme.so", &["--set", "base_url=http://127.0.0.1:9", "--json"]);
+    let outcome = outcome.exits(5);
+    let (verdict, detail) = of(&outcome, "answers");
+    assert_eq!(verdict, "skipped", "{detail}");
+    assert!(detail.starts_with("not shown: generate; shown: none"), "{detail}");
+    // It computes: what it does not answer it cannot.
+    let set = |mode| format!("config.mode={mode}");
+    let good =
+        check(&sandbox, "plugins/libhostile.so", &["--set", &set("stream"), "--json"]).exits(0);
+    let shown = "generate, chat, stream, loglikelihood, loglikelihood_rolling, health";
+    assert_eq!(of(&good, "answers"), ("passed".to_owned(), shown.to_owned()));
+    let bad = check(&sandbox, "plugins/libhostile.so", &["--set", &set("fail"), "--json"]).exits(5);
+    let (verdict, detail) = of(&bad, "capabilities");
+    assert_eq!(verdict, "failed", "{detail}");
+    assert!(detail.contains("generate is declared, and fails: "), "{detail}");
+    assert_eq!(of(&bad, "answers").0, "skipped");
+    // Without a server some of it can be shown, and the rest is named.
+    let some = check(&sandbox, "plugins/libhostile.so", &["--set", &set("http"), "--json"]);
+    let (verdict, detail) = of(&some, "answers");
+    assert_eq!(verdict, "skipped", "{detail}");
+    assert!(detail.contains("that takes a server: --with RUN_FILE"), "{detail}");
+}
+
+#[test]
 fn what_is_no_plugin_is_told_and_the_others_are_looked_at() {
     let sandbox = Sandbox::with_hostile();
     sandbox.write("plugins/libbroken.so", "no library");

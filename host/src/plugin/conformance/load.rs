@@ -54,10 +54,8 @@ impl Suite<'_> {
         }))
         .await;
         let mut faults: Vec<String> = talks.iter().flat_map(|talk| talk.faults.clone()).collect();
-        if self.server.is_some() || self.computes() {
-            let failed = talks.iter().filter(|talk| !talk.is_answered());
-            faults.extend(failed.filter_map(|talk| talk.error().map(ToString::to_string)));
-        }
+        let failed = talks.iter().filter(|talk| self.is_its_own(talk));
+        faults.extend(failed.filter_map(|talk| talk.error().map(ToString::to_string)));
         let bodies: BTreeSet<&[u8]> =
             talks.iter().flat_map(|talk| &talk.asked).map(|one| one.body.as_slice()).collect();
         let differ = matches!(&sample.request, Request::Generate(one) if matches!(one.prompt, Prompt::Text(_)));

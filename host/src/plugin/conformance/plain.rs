@@ -1,29 +1,30 @@
 //! A plugin with a server that answers as it should: it can do what it declares, and asks for what may be asked.
 
-use plugin_api::{Answer, ErrorKind, Request, capability::Capability};
+use plugin_api::{Answer, ErrorKind, Likelihood, Request, capability::Capability};
 use url::Url;
 
 use super::{
-    conversation::{Answering, Asked, Talk, talk},
+    conversation::{Asked, Talk, talk},
     finding::Finding,
     replies,
     sample::Sample,
-    suite::{BATCHES, Suite},
+    suite::{ANSWERS, BATCHES, Suite},
 };
 use crate::plugin::action::{Part, Value};
 
 impl Suite<'_> {
-    /// What its server cannot do of what it declares.
+    /// What its server, or its configuration, cannot do of what it declares.
     pub(super) async fn lacks(&self) -> Vec<Capability> {
-        let Some(server) = self.server else { return Vec::new() };
-        let talk = self.talk(&Request::Describe, Answering::Server(server)).await;
+        let nothing = replies::text(503, "");
+        let talk = self.talk(&Request::Describe, self.answering(&nothing)).await;
         match talk.items.into_iter().flatten().next() {
             Some(Ok(Answer::Description(description))) => description.lacks,
             _ => Vec::new(),
         }
     }
 
-    /// What it declares is what it can do, and nothing else.
+    /// What it declares is what it can do, and nothing else. An answer may be wanting where there is no server; but who
+    /// asks none has nobody else to wait for.
     pub(super) async fn capabilities<'s>(
         &'s self,
         lacks: &[Capability],
@@ -31,9 +32,7 @@ impl Suite<'_> {
     ) -> Finding {
         let nothing = replies::text(503, "");
         let answering = self.answering(&nothing);
-        let is_answered = self.server.is_some() || self.computes();
         let mut faults = Vec::new();
-        let mut answered = 0;
         for sample in &self.samples {
             let name = sample.name;
             let talk = self.talk(&sample.request, answering).await;
@@ -47,12 +46,11 @@ impl Suite<'_> {
                     Some(error) if is_unsupported && sample.takes.is_some() => {
                         faults.push(format!("{name} is declared, and it says: {error}"));
                     }
-                    Some(error) if is_answered && sample.takes.is_some() => {
+                    Some(error) if self.is_its_own(&talk) && sample.takes.is_some() => {
                         faults.push(format!("{name} is declared, and fails: {error}"));
                     }
                     Some(_) => {}
                     None => {
-                        answered += 1;
                         faults.extend(unfit(sample, &talk).map(|fault| format!("{name}: {fault}")));
                     }
                 }
@@ -66,13 +64,53 @@ impl Suite<'_> {
             }
             talks.push((sample, talk));
         }
-        let good = if is_answered {
-            format!("{answered} kinds of requests are answered, the others are `unsupported`")
-        } else {
-            "what is not declared is `unsupported`; whether the rest is answered takes a server: --with, --set base_url"
-                .to_owned()
-        };
+        let good = "what is declared is taken, and what is not is `unsupported`";
         Finding::of("capabilities", &faults, good)
+    }
+
+    /// Whether what came of a session is the plugin's own doing, and no want of a server.
+    pub(super) fn is_its_own(&self, talk: &Talk) -> bool {
+        self.server.is_some() || self.computes() || talk.asked.is_empty()
+    }
+
+    /// Of each kind of request that it declares it has given an answer, and those that could not be seen are named.
+    pub(super) fn answers(&self, lacks: &[Capability], talks: &[(&Sample, Talk)]) -> Finding {
+        let (mut shown, mut lacking, mut unseen) = (Vec::new(), Vec::new(), Vec::new());
+        for (sample, talk) in talks {
+            let Some(takes) = sample.takes.as_ref().filter(|_| self.declares(sample)) else {
+                continue;
+            };
+            let list = match talk.is_answered() {
+                true => &mut shown,
+                false if lacks.contains(takes) => &mut lacking,
+                false => &mut unseen,
+            };
+            list.push(sample.name);
+        }
+        let others = |capability: &&Capability| {
+            self.samples.iter().all(|sample| sample.takes.as_ref() != Some(*capability))
+        };
+        let others = self.declared.capabilities.iter().filter(others);
+        let others: Vec<&str> = others.map(Capability::as_str).collect();
+        let mut more = String::new();
+        for (list, why) in [(&lacking, "this server has none of"), (&others, "not known here")] {
+            if !list.is_empty() {
+                more.push_str(&format!("; {why}: {}", list.join(", ")));
+            }
+        }
+        let given = |list: &[&str]| match list {
+            [] => "none".to_owned(),
+            some => some.join(", "),
+        };
+        if unseen.is_empty() && !shown.is_empty() {
+            return Finding::passed(ANSWERS, format!("{}{more}", given(&shown)));
+        }
+        let why = match self.server {
+            Some(_) => "",
+            None => " (that takes a server: --with RUN_FILE, or --set base_url=URL)",
+        };
+        let (unseen, shown) = (given(&unseen), given(&shown));
+        Finding::skipped(ANSWERS, format!("not shown: {unseen}{why}; shown: {shown}{more}"))
     }
 
     /// What it asks for can be sent, and goes where it may.
@@ -163,7 +201,7 @@ impl Suite<'_> {
         let nothing = replies::text(503, "");
         let talk = talk(self.worker, &items, self.answering(&nothing), None).await;
         let mut faults = talk.faults.clone();
-        if self.server.is_some() || self.computes() {
+        if self.is_its_own(&talk) {
             faults.extend(talk.error().map(ToString::to_string));
         }
         Finding::of(BATCHES, &faults, format!("{} items of one session", items.len()))
@@ -188,11 +226,15 @@ fn unfit(sample: &Sample, talk: &Talk) -> Option<String> {
         }
         (Request::Loglikelihood(request), Answer::Likelihoods(answers)) => {
             let (expected, given) = (request.continuations.len(), answers.len());
-            (given != expected).then(|| format!("{given} likelihoods of {expected} continuations"))
+            if given != expected {
+                return Some(format!("{given} likelihoods of {expected} continuations"));
+            }
+            answers.iter().find_map(unlikely)
         }
-        (Request::Rolling(_), Answer::Likelihoods(answers)) => {
-            (answers.len() != 1).then(|| format!("{} likelihoods of one text", answers.len()))
-        }
+        (Request::Rolling(_), Answer::Likelihoods(answers)) => match answers.as_slice() {
+            [one] => unlikely(one),
+            many => Some(format!("{} likelihoods of one text", many.len())),
+        },
         (Request::Embed(texts), Answer::Vectors(vectors)) => (vectors.len() != texts.len())
             .then(|| format!("{} vectors of {} texts", vectors.len(), texts.len())),
         (Request::Health, Answer::Health(_))
@@ -201,5 +243,39 @@ fn unfit(sample: &Sample, talk: &Talk) -> Option<String> {
         | (Request::Describe, Answer::Description(_))
         | (Request::Prepare(_) | Request::Release(_), Answer::Nothing) => None,
         _ => Some("an answer to another kind of request".to_owned()),
+    }
+}
+
+/// What rounding may add to the log-probability of what is certain.
+const ROUNDING: f64 = 1e-3;
+
+/// What no likelihood of a text that is not empty can be.
+fn unlikely(likelihood: &Likelihood) -> Option<String> {
+    match likelihood {
+        Likelihood { logprob: Some(above), .. } if *above > ROUNDING => {
+            Some(format!("a log-probability of {above}, which is above 0"))
+        }
+        Likelihood { tokens: 0, .. } => Some("a likelihood of no token".to_owned()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_likelihood_is_of_something_and_of_no_more_than_certainty() {
+        let table = [
+            (Some(-1.5), 2, None),
+            (Some(1e-7), 1, None),
+            (None, 1, None),
+            (Some(0.5), 1, Some("a log-probability of 0.5, which is above 0")),
+            (Some(-1.5), 0, Some("a likelihood of no token")),
+        ];
+        for (logprob, tokens, expected) in table {
+            let one = Likelihood { logprob, tokens, ..Likelihood::default() };
+            assert_eq!(unlikely(&one).as_deref(), expected);
+        }
     }
 }

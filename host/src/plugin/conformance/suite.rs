@@ -25,6 +25,7 @@ use crate::{
 /// What takes a plugin that can hold a session.
 const REST: [&str; 8] =
     [FAILURES, GARBAGE, INVENTED, ENDINGS, MANY_AT_ONCE, BATCHES, HUGE_PROMPTS, SHORT_STEPS];
+pub(super) const ANSWERS: &str = "answers";
 pub(super) const FAILURES: &str = "kinds of failures";
 pub(super) const GARBAGE: &str = "garbage";
 pub(super) const INVENTED: &str = "nothing invented";
@@ -130,6 +131,7 @@ impl Suite<'_> {
         let lacks = self.lacks().await;
         let mut talks = Vec::new();
         found(self.capabilities(&lacks, &mut talks).await);
+        found(self.answers(&lacks, &talks));
         found(self.requests(&talks));
         if talks.iter().any(|(_, talk)| !talk.faults.is_empty()) {
             let why = "it breaks the contract in a plain session; that comes first";
