@@ -16,7 +16,7 @@ use crate::{
     plugin::{
         compiler,
         conformance::{Finding, Subject, Verdict, examine, look_at_library, look_at_manifest},
-        discover::{self, Candidate, Discovery, Provenance, SearchDirectory},
+        discover::{self, Candidate, Discovery, Provenance, SearchDirectory, VerifiedBytes},
         lock::open::{Choice, Trust},
     },
     printer::Printer,
@@ -124,7 +124,7 @@ async fn look_over(
     printer: &Printer,
     told: &mut Told<'_>,
 ) {
-    match candidate.read_verified() {
+    let read = match candidate.read_verified() {
         Ok(read) => {
             told.tell(&Finding::passed("file", "whole, and nobody else can change it"));
             let is_library = candidate.script.is_none();
@@ -133,9 +133,10 @@ async fn look_over(
             {
                 told.tell(&finding);
             }
+            read
         }
         Err(refusal) => return told.tell(&Finding::failed("file", refusal.to_string())),
-    }
+    };
     for finding in look_at_manifest(&candidate.inspection.manifest) {
         told.tell(&finding);
     }
@@ -144,7 +145,7 @@ async fn look_over(
         told.tell(&Finding::warned("compiler", warning));
     }
     let mock = RunMock::default();
-    match subject(args, candidate, discovery, &mock, printer).await {
+    match subject(args, candidate, &read, discovery, &mock, printer).await {
         Ok(subject) => examine(subject, |finding| told.tell(&finding)).await,
         Err(error) => {
             told.is_unconfigured = true;
@@ -161,15 +162,21 @@ async fn look_over(
 async fn subject(
     args: &PluginCheckArgs,
     candidate: &Candidate,
+    read: &VerifiedBytes,
     discovery: &Discovery,
     mock: &RunMock,
     printer: &Printer,
 ) -> anyhow::Result<Subject> {
     let variable = |name: &str| env::var(name).ok();
     let around = surroundings(&variable, mock, &Choice::default(), printer);
-    let (file, index) = backend(args, candidate.id())?;
+    let (mut file, index) = backend(args, candidate.id())?;
+    let granted = args.file.choice().open(&file.folder)?.of(candidate);
+    if let Some(config) = file.config.backends.get_mut(index) {
+        let is_locked = granted.check(&read.bytes, read.sha256).is_ok();
+        config.allow_unchecked_layout |= is_locked && granted.allows_unchecked_layout();
+    }
     let config = file.config.backends.get(index).context("the run file has lost its backend")?;
-    // It runs in a worker whatever a lock file says, and is about to be built anew.
+    // It runs in a worker whatever a lock file says, and is about to be built anew: nothing else is asked of the lock.
     let found = found::find_one(&file, index, config, discovery, &Trust::unasked(), &around)?;
     let found = [found];
     let redactor = found::redactor(&found);

@@ -24,11 +24,11 @@ use plugin_api::{
         self, Buf, Bytes, ENTRY_SYMBOL, LAYOUT_SYMBOL, MAGIC, MessageRef, STATUS_FAILED, STATUS_OK,
         STATUS_PANICKED, layout,
     },
-    manifest::AbiFloor,
+    manifest::{AbiFloor, Manifest},
 };
 use rustix::fs::{MemfdFlags, SealFlags};
 
-use super::{action::Receive, host_table};
+use super::{action::Receive, host_table, lock::command::command};
 
 /// Why a library cannot be used, or a backend of it not opened.
 #[derive(Debug, thiserror::Error)]
@@ -83,9 +83,11 @@ pub enum LoadError {
     },
     /// There is no layout to compare.
     #[error(
-        "{path}: carries no layout check, so a mis-built library could not be told; if you trust it, set allow_unchecked_layout = true in its [[backend]], or `host plugin lock --grant ID=unchecked-layout`"
+        "{path}: carries no layout check, so a mis-built library could not be told; if you trust it, set allow_unchecked_layout = true in its [[backend]], or grant it: `{command}`"
     )]
     NoLayout {
+        /// What grants it.
+        command: String,
         /// The plugin's file.
         path: PathBuf,
     },
@@ -183,7 +185,10 @@ impl Loaded {
             Some(header) => unsafe { layout::check(header) }
                 .map_err(|message| LoadError::Layout { path: path.to_owned(), message })?,
             None if allow_unchecked_layout => {}
-            None => return Err(LoadError::NoLayout { path: path.to_owned() }),
+            None => {
+                let command = granting(path, manifest);
+                return Err(LoadError::NoLayout { command, path: path.to_owned() });
+            }
         }
         // SAFETY: the entry was checked; `plugin` only returns the address of a static table.
         let plugin = unsafe { ((*entry).plugin)() };
@@ -378,6 +383,12 @@ fn private_copy(bytes: &[u8]) -> io::Result<OwnedFd> {
         SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
     )?;
     Ok(file.into())
+}
+
+/// The command that grants a library of this manifest to load without a layout check.
+fn granting(path: &Path, manifest: &[u8]) -> String {
+    let id = serde_json::from_slice(manifest).map(|manifest: Manifest| manifest.plugin.id);
+    command(&id.unwrap_or_default(), Some("unchecked-layout"), path.parent())
 }
 
 /// The dynamic linker's own words, which `libloading` keeps one level down.

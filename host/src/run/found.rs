@@ -91,6 +91,11 @@ impl Found<'_> {
         self.verdict.locked().is_some()
     }
 
+    /// Whether its plugin loads without a layout check.
+    pub(super) fn allows_unchecked_layout(&self) -> bool {
+        self.config.allow_unchecked_layout || self.verdict.allows_unchecked_layout()
+    }
+
     /// Whether its plugin computes by itself, and has no server to send anything to.
     pub fn computes(&self) -> bool {
         self.candidate.inspection.manifest.plugin.limits.blocking

@@ -48,9 +48,8 @@ impl Libraries {
         backend: &Found<'_>,
         redactor: &Arc<Redactor>,
     ) -> Result<(Home, bool), BackendError> {
-        let (candidate, config) = (backend.candidate, backend.config);
-        let isolation = backend.isolation;
-        let unchecked = config.allow_unchecked_layout || backend.verdict.allows_unchecked_layout();
+        let (candidate, isolation) = (backend.candidate, backend.isolation);
+        let unchecked = backend.allows_unchecked_layout();
         let code = read_once(&mut self.read, &mut self.plugins, backend)?;
         self.lock = lock_identity(backend);
         if let Some(identity) = self.plugins.iter_mut().find(|one| one.id == candidate.id()) {
@@ -71,7 +70,7 @@ impl Libraries {
         let copied = copy.try_clone();
         let copy =
             copied.map_err(|source| failed(LoadError::Copy { path: path.clone(), source }))?;
-        let (abi, unchecked) = (inspection.manifest.abi, config.allow_unchecked_layout);
+        let abi = inspection.manifest.abi;
         let opened = Loaded::open(path, copy, &inspection.manifest_bytes, abi, unchecked);
         let opened = *loaded.insert(opened.map_err(failed)?);
         Ok((Home::Here(opened), true))
@@ -85,7 +84,7 @@ impl Libraries {
     ) -> Result<Program, BackendError> {
         let candidate = backend.candidate;
         let code = read_once(&mut self.read, &mut self.plugins, backend)?;
-        code.program(candidate, backend.config.allow_unchecked_layout, redactor)
+        code.program(candidate, backend.allows_unchecked_layout(), redactor)
     }
 
     /// Notes what confines a worker of this plugin.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::LockArgs;
 use crate::plugin::conformance::Glibc;
 
 /// `host plugin check`.
@@ -23,4 +24,8 @@ pub struct PluginCheckArgs {
     /// What is only warned about is a failure, too.
     #[arg(long)]
     pub strict: bool,
+    /// Which lock file may say that a library loads without a layout check. Nothing else in it counts here: the plugin
+    /// runs in a worker in any case.
+    #[command(flatten)]
+    pub file: LockArgs,
 }

@@ -1,16 +1,13 @@
 //! What the lock file says of one plugin that is about to be used. Restrictions hold whatever the file's bytes are;
 //! rights beyond a stranger's are those of the bytes that were locked.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use plugin_api::manifest::Declared;
 use thiserror::Error;
 
 use super::{
+    command::{command, typed},
     entry::{Entry, LockedFile, platform},
     open::{Lock, Trust},
     signature::{self, SignatureError},
@@ -269,24 +266,11 @@ impl Verdict {
 
     /// The command that locks it as it is now, and where this lock file is read.
     fn command(&self, grant: Option<&str>) -> String {
-        let mut command = format!("host plugin lock {}", self.id);
-        if let Some(grant) = grant {
-            command.push_str(&format!(" --grant {}={grant}", self.id));
-        }
-        if let Some(folder) = self.file.parent().filter(|_| !self.installed) {
-            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-            command.push_str(&format!(" --plugin-dir {}", typed(folder)));
-        }
+        let folder = self.file.parent().filter(|_| !self.installed);
+        let mut command = command(&self.id, grant, folder);
         command.push_str(&format!(" --lock {}", typed(&self.trust.path)));
         command
     }
-}
-
-/// A path as it is typed into a shell.
-fn typed(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%".contains(&byte);
-    if text.bytes().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]

@@ -93,9 +93,10 @@ fn a_library_without_a_layout_is_refused_and_the_others_go_on() {
         &outcome,
         &format!(
             "warning: plugin `none`: {}: carries no layout check, so a mis-built library could not be told; if you trust \
-             it, set allow_unchecked_layout = true in its [[backend]], or `host plugin lock --grant ID=unchecked-layout`; \
-             the others go on without it",
-            file.display()
+             it, set allow_unchecked_layout = true in its [[backend]], or grant it: `host plugin lock none --grant \
+             none=unchecked-layout --plugin-dir {}`; the others go on without it",
+            file.display(),
+            file.parent().unwrap().display()
         ),
     );
     good_goes_on(&outcome);
