@@ -208,7 +208,7 @@ fn lock(args: &DoctorArgs) -> Fact {
             Fact::new("plugins", "lock file", State::Good, detail)
         }
         Ok(_) => {
-            let detail = "none here or above; `host plugin lock` writes one";
+            let detail = "none here or above; `host plugin lock --with RUN_FILE` writes one";
             Fact::new("plugins", "lock file", State::Absent, detail)
         }
         Err(error) => Fact::new("plugins", "lock file", State::Bad, error.to_string()),

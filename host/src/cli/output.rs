@@ -5,10 +5,22 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
-    TypedRecord, cache::CacheRecord, check::CheckRecord, ctl::StatusRecord, doctor::Fact,
-    done::Done, generate::Made, mock::Launch, plugin::PluginRecord,
-    plugin_check::PluginCheckRecord, plugin_lock::LockedRecord, plugin_new::NewPluginRecord,
-    release::ReleaseRecord, run::RunRecord, score::RescoredRecord, show::Record as PreviewRecord,
+    TypedRecord,
+    cache::CacheRecord,
+    check::CheckRecord,
+    ctl::StatusRecord,
+    doctor::Fact,
+    done::Done,
+    generate::Made,
+    mock::Launch,
+    plugin::PluginRecord,
+    plugin_check::PluginCheckRecord,
+    plugin_lock::{LockedRecord, UnlockedRecord},
+    plugin_new::NewPluginRecord,
+    release::ReleaseRecord,
+    run::RunRecord,
+    score::RescoredRecord,
+    show::Record as PreviewRecord,
     task::TaskRecord,
 };
 use crate::{
@@ -43,7 +55,7 @@ const fn one(
 }
 
 /// All of them.
-const RECORDS: [Records; 23] = [
+const RECORDS: [Records; 24] = [
     one("every command", "done", Done::json_schema),
     several("every command", TypedRecord::json_schema),
     several("run, resume", Event::json_schema),
@@ -59,6 +71,7 @@ const RECORDS: [Records; 23] = [
     several("plugin check", PluginCheckRecord::json_schema),
     one("plugin new", "plugin_new", NewPluginRecord::json_schema),
     one("plugin", "plugin_locked", LockedRecord::json_schema),
+    one("plugin", "plugin_unlocked", UnlockedRecord::json_schema),
     one("mock", "launch", Launch::json_schema),
     one("ctl", "status", StatusRecord::json_schema),
     several("check", CheckRecord::json_schema),

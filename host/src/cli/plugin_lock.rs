@@ -1,5 +1,8 @@
 //! `host plugin lock`: writes down which plugin files are trusted. None of the plugins' code runs.
 
+mod chosen;
+mod removing;
+
 use std::{fs, io::Write as _, path::Path};
 
 use anyhow::{Context, bail};
@@ -12,14 +15,14 @@ use super::{
     plugin::find,
 };
 use crate::{
-    config::{Isolation, nearest},
+    config::Isolation,
     plugin::{
         compiler,
-        discover::{Candidate, Discovery, Provenance},
+        discover::{Candidate, Provenance},
         lock::{
             change::{self, Change, Found, Kind, Wish},
             entry::{Asks, AsksRecord, GrantsRecord, LockFile, LockedFile, platform},
-            open::{Lock, NAME},
+            open::Lock,
             signature,
         },
     },
@@ -27,6 +30,8 @@ use crate::{
     run::error::exit,
     store::whole_file,
 };
+
+pub(super) use removing::UnlockedRecord;
 
 /// What came of one plugin, as programs are told.
 #[derive(Serialize, JsonSchema)]
@@ -71,16 +76,20 @@ pub(super) fn main(args: &PluginLockArgs, printer: &Printer) -> Done {
 }
 
 fn lock(args: &PluginLockArgs, printer: &Printer) -> anyhow::Result<Done> {
-    let path = args.file.choice().locate(Path::new("")).unwrap_or_else(|| NAME.into());
+    let run_files = chosen::run_files(args)?;
+    let path = chosen::place(args, &run_files)?;
     let mut file = match path.symlink_metadata() {
         Ok(_) => Lock::read(&path)?.file,
         Err(_) => LockFile::default(),
     };
+    if !args.removed.is_empty() {
+        return removing::remove(&args.removed, &path, file, printer);
+    }
     let discovery = find(&args.plugins)?;
     for refused in &discovery.refused {
         printer.warn(&format!("not used: {}: {}", refused.path.display(), refused.reason));
     }
-    let chosen = chosen(args, &discovery)?;
+    let chosen = chosen::chosen(args, &run_files, (&path, &file), &discovery, printer)?;
     let signed_by = args.signed_by.as_deref().map(signer).transpose()?;
     let platform = platform();
     let mut stale = Vec::new();
@@ -116,32 +125,6 @@ fn lock(args: &PluginLockArgs, printer: &Printer) -> anyhow::Result<Done> {
         }
     }
     conclude(args, &path, &file, &stale, printer)
-}
-
-/// The plugins that are meant.
-fn chosen<'a>(
-    args: &PluginLockArgs,
-    discovery: &'a Discovery,
-) -> anyhow::Result<Vec<&'a Candidate>> {
-    let ids: Vec<&str> = discovery.plugins.iter().map(Candidate::id).collect();
-    let granted = args.grants.iter().map(|grant| &grant.id);
-    for id in args.ids.iter().chain(granted.clone()) {
-        if !ids.contains(&id.as_str()) {
-            let hint = match nearest(id, ids.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "name its folder by --plugin-dir".to_owned(),
-            };
-            bail!("there is no plugin `{id}`; {hint}");
-        }
-    }
-    let is_meant = |id: &str| args.ids.is_empty() || args.ids.iter().any(|one| one == id);
-    if let Some(id) = granted.into_iter().find(|id| !is_meant(id)) {
-        bail!("--grant names `{id}`, which is not among the plugins to lock");
-    }
-    if ids.is_empty() {
-        bail!("no plugins found; name their folder by --plugin-dir or HOST_PLUGIN_DIR");
-    }
-    Ok(discovery.plugins.iter().filter(|candidate| is_meant(candidate.id())).collect())
 }
 
 /// A key as it is typed, or out of its file.
@@ -241,7 +224,7 @@ pub(super) fn words_of(granted: &GrantsRecord, installed: bool) -> String {
     more.fold(place.to_owned(), |text, more| format!("{text}; {more}"))
 }
 
-/// Writes the file if it is to be written.
+/// Writes the file if it is to be written and would be another one.
 fn conclude(
     args: &PluginLockArgs,
     path: &Path,
@@ -256,10 +239,17 @@ fn conclude(
     }
     if args.check {
         let names = stale.join(", ");
-        let error =
-            anyhow::anyhow!("{shown} is out of date: {names}; `host plugin lock` writes it");
+        let error = anyhow::anyhow!(
+            "{shown} is out of date: {names}; the same command without --check writes it"
+        );
         return Ok(Done::failed(printer, &error, exit::PLUGIN));
     }
+    write(path, file, printer)
+}
+
+/// Writes the file.
+fn write(path: &Path, file: &LockFile, printer: &Printer) -> anyhow::Result<Done> {
+    let shown = path.display();
     let text = file.to_string();
     let written = whole_file::replace(path, |out| out.write_all(text.as_bytes()));
     written.with_context(|| format!("cannot write {shown}; name another file by --lock"))?;

@@ -58,9 +58,14 @@ fn as_told(sandbox: &Sandbox, outcome: &Outcome) {
 fn what_is_found_is_locked_once_and_stays_as_it_is() {
     let sandbox = with_hostile();
     sandbox.install(built::acme(), "plugins");
-    let _ = sandbox.lock(&["--check"]).exits(5).says(&["is out of date", "acme", "hostile", "tgi"]);
+    let _ = sandbox.lock(&["--all", "--check"]).exits(5).says(&[
+        "is out of date",
+        "acme",
+        "hostile",
+        "tgi",
+    ]);
     assert!(!sandbox.path("plugins.lock").exists());
-    let outcome = sandbox.lock(&["--json"]).exits(0);
+    let outcome = sandbox.lock(&["--all", "--json"]).exits(0);
     let found = records(&outcome);
     let of = |id: &str| found.iter().find(|record| record["id"] == id).unwrap();
     assert_eq!((&of("hostile")["change"], &of("tgi")["change"]), (&json!("new"), &json!("new")));
@@ -89,6 +94,72 @@ fn what_is_found_is_locked_once_and_stays_as_it_is() {
     assert!(text.contains("acme.platform.other-os]") && text.contains("[plugin.absent]"), "{text}");
     let wrong = sandbox.lock(&["hostil"]).exits(2);
     let _ = wrong.says(&["no plugin `hostil`", "did you mean `hostile`?"]);
+    let _ = sandbox.lock(&[]).exits(0).says(&["has `absent`, which is not found here"]);
+}
+
+/// The plugins that a lock file has.
+fn locked(sandbox: &Sandbox, lock: &str) -> Vec<String> {
+    let text = fs::read_to_string(sandbox.path(lock)).unwrap();
+    let tables = text.lines().filter_map(|line| line.strip_prefix("[plugin.")?.strip_suffix(']'));
+    tables.filter(|name| !name.contains('.')).map(str::to_owned).collect()
+}
+
+#[test]
+fn nothing_is_locked_that_nobody_named() {
+    let sandbox = with_hostile();
+    sandbox.install(built::acme(), "plugins");
+    let unsaid = sandbox.lock(&[]).exits(2);
+    let _ =
+        unsaid.says(&["not said which plugins to lock", "--with FILE", "--all", "acme, custom"]);
+    let _ = sandbox.lock(&["--check"]).exits(2).says(&["not said which plugins to lock"]);
+    assert!(!sandbox.path("plugins.lock").exists());
+    // A grant names its plugin.
+    let _ = sandbox.lock(&["--grant", "acme=in-process"]).exits(0);
+    assert_eq!(locked(&sandbox, "plugins.lock"), ["acme"]);
+
+    let task = "[[task]]\nfile = \"task.toml\"\n";
+    sandbox.write("deep/task.toml", ECHO.replace("[[task]]\n", ""));
+    sandbox.write("deep/data.jsonl", echoes(1));
+    let mock = "[[backend]]\nplugin = \"tgi\"\nbase_url = \"mock:tgi\"\n";
+    sandbox.write("deep/run.toml", format!("{mock}{}{task}", hostile("echo")));
+    sandbox.write("deep/wrong.toml", format!("[[backend]]\nplugin = \"hostil\"\n{task}"));
+    let lock = |folder: &str, arguments: &[&str]| {
+        let mut command = sandbox.host(["plugin", "lock", "--plugin-dir"]);
+        command.arg(sandbox.path("plugins")).args(arguments).current_dir(sandbox.path(folder));
+        sandbox.finish(command)
+    };
+    // The lock file that counts for a run file is the one that is written.
+    let _ = lock("deep", &["--with", "run.toml"]).exits(0);
+    assert_eq!(locked(&sandbox, "plugins.lock"), ["acme", "hostile", "tgi"]);
+    let _ = lock("deep", &["--with", "run.toml", "--check"]).exits(0).says(&["is up to date"]);
+    fs::rename(sandbox.path("plugins.lock"), sandbox.path("kept")).unwrap();
+    let _ = lock("", &["--with", "deep/run.toml"]).exits(0);
+    assert_eq!(locked(&sandbox, "plugins.lock"), ["hostile", "tgi"]);
+    fs::remove_file(sandbox.path("plugins.lock")).unwrap();
+    let _ = lock("plugins", &["--with", "../deep/run.toml"]).exits(0);
+    assert_eq!(locked(&sandbox, "deep/plugins.lock"), ["hostile", "tgi"]);
+    sandbox.write("run.toml", echo(""));
+    let two = lock("", &["--with", "run.toml", "--with", "deep/run.toml"]).exits(2);
+    let _ = two.says(&["plugins.lock does not count for deep/run.toml", "--lock"]);
+    let wrong = lock("", &["--with", "deep/wrong.toml"]).exits(2);
+    let _ = wrong.says(&["there is no plugin `hostil`", "did you mean `hostile`?"]);
+}
+
+#[test]
+fn an_entry_can_be_taken_out() {
+    let sandbox = with_hostile();
+    let _ = sandbox.lock(&["hostile", "tgi", "sglang"]).exits(0);
+    let before = lock_text(&sandbox);
+    let wrong = sandbox.lock(&["--remove", "tgi", "--remove", "hostil"]).exits(2);
+    let _ = wrong.says(&["no entry of a plugin `hostil`", "did you mean `hostile`?"]);
+    assert_eq!(lock_text(&sandbox), before);
+    let far = sandbox.lock(&["--remove", "zzz"]).exits(2);
+    let _ = far.says(&["no entry of a plugin `zzz`", "it has: hostile, sglang, tgi"]);
+    let outcome = sandbox.lock(&["--remove", "tgi", "--remove", "sglang", "--json"]).exits(0);
+    let ids: Vec<Value> = records(&outcome).iter().map(|record| record["id"].clone()).collect();
+    assert_eq!(ids, ["tgi", "sglang"]);
+    assert_eq!(locked(&sandbox, "plugins.lock"), ["hostile"]);
+    let _ = sandbox.lock(&["--remove", "tgi", "hostile"]).exits(2);
 }
 
 /// The digest that the host tells of a file.
@@ -433,10 +504,20 @@ fn a_layout_check_may_be_waived_by_the_lock_file() {
     sandbox.write("data.jsonl", echoes(1));
     let text = format!("[[backend]]\nplugin = \"my-plugin\"\n{ECHO}");
     let _ = sandbox.lock(&["my-plugin"]).exits(0);
-    let _ = sandbox.run(&text).exits(5).says(&["carries no layout check"]);
-    let _ = sandbox.lock(&["my-plugin", "--grant", "my-plugin=unchecked-layout"]).exits(0);
+    let refused = sandbox.run(&text).exits(5).says(&["carries no layout check"]);
+    let check = || sandbox.finish(sandbox.host(["plugin", "check", "plugins/libecho.so"]));
+    let checked = check().exits(5);
+    assert!(checked.stdout.contains("carries no layout check"), "{}", checked.stdout);
+    as_told(&sandbox, &refused);
+    // The check finds the grant where a run does, and holds it to the bytes that it is of.
+    let _ = check().exits(0);
     let left = sandbox.run(&text).exits(0).left();
     assert_eq!(left.manifest["plugins"][0]["granted"]["allow_unchecked_layout"], true);
+    let _ = sandbox.lock(&["my-plugin", "--grant", "my-plugin=in-process"]).exits(0);
+    let left = sandbox.run(&text).exits(0).left();
+    assert_eq!(left.manifest["plugins"][0]["isolation"], "in-process");
+    change(&library);
+    let _ = check().exits(5);
 }
 
 /// Signs a file as its author would, beside it.

@@ -68,6 +68,8 @@ pub(crate) const CASES: &[Case] = &[
     writes("plugin_lock", "plugin lock tgi", 0),
     reads("plugin_lock_stale", "plugin lock tgi --check", 5),
     reads("plugin_lock_no_plugin", "plugin lock absent", 2),
+    reads("plugin_lock_nothing", "plugin lock", 2),
+    reads("plugin_lock_remove_none", "plugin lock --remove tgi", 2),
     reads("run_not_locked", "run run.toml --locked", 5),
     reads("mock_no_address", "mock --listen 192.0.2.1", 2),
     reads("mock_wrong_flavor", "mock --flavor absent", 2),

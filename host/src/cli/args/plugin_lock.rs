@@ -1,15 +1,28 @@
 //! What is typed after `host plugin lock`.
 
-use std::str::FromStr;
+use std::{path::PathBuf, str::FromStr};
 
 use super::{LockArgs, PluginDirs};
 
 /// `host plugin lock`.
 #[derive(Debug, clap::Args)]
 pub struct PluginLockArgs {
-    /// Ids of plugins; all that are found by default.
+    /// Ids of plugins. Without any, and without --with, --all and --grant, those that the lock file has already.
     #[arg(value_name = "ID")]
     pub ids: Vec<String>,
+    /// Every plugin that a backend of this run file names, in the lock file that counts for it. May be repeated.
+    #[arg(long = "with", value_name = "FILE")]
+    pub run_files: Vec<PathBuf>,
+    /// Every plugin that is found, those that came with this host too.
+    #[arg(long, conflicts_with_all = ["ids", "run_files"])]
+    pub all: bool,
+    /// Take the entry of this plugin out of the lock file. May be repeated.
+    #[arg(
+        long = "remove",
+        value_name = "ID",
+        conflicts_with_all = ["ids", "run_files", "all", "grants", "signed_by", "check"]
+    )]
+    pub removed: Vec<String>,
     /// Let a plugin do more than its entry says: `in-process` (run in the host's own process, with its rights),
     /// `unchecked-layout` (load without a layout check), `asked` (all origins, secrets and variables that it asks for
     /// now). May be repeated.
@@ -25,7 +38,7 @@ pub struct PluginLockArgs {
     /// Where plugins are looked for.
     #[command(flatten)]
     pub plugins: PluginDirs,
-    /// Which lock file is written; without one a new plugins.lock in the current folder.
+    /// Which lock file is written; where there is none a new plugins.lock in the current folder, or beside the run file.
     #[command(flatten)]
     pub file: LockArgs,
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -57,7 +57,10 @@ pub struct Trust {
 #[derive(Debug, Error)]
 pub enum LockError {
     /// The one that is named is not there.
-    #[error("{}: there is no such lock file; `host plugin lock` writes one", .0.display())]
+    #[error(
+        "{path}: there is no such lock file; `host plugin lock --lock {path} --with RUN_FILE` writes one",
+        path = .0.display()
+    )]
     Absent(PathBuf),
     /// Somebody else could have written it, or it cannot be read.
     #[error("{}: {reason}; it says which plugins are trusted, and is not believed", path.display())]
@@ -141,11 +144,14 @@ impl Lock {
     }
 }
 
-/// The current folder's own name is empty.
-fn absolute(folder: &Path) -> PathBuf {
+/// A folder from the root on. The current folder's own name is empty.
+pub fn absolute(folder: &Path) -> PathBuf {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    std::path::absolute(folder)
-        .map_or_else(|_| folder.to_owned(), |path| path.components().collect())
+    let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    // What is left by `..` is not above.
+    let leaves = path.components().any(|part| part == Component::ParentDir);
+    let real = leaves.then(|| path.canonicalize().ok()).flatten();
+    real.unwrap_or_else(|| path.components().collect())
 }
 
 #[cfg(test)]
@@ -170,6 +176,11 @@ mod tests {
         let above = write(root.path().join(NAME));
         assert_eq!(choice.locate(&deep), Some(above.clone()));
         assert_eq!(choice.locate(&deep.join(".")), Some(above));
+        let beside = root.path().join("c");
+        std::fs::create_dir(&beside).unwrap();
+        let left = write(root.path().join("a").join(NAME));
+        assert_ne!(choice.locate(&root.path().join("a/../c")), Some(left.clone()));
+        std::fs::remove_file(left).unwrap();
         let own = write(deep.join(NAME));
         assert_eq!(choice.locate(&deep), Some(own.clone()));
         let trust = choice.open(&deep).unwrap();
