@@ -37,6 +37,101 @@ use crate::{
 ///     }
 /// }
 /// ```
+///
+/// Everything else has a default. What a backend can do beside is what its manifest declares:
+///
+/// ```
+/// use plugin_api::*;
+///
+/// struct Acme {
+///     base_url: String,
+/// }
+///
+/// impl Acme {
+///     /// What the API says to `value`.
+///     async fn ask<T: serde::de::DeserializeOwned>(
+///         &self,
+///         path: &str,
+///         value: serde_json::Value,
+///         io: &Io,
+///     ) -> Result<T> {
+///         let call = HttpRequest::post(format!("{}/{path}", self.base_url));
+///         let reply = io.send(call.json(&value)?).await?;
+///         if !reply.is_success() {
+///             return Err(reply.error());
+///         }
+///         reply.json()
+///     }
+/// }
+///
+/// impl Backend for Acme {
+/// #   type Config = String;
+/// #   fn open(base_url: String, _: Host) -> Result<Self> { Ok(Self { base_url }) }
+/// #   async fn generate(&self, _: &Generate<'_>, _: &Io) -> Result<Completion> { Err(Error::unsupported("text")) }
+///     // …
+///     async fn loglikelihood_rolling(&self, request: &Rolling<'_>, io: &Io) -> Result<Likelihood> {
+///         let logprobs: Vec<f64> = self.ask("score", json!(request.text), io).await?;
+///         let (logprob, tokens) = (logprobs.iter().sum(), logprobs.len() as u32);
+///         Ok(Likelihood { logprob: Some(logprob), tokens, ..Likelihood::default() })
+///     }
+///
+///     // One after the other, in place of all at once.
+///     async fn loglikelihood_batch(
+///         &self,
+///         requests: &[Loglikelihood<'_>],
+///         io: &Io,
+///         answers: &Answers<'_, Vec<Likelihood>>,
+///     ) {
+///         for (item, request) in (0..).zip(requests) {
+///             answers.put(item, self.loglikelihood(request, &io.for_item(item)).await);
+///         }
+///     }
+///
+///     async fn tokenize(&self, text: &str, io: &Io) -> Result<Vec<u32>> {
+///         self.ask("tokenize", json!(text), io).await
+///     }
+///
+///     async fn render(&self, messages: &[Message<'_>], _io: &Io) -> Result<String> {
+///         let text = |message: &Message<'_>| message.as_text().map(|text| format!("{}: {text}\n", message.role));
+///         let texts: Option<String> = messages.iter().map(text).collect();
+///         texts.ok_or_else(|| Error::unsupported("messages with images"))
+///     }
+///
+///     async fn embed(&self, texts: &[&str], io: &Io) -> Result<Vec<Vec<f32>>> {
+///         self.ask("embed", json!(texts), io).await
+///     }
+///
+///     async fn health(&self, io: &Io) -> Result<Health> {
+///         let reply = io.send(HttpRequest::get(format!("{}/health", self.base_url))).await?;
+///         Ok(Health { ready: reply.is_success(), ..Health::default() })
+///     }
+///
+///     async fn describe(&self, io: &Io) -> Result<Description> {
+///         let model: String = self.ask("model", json!(null), io).await?;
+///         Ok(Description { model: Some(model), ..Description::default() })
+///     }
+///
+///     // What an earlier run has left is given back before this one rents its own.
+///     async fn prepare(&self, held: &[Held], io: &Io) -> Result<()> {
+///         self.release(held, io).await?;
+///         io.hold("machine", &json!({ "id": "eval-7" })).await?;
+///         self.ask("rent", json!("eval-7"), io).await
+///     }
+///
+///     async fn release(&self, held: &[Held], io: &Io) -> Result<()> {
+///         for one in held {
+///             let _: () = self.ask("give-back", one.note["id"].clone(), io).await?;
+///             io.free(&one.name).await?;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// use plugin_api::testkit::{Scripted, Stage};
+/// let stage = Stage::<Acme>::open(json!("https://api.acme.test"));
+/// let played = stage.ask(Request::Tokenize("Hello"), Scripted::json(&json!([1, 263])));
+/// assert!(matches!(played.answer(), Answer::Tokens(ids) if ids == &[1, 263]));
+/// ```
 pub trait Backend: Send + Sync + Sized + 'static {
     /// The backend's table in the run file. Its JSON Schema is part of the manifest.
     type Config: DeserializeOwned + JsonSchema;

@@ -39,6 +39,12 @@ pub enum Level {
 ///     }
 ///     Err(Error::new(ErrorKind::Unauthorized, "set ACME_API_KEY"))
 /// }
+///
+/// /// The only file that a backend may read is one that the run file names.
+/// fn model(host: &Host) -> Result<&std::path::Path> {
+///     let missing = "name the model's file in [backend.asset.model]";
+///     host.asset("model").ok_or_else(|| Error::new(ErrorKind::InvalidRequest, missing))
+/// }
 /// ```
 #[derive(Clone, Debug)]
 pub struct Host {

@@ -70,6 +70,12 @@ impl<'a> HttpRequest<'a> {
     }
 
     /// Adds a header whose value is `prefix` and then the secret of `slot`, which only the host knows.
+    ///
+    /// ```
+    /// use plugin_api::HttpRequest;
+    ///
+    /// let call = HttpRequest::get("https://api.acme.test/models").secret_header("x-api-key", "", "api_key");
+    /// ```
     #[must_use]
     pub fn secret_header(mut self, name: &'a str, prefix: &'a str, slot: &'a str) -> Self {
         let secret = HeaderPart::Secret(slot.into());
@@ -127,6 +133,11 @@ impl<'a> HttpRequest<'a> {
     }
 
     /// The URL, for tests of a backend's encoder.
+    ///
+    /// ```
+    /// let call = plugin_api::HttpRequest::get("https://api.acme.test/models");
+    /// assert_eq!(call.url(), "https://api.acme.test/models");
+    /// ```
     pub fn url(&self) -> &str {
         &self.url
     }

@@ -34,6 +34,24 @@ use crate::{
 ///     Err(Error::new(ErrorKind::Timeout, "the job takes more than twenty seconds"))
 /// }
 /// ```
+///
+/// A backend that computes gives others a turn, and looks whether its answer is still wanted:
+///
+/// ```
+/// use plugin_api::{Error, ErrorKind, Io, Result};
+///
+/// async fn sum(io: &Io, numbers: &[u64]) -> Result<u64> {
+///     let mut sum = 0;
+///     for some in numbers.chunks(100_000) {
+///         if io.cancelled() {
+///             return Err(Error::new(ErrorKind::Cancelled, "nobody waits for the sum"));
+///         }
+///         sum += some.iter().sum::<u64>();
+///         io.again().await;
+///     }
+///     Ok(sum)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Io {
     shared: Arc<Shared>,
@@ -46,6 +64,14 @@ impl Io {
     }
 
     /// The same services for another item of a batch: its deltas carry that number.
+    ///
+    /// ```
+    /// fn tell(io: &plugin_api::Io, texts: &[&str]) {
+    ///     for (item, text) in (0..).zip(texts) {
+    ///         io.for_item(item).delta(text);
+    ///     }
+    /// }
+    /// ```
     #[must_use]
     pub fn for_item(&self, item: u32) -> Self {
         Self { shared: Arc::clone(&self.shared), item }
@@ -142,16 +168,39 @@ impl Io {
     }
 
     /// The host's name for the sample and attempt.
+    ///
+    /// ```
+    /// use plugin_api::{HttpRequest, Io};
+    ///
+    /// /// A server that knows the name again does not do the same work twice.
+    /// fn named(io: &Io) -> HttpRequest<'static> {
+    ///     HttpRequest::post("https://api.acme.test/jobs").header("idempotency-key", io.request_id())
+    /// }
+    /// ```
     pub fn request_id(&self) -> String {
         self.shared.state().request_id.clone()
     }
 
     /// 1 for the first attempt.
+    ///
+    /// ```
+    /// /// What failed once is asked of the slower and surer of two servers.
+    /// fn server(io: &plugin_api::Io) -> &'static str {
+    ///     if io.attempt() > 1 { "https://slow.acme.test" } else { "https://fast.acme.test" }
+    /// }
+    /// ```
     pub fn attempt(&self) -> u32 {
         self.shared.state().attempt
     }
 
     /// Time from the start event until the host ends the session; none if it never does.
+    ///
+    /// ```
+    /// /// What a server is told that would else go on for hours.
+    /// fn budget_s(io: &plugin_api::Io) -> Option<u64> {
+    ///     io.deadline().map(|deadline| deadline.as_secs())
+    /// }
+    /// ```
     pub fn deadline(&self) -> Option<Duration> {
         Some(self.shared.state().deadline_ms).filter(|ms| *ms > 0).map(Duration::from_millis)
     }

@@ -55,4 +55,9 @@ pub use sse::{SseEvent, SseParser};
 pub use stream::Stream;
 
 /// Whether libraries built with this SDK carry the layout of the leaf types.
+///
+/// ```
+/// // Without it (`default-features = false`) the user of a plugin must say `allow_unchecked_layout = true`.
+/// assert!(plugin_api::LAYOUT_CHECK);
+/// ```
 pub const LAYOUT_CHECK: bool = cfg!(feature = "layout-check");

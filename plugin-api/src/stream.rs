@@ -43,6 +43,18 @@ impl Stream {
 
     /// Reads on for at most `grace`, and forgets what comes: a reply read to its end leaves its connection
     /// fit for the next call. For when the answer is whole but the stream is not yet over.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use plugin_api::{HttpRequest, Io, Result};
+    ///
+    /// async fn first(io: &Io) -> Result<Vec<u8>> {
+    ///     let mut stream = io.stream(HttpRequest::get("https://api.acme.test/long")).await?;
+    ///     let bytes = stream.chunk().await?.unwrap_or_default().into_owned();
+    ///     stream.drain(io, Duration::from_millis(50)).await;
+    ///     Ok(bytes)
+    /// }
+    /// ```
     pub async fn drain(self, io: &Io, grace: Duration) {
         let mut grace = pin!(io.wait(grace));
         loop {

@@ -1,4 +1,11 @@
 //! The three numbers of `CONTRACT.md`: ABI, SDK and the compiler that built the SDK. Only the ABI gates loading.
+//!
+//! ```
+//! use plugin_api::version::{ABI_FLOOR_JSON, ABI_MINOR_NEEDED, RUSTC_VERSION, SDK_VERSION};
+//!
+//! println!("plugin-api {SDK_VERSION}, built by {RUSTC_VERSION}, needs the ABI {ABI_FLOOR_JSON} or a later one");
+//! assert!(ABI_MINOR_NEEDED <= plugin_api::abi::ABI_MINOR);
+//! ```
 
 /// Version of this SDK.
 pub const SDK_VERSION: &str = env!("CARGO_PKG_VERSION");

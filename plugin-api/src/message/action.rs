@@ -8,6 +8,46 @@ use super::{AnswerHead, Decimal, Str};
 use crate::error::ErrorKind;
 
 /// One action, pushed into the sink of a step.
+///
+/// What an author awaits and returns becomes these; a host reads them:
+///
+/// ```
+/// use plugin_api::message::{
+///     Action, AnswerHead, Cancel, Decimal, Delta, Done, Fail, HeaderPart, HeaderValue, Hold, Http, Wait, read,
+/// };
+///
+/// let action: Action<'_> = read(
+///     br#"{"http":{"call":"1","method":"POST","url":"https://api.acme.test/complete",
+///         "headers":[["accept","*/*"],["authorization",[{"text":"Bearer "},{"secret":"api_key"}]]]}}"#,
+/// )?;
+/// let Action::Http(Http { call: Decimal(1), headers, stream: false, timeout_ms: 0, .. }) = action else {
+///     panic!("another action");
+/// };
+/// assert_eq!(headers[0].1, HeaderValue::Text("*/*".into()));
+/// let bearer = vec![HeaderPart::Text("Bearer ".into()), HeaderPart::Secret("api_key".into())];
+/// assert_eq!(headers[1].1, HeaderValue::Parts(bearer));
+///
+/// let table = [
+///     (r#"{"wait":{"call":"2","ms":250}}"#, Action::Wait(Wait { call: Decimal(2), ms: 250 })),
+///     (r#"{"cancel":{"call":"2"}}"#, Action::Cancel(Cancel { call: Decimal(2) })),
+///     (r#"{"delta":{"item":3}}"#, Action::Delta(Delta { item: 3 })),
+///     (
+///         r#"{"hold":{"call":"4","name":"machine"}}"#,
+///         Action::Hold(Hold { call: Decimal(4), name: "machine".into() }),
+///     ),
+///     (
+///         r#"{"done":{"item":0,"answer":{"tokens":[1,263]}}}"#,
+///         Action::Done(Done { item: 0, answer: AnswerHead::Tokens(vec![1, 263]) }),
+///     ),
+/// ];
+/// for (json, action) in table {
+///     assert_eq!(plugin_api::serde_json::to_string(&action)?, json);
+/// }
+///
+/// let failed: Action<'_> = read(br#"{"fail":{"kind":"overloaded","http_status":503}}"#)?;
+/// assert!(matches!(failed, Action::Fail(Fail { item: None, http_status: Some(503), .. })));
+/// # Ok::<(), plugin_api::serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action<'a> {

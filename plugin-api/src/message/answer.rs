@@ -8,6 +8,24 @@ use super::{Span, Str};
 use crate::capability::Capability;
 
 /// The answer to one item.
+///
+/// An author gives it as [`crate::Answer`]; so it travels:
+///
+/// ```
+/// use plugin_api::message::{AnswerHead, ChoiceHead, CompletionHead, Span, read};
+///
+/// let body = b"It is.";
+/// let answer: AnswerHead<'_> = read(
+///     br#"{"completion":{"choices":[{"text":[0,6],"finish_reason":"stop"}],"usage":{"completion_tokens":3}}}"#,
+/// )?;
+/// let AnswerHead::Completion(CompletionHead { choices, usage, model: None, .. }) = answer else {
+///     panic!("another answer");
+/// };
+/// let ChoiceHead { text, finish_reason, .. } = &choices[0];
+/// assert_eq!((text.text(body), finish_reason.as_str()), (Ok("It is."), "stop"));
+/// assert_eq!(usage.completion_tokens, Some(3));
+/// # Ok::<(), plugin_api::serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerHead<'a> {

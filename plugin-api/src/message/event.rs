@@ -9,6 +9,44 @@ use super::{Decimal, RequestHead, Str};
 use crate::error::ErrorKind;
 
 /// One event, the argument of a step.
+///
+/// ```
+/// use plugin_api::message::{CallRef, Decimal, Event, ReplyHead, Start, TransportError};
+///
+/// let call = Decimal(1);
+/// let table = [
+///     (
+///         r#"{"start":{"request_id":"7-1","attempt":1,"deadline_ms":60000,"requests":[]}}"#,
+///         Event::Start(Start {
+///             request_id: "7-1".into(),
+///             attempt: 1,
+///             deadline_ms: 60_000,
+///             requests: Vec::new(),
+///         }),
+///     ),
+///     (
+///         r#"{"reply":{"call":"1","status":429,"headers":[["retry-after","2"]]}}"#,
+///         Event::Reply(ReplyHead {
+///             call,
+///             status: 429,
+///             headers: vec![("retry-after".into(), "2".into())],
+///         }),
+///     ),
+///     (r#"{"chunk":{"call":"1"}}"#, Event::Chunk(CallRef { call })),
+///     (
+///         r#"{"transport_error":{"call":"1","kind":"timeout","message":"30 s"}}"#,
+///         Event::TransportError(TransportError {
+///             call,
+///             kind: plugin_api::ErrorKind::Timeout,
+///             message: "30 s".into(),
+///         }),
+///     ),
+/// ];
+/// for (json, event) in table {
+///     assert_eq!(plugin_api::serde_json::to_string(&event)?, json);
+/// }
+/// # Ok::<(), plugin_api::serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event<'a> {
@@ -85,6 +123,16 @@ pub struct TransportError<'a> {
 }
 
 /// The head that `open` gets.
+///
+/// ```
+/// use plugin_api::{json, message::OpenHead};
+///
+/// let head = OpenHead {
+///     config: json!({ "base_url": "https://api.acme.test" }),
+///     secrets: vec!["api_key".to_owned()],
+///     ..OpenHead::default()
+/// };
+/// ```
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OpenHead {

@@ -6,6 +6,43 @@ use serde_json::{Map, Value};
 use super::{Decimal, Span, Str};
 
 /// One item of a session.
+///
+/// An author gets it as [`crate::Request`], with the texts in their places; so it travels:
+///
+/// ```
+/// use plugin_api::message::{
+///     EmbedHead, GenerateHead, HeldHead, LoglikelihoodHead, MessageHead, PartHead, PromptHead, RenderHead, RequestHead,
+///     RollingHead, Span, TokenizeHead, read,
+/// };
+///
+/// let body = b"Is it green? yes no";
+/// let request: RequestHead<'_> =
+///     read(br#"{"loglikelihood":{"prompt":{"text":[0,12]},"continuations":[[12,4],[16,3]]}}"#)?;
+/// let RequestHead::Loglikelihood(LoglikelihoodHead { prompt: PromptHead::Text(prompt), continuations, .. }) = request
+/// else {
+///     panic!("another request");
+/// };
+/// assert_eq!(prompt.text(body), Ok("Is it green?"));
+/// assert_eq!(continuations[1].text(body), Ok(" no"));
+///
+/// let request: RequestHead<'_> =
+///     read(br#"{"generate":{"prompt":{"messages":[{"role":"user","content":[{"text":[0,12]}]}]}}}"#)?;
+/// let RequestHead::Generate(GenerateHead { prompt: PromptHead::Messages(messages), n: 1, .. }) = request else {
+///     panic!("another request");
+/// };
+/// let MessageHead { role, content } = &messages[0];
+/// assert!(matches!((&**role, content.as_slice()), ("user", [PartHead::Text(Span(0, 12))])));
+///
+/// let text = Span(0, 12);
+/// let others = [
+///     RequestHead::LoglikelihoodRolling(RollingHead { text }),
+///     RequestHead::Tokenize(TokenizeHead { text }),
+///     RequestHead::Embed(EmbedHead { texts: vec![text] }),
+///     RequestHead::Render(RenderHead { messages }),
+///     RequestHead::Prepare(HeldHead { held: Vec::new() }),
+/// ];
+/// # Ok::<(), plugin_api::serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestHead<'a> {

@@ -5,6 +5,15 @@ use std::{borrow::Cow, fmt, ops::Deref, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Text that borrows from the message it was read from, unless it had escapes.
+///
+/// ```
+/// use plugin_api::message::{Str, read};
+///
+/// let text: Str<'_> = read(br#""a\nb""#)?;
+/// assert_eq!(text.lines().count(), 2); // it is read as any text is
+/// assert_eq!(text.into_owned(), "a\nb");
+/// # Ok::<(), plugin_api::serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Str<'a>(pub Cow<'a, str>);
 
@@ -61,6 +70,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
 }
 
 /// A 64-bit number that travels as a decimal string, since not every JSON reader keeps 64 bits.
+///
+/// ```
+/// let call = plugin_api::message::Decimal(u64::MAX);
+/// assert_eq!(plugin_api::json!(call), "18446744073709551615");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Decimal(pub u64);
 
@@ -80,6 +94,15 @@ impl<'de> Deserialize<'de> for Decimal {
 }
 
 /// A part of a message's body: offset and length in bytes, `[offset, length]` on the wire.
+///
+/// ```
+/// use plugin_api::message::{BadSpan, Span};
+///
+/// let mut body = b"Hello".to_vec();
+/// let span = Span::put(&mut body, "é".as_bytes());
+/// assert_eq!((span, span.text(&body), span.bytes(&body)), (Span(5, 2), Ok("é"), Ok(&b"\xc3\xa9"[..])));
+/// assert_eq!(Span(6, 1).text(&body), Err(BadSpan(Span(6, 1)))); // half a character
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Span(pub usize, pub usize);
 

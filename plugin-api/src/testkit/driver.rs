@@ -28,6 +28,26 @@ use crate::{
 /// assert_eq!(sent.url, "http://test/echo");
 /// let pushed = driver.reply(sent.call, 200, br#"{"text":"Hello"}"#);
 /// assert_eq!(completion(&pushed).choices[0].text, "Hello");
+/// driver.end()?;
+/// # Ok::<(), String>(())
+/// ```
+///
+/// `reply_json` is short for the same; `event` gives what else may come, at the wrong time, say:
+///
+/// ```
+/// # mod echo { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/echo.rs")); }
+/// # use echo::Echo;
+/// # use plugin_api::testkit::{Driver, completion, open, requests};
+/// # use plugin_api::{Generate, Prompt, Request, json};
+/// use plugin_api::message::{CallRef, Decimal, Event};
+///
+/// # let echo: Echo = open(json!({ "base_url": "http://test" }))?;
+/// let mut driver = Driver::new(echo.into());
+/// let pushed = driver.start(&[Request::Generate(Generate::new(Prompt::Text("Hello")))]);
+/// let call = requests(&pushed)[0].call;
+/// assert!(driver.event(&Event::Elapsed(CallRef { call: Decimal(77) }), b"").is_empty());
+/// let pushed = driver.reply_json(call, &json!({ "text": "Hello" }));
+/// assert_eq!(completion(&pushed).choices[0].text, "Hello");
 /// # Ok::<(), String>(())
 /// ```
 pub struct Driver<B> {

@@ -23,11 +23,26 @@ use crate::{
 /// let hello = || Request::Generate(Generate::new(Prompt::Text("Hello")));
 /// let played = stage.ask(hello(), Scripted::json(&json!({ "text": "Hello" })));
 /// assert_eq!(played.completion().choices[0].text, "Hello");
-/// assert_eq!(played.requests.len(), 1);
+/// assert_eq!((played.paths(), played.streamed()), (vec!["/echo"], "")); // it asked once, and passed no text on before
+/// assert!(played.result().is_ok());
 ///
 /// let played = stage.ask(hello(), Scripted::new(429, "").header("retry-after", "2"));
 /// let error = played.error();
 /// assert_eq!((error.kind, error.retry_after_ms), (ErrorKind::RateLimited, Some(2000)));
+/// ```
+///
+/// What is no completion is taken by its kind:
+///
+/// ```
+/// use plugin_api::{Answer, Health, testkit::Played};
+///
+/// fn is_ready(played: &Played) -> bool {
+///     matches!(played.answer(), Answer::Health(Health { ready: true, .. }))
+/// }
+///
+/// fn likeliest(played: &Played) -> Option<f64> {
+///     played.likelihoods().iter().filter_map(|one| one.logprob).max_by(f64::total_cmp)
+/// }
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Played {
@@ -130,6 +145,17 @@ impl Played {
 }
 
 /// The requests among actions that [`super::Driver`] gave.
+///
+/// ```
+/// # mod echo { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/echo.rs")); }
+/// # use echo::Echo;
+/// # use plugin_api::{Generate, Prompt, Request, json, testkit::{Driver, open, requests}};
+/// # let echo: Echo = open(json!({ "base_url": "http://test" }))?;
+/// let hello = Request::Generate(Generate::new(Prompt::Text("Hello")));
+/// let pushed = Driver::new(echo.into()).start(&[hello]);
+/// assert_eq!(requests(&pushed)[0].path(), "/echo");
+/// # Ok::<(), String>(())
+/// ```
 pub fn requests(pushed: &[Pushed]) -> Vec<Sent> {
     let sent = pushed.iter().filter_map(|pushed| match pushed.action() {
         Action::Http(http) => Some(Sent::new(&http, &pushed.body)),
@@ -140,6 +166,16 @@ pub fn requests(pushed: &[Pushed]) -> Vec<Sent> {
 
 /// The answers among actions that [`super::Driver`] gave, in the order in which they came. A failure of the whole
 /// session counts as item 0.
+///
+/// ```
+/// # mod echo { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/echo.rs")); }
+/// # use echo::Echo;
+/// # use plugin_api::{Request, json, testkit::{Driver, answers, open}};
+/// # let echo: Echo = open(json!({ "base_url": "http://test" }))?;
+/// let pushed = Driver::new(echo.into()).start(&[Request::Health]);
+/// assert!(matches!(answers(&pushed).as_slice(), [(0, Err(_))])); // it has no `health`
+/// # Ok::<(), String>(())
+/// ```
 ///
 /// # Panics
 /// An answer points outside its body.
@@ -195,6 +231,14 @@ pub fn completion(pushed: &[Pushed]) -> Completion {
 
 /// The likelihoods that the last of these actions is.
 ///
+/// ```
+/// use plugin_api::testkit::{Pushed, likelihoods};
+///
+/// fn sum(pushed: &[Pushed]) -> f64 {
+///     likelihoods(pushed).iter().filter_map(|one| one.logprob).sum()
+/// }
+/// ```
+///
 /// # Panics
 /// It is none.
 #[track_caller]
@@ -206,6 +250,14 @@ pub fn likelihoods(pushed: &[Pushed]) -> Vec<Likelihood> {
 }
 
 /// The text that these actions pass on, of whichever item.
+///
+/// ```
+/// use plugin_api::testkit::{Pushed, deltas};
+///
+/// fn assert_streamed(pushed: &[Pushed], text: &str) {
+///     assert_eq!(deltas(pushed), text);
+/// }
+/// ```
 pub fn deltas(pushed: &[Pushed]) -> String {
     let deltas = pushed.iter().filter(|pushed| matches!(pushed.action(), Action::Delta(_)));
     deltas.map(|pushed| String::from_utf8_lossy(&pushed.body)).collect()

@@ -7,6 +7,7 @@
 /// use plugin_api::testkit::Random;
 /// let (mut a, mut b) = (Random::new(7), Random::new(7));
 /// assert_eq!((a.next(), a.below(10)), (b.next(), b.below(10)));
+/// assert_eq!((a.once_in(3), a.pick(&["x", "y"])), (b.once_in(3), b.pick(&["x", "y"])));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Random(u64);

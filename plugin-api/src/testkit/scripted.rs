@@ -14,8 +14,10 @@ use crate::error::ErrorKind;
 ///
 /// let answer = Scripted::json(&json!({ "text": "Hi" }));
 /// let busy = Scripted::new(429, "slow down").header("retry-after", "3");
+/// let full = Scripted::json(&json!({ "error": "full" })).status(503);
 /// let stream = Scripted::sse(&[json!({ "delta": "H" }), json!({ "delta": "i" })]).cut_every(5);
 /// let broken = stream.clone().breaking(ErrorKind::Transport);
+/// let in_two = stream.clone().cut_at(&[7]);
 /// let nobody = Scripted::unreachable(ErrorKind::Timeout).after(Duration::from_secs(30));
 /// ```
 #[derive(Clone, Debug)]

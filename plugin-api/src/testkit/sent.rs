@@ -23,6 +23,7 @@ use crate::message::{HeaderPart, HeaderValue, Http};
 /// let sent = &played.requests[0];
 /// assert_eq!((sent.method.as_str(), sent.url.as_str()), ("POST", "http://test/echo"));
 /// assert_eq!(sent.header("authorization").as_deref(), Some("Bearer <api_key>"));
+/// assert_eq!(sent.secrets(), [("authorization", "api_key")]);
 /// sent.assert_secret("authorization", "api_key");
 /// sent.assert_fields(&["text", "limit"]);
 /// assert_eq!(sent.json()["text"], "Hello");

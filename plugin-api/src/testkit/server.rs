@@ -16,6 +16,22 @@ use super::{Scripted, Sent};
 ///     "/health" => Scripted::new(200, ""),
 ///     _ => Scripted::new(404, ""),
 /// });
+///
+/// /// One that is asked a number of times, and says so if it is asked once more.
+/// struct Patient(u32);
+///
+/// impl Server for Patient {
+///     fn answer(&mut self, _: &Sent) -> Option<Scripted> {
+///         self.0 = self.0.checked_sub(1)?;
+///         Some(Scripted::new(200, "yes"))
+///     }
+///
+///     fn expected(&self) -> String {
+///         "no further request".to_owned()
+///     }
+/// }
+///
+/// assert_eq!(Patient(3).expected(), "no further request");
 /// ```
 pub trait Server {
     /// The answer to this request; none if the server does not expect it.
@@ -52,6 +68,7 @@ impl Server for Scripted {
 ///     ("/tokenize", Scripted::json(&json!([1, 2]))),
 ///     ("/generate", Scripted::json(&json!({ "text": "Hi" }))),
 /// ]);
+/// assert_eq!(script.left(), 2); // nobody has asked yet
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Script(VecDeque<(String, Scripted)>);

@@ -33,6 +33,27 @@ use crate::{backend::Backend, request::Request};
 /// assert_eq!(played.completion().choices[0].text, "Hello");
 /// assert_eq!(played.elapsed, Duration::from_secs(20));
 /// ```
+///
+/// Its bounds can be moved, and a fault looked at:
+///
+/// ```
+/// # mod echo { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/echo.rs")); }
+/// # use echo::Echo;
+/// # use std::time::Duration;
+/// # use plugin_api::{Generate, Prompt, Request, json};
+/// # use plugin_api::testkit::{Scripted, Stage};
+/// let stage = Stage::<Echo>::open(json!({ "base_url": "http://test" }))
+///     .deadline(Duration::from_secs(60)) // on the clock of the test
+///     .patience(Duration::from_secs(1)) // of the real time that a thread of the backend's takes
+///     .turns(100)
+///     .steps(1000)
+///     .shuffled(7)
+///     .omits_empty();
+/// let hello = [Request::Generate(Generate::new(Prompt::Text("Hello")))];
+/// let late = Scripted::json(&json!({ "text": "Hello" })).after(Duration::from_secs(90));
+/// assert!(stage.play(&hello, late)?.timed_out);
+/// # Ok::<(), plugin_api::testkit::Fault>(())
+/// ```
 #[derive(Debug)]
 pub struct Stage<B> {
     pub(super) backend: Arc<B>,
