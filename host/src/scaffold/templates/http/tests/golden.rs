@@ -1,31 +1,19 @@
 //! Whole exchanges, one a file in `golden/`: what the host asks, what must be sent for it, what the server replies and
 //! what must come of it. A new one is a new file; `host run --record FILE` shows what a real server says.
 
-use std::{fs, path::Path, sync::Arc};
+mod common;
+
+use std::{fs, path::Path};
 
 use plugin_api::{
-    Answer, Generate, Message, Prompt, Request, json,
-    message::Action,
+    Message, Prompt, json,
     serde_json::{self, Value},
-    testkit::{self, Driver, Pushed},
+    testkit::{self, Played, Scripted, Stage},
 };
 
+use common::{generate, stage};
+
 use my_plugin::Server;
-
-fn server() -> Arc<Server> {
-    let config = json!({ "base_url": "http://server/", "model": "small" });
-    Arc::new(testkit::open(config).unwrap())
-}
-
-/// A greedy request for few tokens.
-fn generate(prompt: Prompt<'_>) -> Request<'_> {
-    Request::Generate(Generate {
-        max_tokens: Some(16),
-        temperature: Some(0.0),
-        stop: vec!["\n".into()],
-        ..Generate::new(prompt)
-    })
-}
 
 fn prompt(asked: &Value) -> Prompt<'_> {
     let Some(messages) = asked["messages"].as_array() else {
@@ -38,25 +26,12 @@ fn prompt(asked: &Value) -> Prompt<'_> {
     Prompt::Messages(messages.collect())
 }
 
-fn sent(pushed: &Pushed) -> Value {
-    let Action::Http(http) = pushed.action() else {
-        panic!("not a request: {pushed:?}");
-    };
-    let body: Value = serde_json::from_slice(&pushed.body).unwrap();
-    json!({ "url": http.url, "body": body })
-}
-
 /// The answer, or the failure, as a golden file has it.
-fn outcome(pushed: &Pushed) -> Value {
-    if let Some(failure) = testkit::failure(pushed) {
-        return json!({ "failure": { "kind": failure.kind, "message": failure.message } });
+fn outcome(played: &Played) -> Value {
+    if let Err(error) = played.result() {
+        return json!({ "failure": { "kind": error.kind, "message": error.message } });
     }
-    let Action::Done(done) = pushed.action() else {
-        panic!("no answer: {pushed:?}");
-    };
-    let Answer::Completion(completion) = Answer::resolve(done.answer, &pushed.body).unwrap() else {
-        panic!("no completion: {pushed:?}");
-    };
+    let completion = played.completion();
     let choice = &completion.choices[0];
     json!({ "answer": {
         "text": choice.text,
@@ -78,13 +53,13 @@ fn every_golden_exchange_is_kept() {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let golden: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-        let mut session = Driver::new(server());
-        let first = session.start(&[generate(prompt(&golden["asked"]))]);
-        assert_eq!(sent(&first[0]), golden["sent"], "{}", path.display());
         let status = golden["reply"]["status"].as_u64().unwrap();
-        let body = golden["reply"]["body"].to_string();
-        let last = session.reply(1, u16::try_from(status).unwrap(), body.as_bytes());
-        let outcome = outcome(&last[0]);
+        let reply = Scripted::json(&golden["reply"]["body"]).status(status.try_into().unwrap());
+        let played = stage().ask(generate(prompt(&golden["asked"])), reply);
+        let sent = &played.requests[0];
+        let sent = json!({ "url": sent.url, "body": sent.json() });
+        assert_eq!(sent, golden["sent"], "{}", path.display());
+        let outcome = outcome(&played);
         for part in ["answer", "failure"] {
             assert_eq!(outcome[part], golden[part], "{}", path.display());
         }
@@ -94,31 +69,12 @@ fn every_golden_exchange_is_kept() {
 }
 
 #[test]
-fn no_reply_makes_it_panic_or_gives_an_answer_that_is_none() {
-    let none = "{\"choices\":[]}";
-    let null = "{\"choices\":[null]}";
-    for body in ["", "{", "null", "[]", "<html>", "\u{1}", none, null] {
-        for status in [200, 400, 500] {
-            let mut session = Driver::new(server());
-            session.start(&[generate(Prompt::Text("2 + 3 ="))]);
-            let last = session.reply(1, status, body.as_bytes());
-            assert!(testkit::failure(&last[0]).is_some(), "{status} {body}");
-        }
-    }
-}
-
-#[test]
 fn the_key_is_named_and_never_known() {
+    let asked = || generate(Prompt::Text("2 + 3 ="));
     let config = json!({ "base_url": "http://server", "model": "small" });
-    let granted = plugin_api::message::OpenHead {
-        config,
-        secrets: vec!["api_key".to_owned()],
-        ..Default::default()
-    };
-    let mut session = Driver::new(Arc::new(testkit::open_with::<Server>(granted).unwrap()));
-    let first = session.start(&[generate(Prompt::Text("2 + 3 ="))]);
-    assert!(first[0].head().contains("{\"secret\":\"api_key\"}"));
-    let mut without = Driver::new(server());
-    let first = without.start(&[generate(Prompt::Text("2 + 3 ="))]);
-    assert!(!first[0].head().contains("authorization"));
+    let with_key = Stage::<Server>::granted(config, &["api_key"]);
+    let played = with_key.ask(asked(), Scripted::new(503, ""));
+    played.requests[0].assert_secret("authorization", "api_key");
+    let played = stage().ask(asked(), Scripted::new(503, ""));
+    played.requests[0].assert_secrets(&[]);
 }

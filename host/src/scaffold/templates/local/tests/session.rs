@@ -1,11 +1,11 @@
-//! Whole sessions, driven as the host would.
+//! Whole sessions, played as the host would.
 
 use std::{fs, sync::Arc};
 
 use plugin_api::{
-    Answer, Generate, Likelihood, Loglikelihood, Prompt, Request, json,
-    message::{Action, Event, OpenHead},
-    testkit::{self, Driver, Pushed},
+    Generate, Loglikelihood, Prompt, Request, json,
+    message::OpenHead,
+    testkit::{self, Played, Scripted, Stage, drop_at_every_step, no_panic},
 };
 
 use my_plugin::Local;
@@ -21,6 +21,15 @@ fn open(smoothing: f64) -> Result<Arc<Local>, String> {
     testkit::open_with(granted).map(Arc::new)
 }
 
+fn stage() -> Stage<Local> {
+    Stage::new(open(0.05).unwrap())
+}
+
+/// The server that a model in this process does not have.
+fn nobody() -> Scripted {
+    Scripted::new(404, "")
+}
+
 fn loglikelihood<'a>(context: &'a str, continuations: &[&'a str]) -> Request<'a> {
     Request::Loglikelihood(Loglikelihood {
         prompt: Prompt::Text(context),
@@ -29,19 +38,20 @@ fn loglikelihood<'a>(context: &'a str, continuations: &[&'a str]) -> Request<'a>
     })
 }
 
-fn answer(pushed: &[Pushed]) -> Answer {
-    let last = pushed.last().unwrap();
-    let Action::Done(done) = last.action() else {
-        panic!("no answer: {last:?}");
-    };
-    Answer::resolve(done.answer, &last.body).unwrap()
+fn generate() -> Request<'static> {
+    Request::Generate(Generate {
+        n: 2,
+        max_tokens: Some(40),
+        temperature: Some(0.7),
+        stop: vec![" ".into()],
+        ..Generate::new(Prompt::Text("Text: th"))
+    })
 }
 
-fn likelihoods(pushed: &[Pushed]) -> Vec<Likelihood> {
-    match answer(pushed) {
-        Answer::Likelihoods(likelihoods) => likelihoods,
-        other => panic!("{other:?}"),
-    }
+fn play(request: Request<'_>) -> Played {
+    let played = stage().ask(request, nobody());
+    assert!(played.requests.is_empty(), "{:?}", played.requests);
+    played
 }
 
 #[test]
@@ -51,26 +61,16 @@ fn the_schema_is_fresh() {
 
 #[test]
 fn english_is_likelier_than_its_letters_in_another_order() {
-    let mut session = Driver::new(open(0.05).unwrap());
-    let asked = loglikelihood("Text:", &[" the water", " hte tware"]);
-    let found = likelihoods(&session.start(&[asked]));
+    let played = play(loglikelihood("Text:", &[" the water", " hte tware"]));
+    let found = played.likelihoods();
     assert!(found[0].logprob > found[1].logprob, "{found:?}");
     assert_eq!((found[0].tokens, found[1].tokens), (10, 10));
 }
 
 #[test]
 fn an_answer_is_cut_at_a_stop_text() {
-    let mut session = Driver::new(open(0.05).unwrap());
-    let asked = Request::Generate(Generate {
-        n: 2,
-        max_tokens: Some(40),
-        temperature: Some(0.7),
-        stop: vec![" ".into()],
-        ..Generate::new(Prompt::Text("Text: th"))
-    });
-    let Answer::Completion(completion) = answer(&session.start(&[asked])) else {
-        panic!("no completion");
-    };
+    let played = play(generate());
+    let completion = played.completion();
     assert_eq!(completion.choices.len(), 2);
     assert_eq!(completion.choices[0].text, "e");
     assert_eq!(completion.choices[0].finish_reason.as_str(), "stop");
@@ -80,15 +80,18 @@ fn an_answer_is_cut_at_a_stop_text() {
 #[test]
 fn long_work_gives_the_host_a_turn() {
     let long = "the water ".repeat(4000);
-    let mut session = Driver::new(open(0.05).unwrap());
-    let mut pushed = session.start(&[loglikelihood("Text:", &[&long])]);
-    let mut turns = 0;
-    while matches!(pushed[0].action(), Action::Again {}) {
-        turns += 1;
-        pushed = session.event(&Event::Resumed {}, b"");
-    }
-    assert_eq!(likelihoods(&pushed)[0].tokens, 40_000);
-    assert!(turns > 1, "{turns}");
+    let played = play(loglikelihood("Text:", &[&long]));
+    assert_eq!(played.likelihoods()[0].tokens, 40_000);
+    // The first step, and one for each turn.
+    assert!(played.steps > 2, "{}", played.steps);
+}
+
+#[test]
+fn a_session_may_end_at_any_step_and_odd_requests_do_no_harm() {
+    let long = "the water ".repeat(4000);
+    drop_at_every_step(stage, &[loglikelihood("Text:", &[&long])], nobody);
+    drop_at_every_step(stage, &[generate()], nobody);
+    no_panic(0..100, stage, nobody);
 }
 
 #[test]
