@@ -5,8 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, and says why it is skipped"
+    reason = "a test fails by panicking"
 )]
 
 use std::{
@@ -18,6 +17,8 @@ use std::{
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::skip::skipped;
 
 /// Where the browser may be.
 const PATHS: [&str; 3] =
@@ -39,10 +40,10 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts one; none, with the reason on stdout, where no browser is installed.
+    /// Starts one; none, with the reason told, where no browser is installed.
     pub fn start() -> Option<Self> {
         let Some(path) = PATHS.into_iter().find(|path| Path::new(path).exists()) else {
-            println!("skipped: there is no Chromium here (apt-get install chromium)");
+            skipped("there is no Chromium here (apt-get install chromium)");
             return None;
         };
         let profile = tempfile::tempdir().unwrap();

@@ -13,3 +13,4 @@ pub mod python;
 pub mod real;
 pub mod sandbox;
 pub mod scripted;
+pub mod skip;

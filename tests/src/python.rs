@@ -1,11 +1,7 @@
 //! Python packages that tests use, installed once below the target folder. A test whose packages cannot be had
 //! prints why and passes itself over.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, and says why it is skipped"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     env,
@@ -14,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use crate::built;
+use crate::{built, skip::skipped};
 
 /// The interpreter of an environment that holds these packages (`name` or `name==version`); none, with the reason
 /// printed, where Python or a package cannot be had. `name` is that of the environment.
@@ -42,7 +38,7 @@ pub fn with(name: &str, packages: &[&str]) -> Option<PathBuf> {
     ];
     for (program, arguments) in steps {
         if let Err(reason) = run(&program, &arguments, &folder) {
-            println!("skipped: needs the Python packages {packages:?}: {reason}");
+            skipped(format!("needs the Python packages {packages:?}: {reason}"));
             return None;
         }
     }
@@ -58,7 +54,7 @@ pub fn is_there() -> bool {
     command.args(["-c", "import sys; sys.exit(sys.version_info < (3, 9))"]);
     let is_there = command.status().is_ok_and(|status| status.success());
     if !is_there {
-        println!("skipped: there is no Python 3.9 or later in /usr/bin");
+        skipped("there is no Python 3.9 or later in /usr/bin");
     }
     is_there
 }

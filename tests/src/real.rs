@@ -1,12 +1,12 @@
 //! Real things that tests use where they are there: a model, data sets. A test without them prints why and passes
 //! itself over.
 
-#![allow(clippy::print_stdout, reason = "a test says why it is skipped")]
-
 use std::{
     env,
     path::{Path, PathBuf},
 };
+
+use crate::skip::skipped;
 
 /// SmolLM2-135M-Instruct: `HOST_TEST_MODEL`, else where `host` keeps what it fetches.
 pub fn model() -> Option<PathBuf> {
@@ -41,6 +41,6 @@ fn found(path: PathBuf, otherwise: &str) -> Option<PathBuf> {
     if path.exists() {
         return path.canonicalize().ok();
     }
-    println!("skipped: no file {}; {otherwise}", path.display());
+    skipped(format!("no file {}; {otherwise}", path.display()));
     None
 }

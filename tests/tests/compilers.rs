@@ -19,6 +19,7 @@ use host_tests::{
     built,
     sandbox::Sandbox,
     scripted::{Scripted, reply},
+    skip::skipped,
 };
 use serde_json::json;
 
@@ -36,7 +37,7 @@ fn a_plugin_of_an_older_or_newer_compiler_keeps_the_contract_in_this_host() {
         let compiler = match Compiler::get(version, generator) {
             Ok(compiler) => compiler,
             Err(why) => {
-                println!("skipped: no rustc {version}: {why}");
+                skipped(format!("no rustc {version}: {why}"));
                 continue;
             }
         };
@@ -62,7 +63,7 @@ fn the_sdk_and_its_test_kit_compile_with_the_oldest_compiler_that_they_promise()
             let arguments = ["check", "--locked", "-p", "plugin-api", "--features", "testkit"];
             compiler.cargo(&arguments, &target);
         }
-        Err(why) => println!("skipped: no rustc {version}: {why}"),
+        Err(why) => skipped(format!("no rustc {version}: {why}")),
     }
 }
 

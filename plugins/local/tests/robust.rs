@@ -1,10 +1,6 @@
 //! Early ends and odd requests with the real model: what every plugin must survive. There is no server to send garbage.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, and says why it is skipped"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -2,11 +2,7 @@
 //!
 //! The ids were written by llama.cpp's own tokenizer for the same GGUF, special tokens parsed. PIQA's token counts are
 //! compared in `piqa_agreement.rs`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "test helpers may stop the test, and say why one is skipped"
-)]
+#![allow(clippy::unwrap_used, reason = "test helpers may stop the test")]
 
 mod common;
 

@@ -12,6 +12,7 @@ use host_tests::{
     left::Left,
     python,
     sandbox::{Outcome, Sandbox},
+    skip::skipped,
 };
 use serde_json::Value;
 
@@ -124,7 +125,7 @@ fn a_model_in_its_own_process_is_built_tested_and_scored_as_it_stands() {
 #[test]
 fn a_backend_in_c_is_built_tested_and_scored_as_it_stands() {
     if Command::new("cc").arg("--version").output().is_err() {
-        return println!("skipped: there is no `cc`");
+        return skipped("there is no `cc`");
     }
     let new = New::make("c", &[]);
     for name in ["include/host_plugin.h", "docs/abi.md"] {
@@ -133,7 +134,7 @@ fn a_backend_in_c_is_built_tested_and_scored_as_it_stands() {
     }
     let make = Path::new("make");
     if Command::new(make).arg("--version").output().is_err() {
-        return println!("skipped: there is no `make`");
+        return skipped("there is no `make`");
     }
     let said = new.tool(make, &["CFLAGS=-O1 -Werror"]);
     assert!(!said.contains("warning"), "{said}");
@@ -147,7 +148,7 @@ fn a_backend_in_c_is_built_tested_and_scored_as_it_stands() {
 #[test]
 fn a_script_is_tested_and_scored_as_it_stands() {
     if !python::is_there() {
-        return println!("skipped: there is no `python3`");
+        return skipped("there is no `python3`");
     }
     let new = New::make("script", &[]);
     let helper = fs::read(built::root().join("plugin-api/python/host_plugin.py")).unwrap();

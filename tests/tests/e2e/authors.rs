@@ -4,6 +4,7 @@ use host_tests::{
     built,
     sandbox::Sandbox,
     scripted::{Scripted, reply},
+    skip::skipped,
 };
 use serde_json::json;
 
@@ -72,7 +73,7 @@ fn a_plugin_in_c_loads_where_the_run_file_trusts_it() {
     let sandbox = Sandbox::new();
     let library = sandbox.write("plugins/libecho.so", "");
     if built::c_library(&built::c_source(), &library).is_none() {
-        return println!("skipped: there is no `cc`");
+        return skipped("there is no `cc`");
     }
     sandbox.write("data.jsonl", echoes(3));
     let backend = "run.max_retries = 0\n[[backend]]\nplugin = \"my-plugin\"\n";

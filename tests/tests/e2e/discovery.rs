@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use host_tests::{built, sandbox::Sandbox};
+use host_tests::{built, sandbox::Sandbox, skip::skipped};
 use serde_json::Value;
 
 use super::{ECHO, echoes, hostile};
@@ -50,7 +50,7 @@ fn files_that_are_no_plugins_are_refused_and_the_others_go_on() {
     let other = sandbox.write("other.c", "int other(void) { return 1; }\n");
     match built::c_library(&other, &sandbox.path("plugins/libother.so")) {
         Some(()) => reasons.push(("libother.so", "not a plugin of this host")),
-        None => println!("skipped in part: there is no `cc`"),
+        None => skipped("in part: there is no `cc`"),
     }
     sandbox.write("data.jsonl", echoes(1));
     let text = format!("{}{ECHO}", hostile("echo"));

@@ -13,6 +13,7 @@ use host_tests::{
     python,
     sandbox::{Outcome, Sandbox},
     scripted::{Scripted, reply},
+    skip::skipped,
 };
 use serde_json::{Value, json};
 
@@ -424,7 +425,7 @@ fn with_raw(change: impl FnOnce(&str) -> String, data: &str) -> Sandbox {
 #[test]
 fn what_a_script_does_unasked_ends_it() {
     if !python::is_there() {
-        return println!("skipped: there is no `python3`");
+        return skipped("there is no `python3`");
     }
     let whole =
         "write({\"did\": {\"session\": session, \"action\": action, \"stepped\": \"ok\"}}, text)";

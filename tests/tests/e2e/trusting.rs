@@ -12,6 +12,7 @@ use host_tests::{
     left::counts,
     sandbox::{Outcome, Sandbox},
     scripted::{Scripted, reply},
+    skip::skipped,
 };
 use serde_json::{Value, json};
 
@@ -499,7 +500,7 @@ fn a_layout_check_may_be_waived_by_the_lock_file() {
     let sandbox = Sandbox::new();
     let library = sandbox.write("plugins/libecho.so", "");
     if built::c_library(&built::c_source(), &library).is_none() {
-        return println!("skipped: there is no `cc`");
+        return skipped("there is no `cc`");
     }
     sandbox.write("data.jsonl", echoes(1));
     let text = format!("[[backend]]\nplugin = \"my-plugin\"\n{ECHO}");

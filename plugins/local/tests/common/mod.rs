@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses its part of this module")]
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -32,11 +33,16 @@ pub(crate) fn model_file() -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    println!(
-        "skipped: no model file {}; run the demo once, which fetches it, or set HOST_TEST_MODEL",
+    skipped(&format!(
+        "no model file {}; run the demo once, which fetches it, or set HOST_TEST_MODEL",
         path.display()
-    );
+    ));
     None
+}
+
+/// Says why a test is passed over, where cargo does not hide it, as it does what a test prints.
+fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "skipped: {why}");
 }
 
 /// `HOST_TEST_PIQA`, else beside the checkout.
@@ -50,10 +56,10 @@ pub(crate) fn piqa_file() -> PathBuf {
 pub(crate) fn piqa() -> Option<Vec<serde_json::Value>> {
     let path = piqa_file();
     let Ok(text) = std::fs::read_to_string(&path) else {
-        println!(
-            "skipped: no data set {}; put PIQA's validation split there, or set HOST_TEST_PIQA to it",
+        skipped(&format!(
+            "no data set {}; put PIQA's validation split there, or set HOST_TEST_PIQA to it",
             path.display()
-        );
+        ));
         return None;
     };
     Some(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())

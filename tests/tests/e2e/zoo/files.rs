@@ -37,7 +37,7 @@ fn what_is_no_plugin_is_passed_over_in_so_many_words() {
         Some(()) => {
             expected.push(("libother.so", "not a plugin of this host: no .hostplugin section"))
         }
-        None => println!("skipped in part: there is no `cc`"),
+        None => host_tests::skip::skipped("in part: there is no `cc`"),
     }
     let outcome = sandbox.run(&format!("{}{ECHO}", good())).exits(0);
     for (file, reason) in expected {

@@ -52,7 +52,7 @@ fn a_library_that_cannot_be_opened_is_told_why_and_the_others_go_on() {
     let mut expected = Vec::new();
     for (fault, words) in FAULTS {
         let Some(file) = faulty(&sandbox, fault) else {
-            return println!("skipped: there is no `cc`");
+            return host_tests::skip::skipped("there is no `cc`");
         };
         let words = words.replace("{name}", &fault.to_lowercase());
         expected.push(words.replace("{file}", &file.display().to_string()));
@@ -70,7 +70,7 @@ fn a_library_that_cannot_be_opened_is_told_why_and_the_others_go_on() {
 fn a_library_that_never_comes_to_the_end_of_its_constructor_is_given_up() {
     let sandbox = sandbox();
     if faulty(&sandbox, "CONSTRUCTOR_NEVER_ENDS").is_none() {
-        return println!("skipped: there is no `cc`");
+        return host_tests::skip::skipped("there is no `cc`");
     }
     let text = format!("{ONCE}{}{}{ECHO}", backend("CONSTRUCTOR_NEVER_ENDS"), good());
     let outcome = sandbox.run(&text).exits(5);
@@ -85,7 +85,7 @@ fn a_library_that_never_comes_to_the_end_of_its_constructor_is_given_up() {
 fn a_library_without_a_layout_is_refused_and_the_others_go_on() {
     let sandbox = sandbox();
     let Some(file) = faulty(&sandbox, "NONE") else {
-        return println!("skipped: there is no `cc`");
+        return host_tests::skip::skipped("there is no `cc`");
     };
     let text = format!("{ONCE}[[backend]]\nplugin = \"none\"\n{}{ECHO}", good());
     let outcome = sandbox.run(&text).exits(5);

@@ -83,7 +83,7 @@ fn a_status_without_a_reason_is_a_failure_and_the_others_go_on() {
     let mut text = ONCE.to_owned();
     for (fault, _) in FAULTS {
         if faulty(&sandbox, fault).is_none() {
-            return println!("skipped: there is no `cc`");
+            return host_tests::skip::skipped("there is no `cc`");
         }
         text.push_str(&backend(fault));
     }
@@ -100,14 +100,14 @@ fn a_plugin_starts_no_second_process_and_the_others_go_on() {
     let faults = ["FORKS", "FORKS_BY_ITSELF"];
     for fault in faults {
         if faulty(&sandbox, fault).is_none() {
-            return println!("skipped: there is no `cc`");
+            return host_tests::skip::skipped("there is no `cc`");
         }
         text.push_str(&backend(fault));
     }
     let left = good_goes_on(&sandbox.run(&format!("{text}{}{ECHO}", good())).exits(0));
     let means = left.manifest["plugins"][0]["sandbox"].as_array().unwrap();
     if !means.iter().any(|name| name == "seccomp") {
-        return println!("skipped: the kernel has no seccomp");
+        return host_tests::skip::skipped("the kernel has no seccomp");
     }
     for fault in faults {
         let of_it = left.journal.iter().filter(|line| line["backend"] == fault.to_lowercase());
