@@ -17,7 +17,10 @@ use super::{
     action::HttpCall,
     load::{self, Backend, Loaded, OpenError},
     pool::Pool,
-    worker::client::{self as worker, Program, StartError, Worker},
+    worker::{
+        client::{Program, StartError, Worker},
+        session,
+    },
 };
 use crate::transport::{Access, Response, Transport, TransportError};
 
@@ -55,7 +58,7 @@ pub(super) enum Session {
     /// In this process.
     Here(load::Session),
     /// In a worker.
-    Worker(worker::Session),
+    Worker(session::Session),
 }
 
 /// Where a backend's outside resources are written down. Both block until the disk has it.

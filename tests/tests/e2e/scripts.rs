@@ -442,6 +442,54 @@ fn what_a_script_does_unasked_ends_it() {
     ]);
 }
 
+/// The example that takes so many seconds to answer and leaves out the first sample, whose step goes on and on.
+fn leaving_one_out(pause: &str, samples: usize) -> Sandbox {
+    let place = "            choice = {";
+    let lines = format!(
+        "            if text.endswith(b\"word 0\"):\n                continue\n            time.sleep({pause})\n{place}"
+    );
+    let change = |raw: &str| {
+        assert_eq!(raw.matches(place).count(), 1);
+        raw.replace("import sys\n", "import sys\nimport time\n").replace(place, &lines)
+    };
+    with_raw(change, &echoes(samples))
+}
+
+const LEAVES_OUT: &str = "run.max_retries = 0\nrun.max_unscored = 1.0\nrun.concurrency = 2\n\
+                          [[backend]]\nplugin = \"raw\"\n";
+
+#[test]
+fn a_step_that_is_left_out_ends_the_script_though_others_are_answered() {
+    if !python::is_there() {
+        return println!("skipped: there is no `python3`");
+    }
+    let sandbox = leaving_one_out("0", 4);
+    let left = sandbox.run(&format!("{LEAVES_OUT}{ECHO}")).exits(0).left();
+    assert_eq!(left.counts(), [4, 3, 1]);
+    assert_eq!(left.reasons(), ["crashed", "", "", ""]);
+    let message = left.journal[0]["error"]["message"].as_str().unwrap();
+    let expected = "plugin `raw` 1.0: its worker left a step without an answer for more than 10s, though it answered \
+                    later ones, and was ended";
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn a_step_that_goes_on_after_its_sample_ends_the_script_though_others_are_answered() {
+    if !python::is_there() {
+        return println!("skipped: there is no `python3`");
+    }
+    let sandbox = leaving_one_out("0.3", 15);
+    let text = format!("run.attempt_timeout = \"1s\"\n{LEAVES_OUT}{ECHO}");
+    let left = sandbox.run(&text).exits(0).left();
+    let failed: Vec<_> = left.reasons().into_iter().filter(|reason| !reason.is_empty()).collect();
+    // The first sample's own time was over before its step was given up, and with it went what was asked then.
+    assert_eq!((failed[0], failed[1]), ("timeout", "crashed"));
+    let lines = left.journal.iter().filter_map(|line| line["error"]["message"].as_str());
+    let expected = "plugin `raw` 1.0: its worker left a step without an answer for more than 1s, though it answered \
+                    later ones, and was ended";
+    assert_eq!(lines.filter(|line| *line == expected).count(), failed.len() - 1);
+}
+
 /// A process's descendants that are alive.
 fn descendants(process: u32) -> Vec<u32> {
     let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();

@@ -15,28 +15,22 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     circuit::{Circuit, MOST},
-    link::{Failure, Inner, Link, State, Step},
+    link::{Failure, Link, State},
     message::Load,
     output::{self, Written},
     process, program,
+    session::Session,
 };
 use crate::{
     plugin::{
-        action::{Pushed, protocol},
+        action::protocol,
         instance::threads,
-        load::{LoadError, OpenError, Status},
+        load::{LoadError, OpenError},
         script::Copied,
     },
     secret::Redactor,
 };
 
-/// Longest time without an answer while a step is due, for a plugin that only translates: a step of it is a matter of
-/// microseconds.
-const STEP_LIMIT: Duration = Duration::from_secs(10);
-/// How long a step may go on after its session has ended, for a plugin that only translates.
-const LATE_LIMIT: Duration = Duration::from_secs(1);
-/// The same for one that computes, and looks now and then whether it is still wanted.
-const LATE_COMPUTING_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time for the backend to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time for the library to load.
@@ -204,8 +198,7 @@ impl Worker {
             })?;
             *link = Arc::new(fresh);
         }
-        let computes = self.program.computes;
-        Ok(Session { link: Arc::clone(&link), token, computes, begun: false, cpu_us: None })
+        Ok(Session::new(Arc::clone(&link), token, self.program.computes))
     }
 
     /// Whether a step of the session of this token still goes on after its end.
@@ -311,119 +304,6 @@ impl Deaths {
         }
         Error::new(ErrorKind::Crashed, message)
     }
-}
-
-/// One session in a worker; ended when dropped.
-pub struct Session {
-    link: Arc<Link>,
-    token: u64,
-    computes: bool,
-    begun: bool,
-    cpu_us: Option<u64>,
-}
-
-impl Session {
-    /// Gives the session one event; what it pushes is appended to `pushed`.
-    ///
-    /// # Errors
-    /// The worker died, or the session did not begin.
-    pub async fn step(
-        &mut self,
-        head: &[u8],
-        body: &[u8],
-        pushed: &mut Vec<Pushed>,
-    ) -> Result<Status, Error> {
-        let before = self.before(r#""event":"#);
-        self.send(&[before.as_bytes(), head, b"}}"], body, pushed).await
-    }
-
-    /// The same for a head that need not be JSON.
-    ///
-    /// # Errors
-    /// As for [`Self::step`].
-    pub async fn step_raw(
-        &mut self,
-        head: &[u8],
-        body: &[u8],
-        pushed: &mut Vec<Pushed>,
-    ) -> Result<Status, Error> {
-        let before = self.before(&format!(r#""head_bytes":{}}}}}"#, head.len()));
-        self.send(&[before.as_bytes()], &[head, body].concat(), pushed).await
-    }
-
-    /// CPU time of the last step in microseconds, if that is measured.
-    pub fn cpu_us(&self) -> Option<u64> {
-        self.cpu_us
-    }
-
-    /// The beginning of a frame's head, as far as this.
-    fn before(&mut self, rest: &str) -> String {
-        let begin = if self.begun { "" } else { r#""begin":true,"# };
-        self.begun = true;
-        format!(r#"{{"step":{{"session":"{}",{begin}{rest}"#, self.token)
-    }
-
-    async fn send(
-        &mut self,
-        head: &[&[u8]],
-        body: &[u8],
-        pushed: &mut Vec<Pushed>,
-    ) -> Result<Status, Error> {
-        let inner = self.link.inner();
-        let mut answer = inner.step(self.token, head, body)?;
-        let answer = if self.computes {
-            answer.await
-        } else {
-            loop {
-                let answered = inner.answered();
-                match timeout(STEP_LIMIT, &mut answer).await {
-                    Ok(answer) => break answer,
-                    Err(_) if inner.answered() == answered => is_stuck(inner, STEP_LIMIT),
-                    Err(_) => {}
-                }
-            }
-        };
-        let Step { pushed: mut did, status, cpu_us } =
-            answer.unwrap_or_else(|_| Err(protocol("the worker forgot the session")))?;
-        self.cpu_us = cpu_us;
-        if pushed.is_empty() {
-            *pushed = did;
-        } else {
-            pushed.append(&mut did);
-        }
-        Ok(status)
-    }
-
-    /// Waits until its worker is dead, and says why.
-    pub async fn dies(&self) -> Error {
-        self.link.inner().dies().await
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let inner = self.link.inner();
-        if !self.begun || !inner.end(self.token) {
-            return;
-        }
-        // Its step goes on: for a while that is no fault.
-        let (late, computes, token) = (Arc::clone(inner), self.computes, self.token);
-        let answered = inner.answered();
-        inner.runtime().spawn(async move {
-            let limit = if computes { LATE_COMPUTING_LIMIT } else { LATE_LIMIT };
-            sleep(limit).await;
-            // Those of a plugin that only translates come one after the other, so that others may be before it.
-            let is_late = late.goes_on(token) && (computes || late.answered() == answered);
-            if is_late && late.death().is_none() {
-                is_stuck(&late, limit);
-            }
-        });
-    }
-}
-
-fn is_stuck(worker: &Inner, limit: Duration) {
-    let limit = humantime::format_duration(limit);
-    worker.kill(&format!("was stuck in a step for more than {limit} and was ended"));
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

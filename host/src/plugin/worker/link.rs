@@ -7,7 +7,7 @@ use std::{
     process::ExitStatus,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -28,6 +28,7 @@ use super::{
     frame::{self, FrameError, Incoming},
     message::{Did, FromWorker},
     process::{Process, Started},
+    watch::{Served, overdue},
 };
 use crate::{
     launch::supervisor::in_words,
@@ -97,8 +98,7 @@ pub(super) struct Inner {
     sessions: Mutex<HashMap<u64, Slot>>,
     /// Who waits for the next answer to `load`, `open` or `close`.
     asking: Mutex<Option<oneshot::Sender<Said>>>,
-    /// Steps that were answered.
-    answered: AtomicU64,
+    served: Served,
     /// Set when the host wants its end.
     is_closing: AtomicBool,
     /// Why the host ended it.
@@ -123,6 +123,8 @@ struct Slot {
     pushed: Vec<Pushed>,
     bytes: usize,
     step: Option<oneshot::Sender<Stepped>>,
+    /// The number of its last step.
+    number: u64,
     /// Whether its step goes on though nobody wants the answer.
     abandoned: bool,
 }
@@ -142,7 +144,7 @@ impl Link {
             unsent: Notify::new(),
             sessions: Mutex::default(),
             asking: Mutex::default(),
-            answered: AtomicU64::new(0),
+            served: Served::default(),
             is_closing: AtomicBool::new(false),
             why: Mutex::default(),
             death: OnceLock::new(),
@@ -191,11 +193,6 @@ impl Inner {
         self.process.kill();
     }
 
-    /// Steps that were answered so far: it is not stuck while this grows.
-    pub(super) fn answered(&self) -> u64 {
-        self.answered.load(Ordering::Relaxed)
-    }
-
     /// What this runs on, for what is to happen later.
     pub(super) fn runtime(&self) -> &Handle {
         &self.runtime
@@ -216,13 +213,14 @@ impl Inner {
         }
     }
 
-    /// Sends the frame of a step; the answer comes when the step is done, or the worker is dead.
+    /// Sends the frame of a step; the answer comes when the step is done, or the worker is dead. Beside it how many
+    /// steps were sent, this one included.
     pub(super) fn step(
         &self,
         token: u64,
         head: &[&[u8]],
         body: &[u8],
-    ) -> Result<oneshot::Receiver<Stepped>, Error> {
+    ) -> Result<(oneshot::Receiver<Stepped>, u64), Error> {
         let (told, answer) = oneshot::channel();
         {
             let mut sessions = lock(&self.sessions);
@@ -230,10 +228,21 @@ impl Inner {
             if let Some(death) = self.death.get() {
                 return Err(death.clone());
             }
-            sessions.entry(token).or_default().step = Some(told);
+            let slot = sessions.entry(token).or_default();
+            slot.step = Some(told);
+            slot.number = self.served.number();
         }
         self.send(head, body).map_err(|error| protocol(error.to_string()))?;
-        Ok(answer)
+        Ok((answer, self.served.sent()))
+    }
+
+    /// Ends the worker once a step of this session, of a plugin that only translates, is overdue. Returns when it is, or
+    /// no longer due; `sent` came with it.
+    pub(super) async fn watch(&self, token: u64, sent: u64, limit: Duration) {
+        let overdue = overdue(limit, sent, &self.served, || self.goes_on(token)).await;
+        if let Some(overdue) = overdue {
+            self.kill(&overdue.to_string());
+        }
     }
 
     /// A session ends. Whether a step of it goes on.
@@ -261,9 +270,10 @@ impl Inner {
         goes_on
     }
 
-    /// Whether a step of a session that has ended still goes on.
+    /// Whether a step of a session goes on, which may have ended.
     pub(super) fn goes_on(&self, token: u64) -> bool {
-        lock(&self.sessions).get(&token).is_some_and(|slot| slot.abandoned)
+        let sessions = lock(&self.sessions);
+        sessions.get(&token).is_some_and(|slot| slot.step.is_some() || slot.abandoned)
     }
 
     /// Queues a frame and sends what the socket takes at once.
@@ -435,12 +445,12 @@ impl Inner {
             (None, None) => return Ok(()),
         };
         slot.bytes = 0;
-        let step = slot.step.take();
+        let (step, number) = (slot.step.take(), slot.number);
         if slot.abandoned {
             sessions.remove(&did.session.0);
         }
         drop(sessions);
-        self.answered.fetch_add(1, Ordering::Relaxed);
+        self.served.answer(number);
         if let Some(step) = step {
             let _ = step.send(stepped);
         }

@@ -17,3 +17,5 @@ mod process;
 mod program;
 pub mod sandbox;
 pub mod serve;
+pub mod session;
+mod watch;
