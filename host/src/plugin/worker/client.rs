@@ -265,7 +265,7 @@ async fn start(
             return Err(StartError::Load(in_worker(message)));
         }
         Ok(Err(Failure::Died(error))) => {
-            return Err(StartError::Load(in_worker(error.message)));
+            return Err(StartError::Load(in_worker(unnamed(name, error.message))));
         }
         Err(_) => {
             refused();
@@ -283,7 +283,7 @@ async fn start(
             refused();
             if panicked { OpenError::Panicked(message) } else { OpenError::Failed(message) }
         }
-        Ok(Err(Failure::Died(error))) => OpenError::Failed(error.message),
+        Ok(Err(Failure::Died(error))) => OpenError::Died(unnamed(name, error.message)),
         Err(_) => {
             refused();
             let limit = humantime::format_duration(LOAD_LIMIT);
@@ -291,6 +291,12 @@ async fn start(
         }
     };
     Err(StartError::Open(error))
+}
+
+/// A death in words for those who name the plugin themselves, as all do who tell why it does not load or open.
+fn unnamed(name: &str, death: String) -> String {
+    let rest = death.strip_prefix(name).and_then(|rest| rest.strip_prefix(": "));
+    rest.map(str::to_owned).unwrap_or(death)
 }
 
 impl Deaths {

@@ -8,16 +8,10 @@ use super::faulty::{ECHO, ONCE, backend, faulty, good, good_goes_on, has_line, s
 const FAULTS: [(&str, &str); 13] = [
     (
         "UNDEFINED_SYMBOL",
-        "plugin `{name}`: {file}: cannot be loaded: /proc/self/fd/4: undefined symbol: a_function_that_no_library_has",
+        "plugin `{name}`: {file}: cannot be loaded: undefined symbol: a_function_that_no_library_has",
     ),
-    (
-        "CONSTRUCTOR_EXITS",
-        "plugin `{name}`: plugin `{name}` 0.1.0: its worker ended with exit status 3",
-    ),
-    (
-        "CONSTRUCTOR_ABORTS",
-        "plugin `{name}`: plugin `{name}` 0.1.0: its worker ended with signal 6 (SIGABRT)",
-    ),
+    ("CONSTRUCTOR_EXITS", "plugin `{name}`: its worker ended with exit status 3"),
+    ("CONSTRUCTOR_ABORTS", "plugin `{name}`: its worker ended with signal 6 (SIGABRT)"),
     (
         "WRONG_MAGIC",
         "plugin `{name}`: {file}: its entry does not begin with the magic number of this contract",
@@ -40,7 +34,7 @@ const FAULTS: [(&str, &str); 13] = [
     ),
     (
         "OPEN_ABORTS",
-        "backend `{name}` (plugin `{name}`) does not open: plugin `{name}` 0.1.0: its worker ended with signal 6 (SIGABRT)",
+        "backend `{name}` (plugin `{name}`) does not open: its worker ended with signal 6 (SIGABRT)",
     ),
     ("BEGIN_FAILS", "backend `{name}` is not ready: other: no session today"),
 ];
