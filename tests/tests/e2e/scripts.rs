@@ -10,6 +10,7 @@ use host_tests::{
     built,
     left::{Left, counts},
     patience::until,
+    processes::children,
     python,
     sandbox::{Outcome, Sandbox},
     scripted::{Scripted, reply},
@@ -490,14 +491,6 @@ fn a_step_that_goes_on_after_its_sample_ends_the_script_though_others_are_answer
     assert_eq!(lines.filter(|line| *line == expected).count(), failed.len() - 1);
 }
 
-/// A process's descendants that are alive.
-fn descendants(process: u32) -> Vec<u32> {
-    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-    let lists = threads.filter_map(|one| fs::read_to_string(one.path().join("children")).ok());
-    let text: String = lists.collect();
-    text.split_whitespace().map(|id| id.parse().unwrap()).collect()
-}
-
 fn command_line(process: u32) -> String {
     fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default()
 }
@@ -505,7 +498,7 @@ fn command_line(process: u32) -> String {
 /// Waits until the host has become, or started, its script.
 fn script_of(host: &Child) -> Vec<u32> {
     until("the script runs", || {
-        let children = descendants(host.id());
+        let children = children(host.id());
         let are_scripts = children.iter().any(|child| command_line(*child).contains("trial.py"));
         are_scripts.then_some(children)
     })

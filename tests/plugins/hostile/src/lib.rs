@@ -24,6 +24,7 @@
 //! | `park_forever` | parks, and no thread ever wakes it | `timeout` at the deadline |
 //! | `again_forever` | `again` without end | `timeout` at the deadline |
 //! | `slow_block` | blocks the step for `ms`, then `ok` | late, others go on |
+//! | `spin` | takes a processor in a step without end | late, its worker is ended |
 //! | `burn` | counts the prompt's words `bytes` times, then `ok` | `plugin check` tells |
 //! | `leave_thread` | starts a thread that never ends, then `ok` | `plugin check` tells |
 //! | `answer_twice` | `done` of item 0 twice | `protocol` |
@@ -240,6 +241,9 @@ impl Hostile {
                 io.again().await;
             },
             "slow_block" => thread::sleep(Duration::from_millis(config.ms)),
+            "spin" => loop {
+                black_box(());
+            },
             "burn" => {
                 for _ in 0..config.bytes {
                     black_box(words(prompt));

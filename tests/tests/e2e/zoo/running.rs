@@ -54,7 +54,7 @@ fn what_a_plugin_does_to_its_process_or_the_protocol_is_told_and_the_others_go_o
 #[test]
 fn a_step_without_end_is_ended_and_the_others_go_on() {
     let sandbox = sandbox();
-    let modes = ["slow_block", "flood_output"];
+    let modes = ["slow_block", "spin", "flood_output"];
     let endless = "config.bytes = 1000000000000\nconfig.ms = 1000000000000\n";
     let backend = |mode| format!("{}id = \"{mode}\"\n{endless}", hostile(mode));
     let all: String = modes.into_iter().map(backend).collect();
