@@ -178,6 +178,18 @@ impl Instance {
         }
     }
 
+    /// Closes the backend at the end of a run, if that can go wrong without taking this process along. One in this
+    /// process is closed when it is dropped.
+    ///
+    /// # Errors
+    /// Its worker died of it, or is not done in time.
+    pub async fn close(&self) -> Result<(), Error> {
+        match &self.side {
+            Side::Here { .. } => Ok(()),
+            Side::Worker(worker) => worker.finish().await,
+        }
+    }
+
     /// Where its requests were to go that must not, of all instances of its backend; each origin once.
     pub fn strays(&self) -> Vec<String> {
         self.access.strays.take()

@@ -443,6 +443,46 @@ fn what_a_script_does_unasked_ends_it() {
     ]);
 }
 
+#[test]
+fn a_script_that_dies_when_it_is_closed_is_told_and_the_answers_stay() {
+    if !python::is_there() {
+        return println!("skipped: there is no `python3`");
+    }
+    let closing = |lines: &str| {
+        let place = "    elif \"step\" in message:";
+        let change = |raw: &str| {
+            assert_eq!(raw.matches(place).count(), 1);
+            raw.replace(place, &format!("{lines}{place}"))
+        };
+        with_raw(change, &echoes(2))
+    };
+    for (lines, how) in [
+        // It need not know of it, if it ends with what it reads.
+        ("", None),
+        ("    elif \"close\" in message:\n        write({\"closed\": {\"threads\": 0}})\n", None),
+        ("    elif \"close\" in message:\n        sys.exit(5)\n", Some("exit status 5")),
+        (
+            "    elif \"close\" in message:\n        __import__(\"os\").abort()\n",
+            Some("signal 6 (SIGABRT)"),
+        ),
+    ] {
+        let sandbox = closing(lines);
+        let outcome = sandbox.run(&format!("[[backend]]\nplugin = \"raw\"\n{ECHO}")).exits(0);
+        assert_eq!(outcome.left().counts(), [2, 2, 0]);
+        let expected: Vec<String> = how
+            .iter()
+            .map(|how| {
+                format!(
+                    "warning: backend `raw`: plugin `raw` 1.0: its worker ended with {how} while its backend was closed"
+                )
+            })
+            .collect();
+        let warnings: Vec<&str> =
+            outcome.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+        assert_eq!(warnings, expected, "{}", outcome.stderr);
+    }
+}
+
 /// The example that takes so many seconds to answer and leaves out the first sample, whose step goes on and on.
 fn leaving_one_out(pause: &str, samples: usize) -> Sandbox {
     let place = "            choice = {";

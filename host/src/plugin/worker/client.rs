@@ -3,7 +3,10 @@
 use std::{
     os::fd::OwnedFd,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     circuit::{Circuit, MOST},
-    link::{Failure, Link, State},
+    link::{Failure, Link, Said, State},
     message::Load,
     output::{self, Written},
     process, program,
@@ -35,6 +38,9 @@ use crate::{
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time for the library to load.
 const LOAD_LIMIT: Duration = Duration::from_secs(60);
+
+/// The head of the frame that closes the backend.
+const CLOSE: &[u8] = br#"{"close":{}}"#;
 
 /// Version of what a script is told and tells.
 const PROTOCOL: u32 = 1;
@@ -164,6 +170,8 @@ struct Deaths {
     circuit: Mutex<Circuit>,
     /// Why no other worker is started.
     broken: OnceLock<String>,
+    /// Set when the backend is closed: a death is its doing then, and no other worker is wanted.
+    is_closing: AtomicBool,
 }
 
 impl Worker {
@@ -212,14 +220,43 @@ impl Worker {
     /// The worker died of it, or does not answer.
     pub async fn close(&self) -> Result<usize, Error> {
         let link = self.link.lock().await;
-        match timeout(CLOSE_LIMIT, link.inner().ask(br#"{"close":{}}"#, b"")).await {
+        self.deaths.is_closing.store(true, Ordering::Release);
+        self.closed(link.inner().ask(CLOSE, b"")).await
+    }
+
+    /// The same at the end of a run, where a script need not answer: it may just end, since nothing more comes. A worker
+    /// that is dead, or has yet to come to the end of a step, is left alone.
+    ///
+    /// # Errors
+    /// As for [`Self::close`].
+    pub async fn finish(&self) -> Result<(), Error> {
+        let link = self.link.lock().await;
+        let inner = link.inner();
+        if inner.death().is_some() || inner.is_busy() {
+            return Ok(());
+        }
+        self.deaths.is_closing.store(true, Ordering::Release);
+        let closed = match self.program.code {
+            Code::Library(_) => self.closed(inner.ask(CLOSE, b"")).await,
+            Code::Script { .. } => self.closed(inner.ask_last(CLOSE)).await,
+        };
+        closed.map(drop)
+    }
+
+    async fn closed(&self, said: impl Future<Output = Said>) -> Result<usize, Error> {
+        let name = &self.program.name;
+        match timeout(CLOSE_LIMIT, said).await {
             Ok(Ok(State::Closed(threads))) => Ok(threads),
-            Ok(Ok(_)) => Err(protocol("the worker does not say that it closed its backend")),
+            Ok(Ok(State::Ended)) => Ok(0),
+            Ok(Ok(State::Loaded(_) | State::Opened)) => {
+                let breach = "its worker does not say that it closed its backend";
+                Err(protocol(format!("{name}: {breach}")))
+            }
             Ok(Err(Failure::Died(error))) => Err(error),
-            Ok(Err(Failure::Said { message, .. })) => Err(protocol(message)),
+            Ok(Err(Failure::Said { message, .. })) => Err(protocol(format!("{name}: {message}"))),
             Err(_) => {
                 let limit = humantime::format_duration(CLOSE_LIMIT);
-                Err(protocol(format!("its backend is not closed within {limit}")))
+                Err(protocol(format!("{name}: its backend is not closed within {limit}")))
             }
         }
     }
@@ -303,7 +340,9 @@ impl Deaths {
     /// Counts a death, and gives what its sessions are told.
     fn add(&self, name: &str, how: &str) -> Error {
         let mut message = format!("{name}: its worker {how}");
-        if lock(&self.circuit).died(Instant::now()) {
+        if self.is_closing.load(Ordering::Acquire) {
+            message.push_str(" while its backend was closed");
+        } else if lock(&self.circuit).died(Instant::now()) {
             message =
                 format!("{message}; it died {MOST} times within a minute and is not started again");
             let _ = self.broken.set(message.clone());

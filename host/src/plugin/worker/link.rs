@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io,
+    net::Shutdown,
     os::unix::net::UnixStream as Socket,
     process::ExitStatus,
     sync::{
@@ -66,6 +67,8 @@ pub(super) enum State {
     Opened,
     /// It is closed; the threads that it left.
     Closed(usize),
+    /// The worker has ended because nothing more was to come.
+    Ended,
 }
 
 /// Why a worker does not begin.
@@ -101,6 +104,8 @@ pub(super) struct Inner {
     served: Served,
     /// Set when the host wants its end.
     is_closing: AtomicBool,
+    /// Set when it was told all that it will be, so that it may end by itself.
+    is_told_all: AtomicBool,
     /// Why the host ended it.
     why: Mutex<Option<String>>,
     death: OnceLock<Error>,
@@ -146,6 +151,7 @@ impl Link {
             asking: Mutex::default(),
             served: Served::default(),
             is_closing: AtomicBool::new(false),
+            is_told_all: AtomicBool::new(false),
             why: Mutex::default(),
             death: OnceLock::new(),
             died: Notify::new(),
@@ -164,7 +170,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.inner.is_closing.store(true, Ordering::Release);
-        let _ = self.inner.socket.shutdown(std::net::Shutdown::Both);
+        let _ = self.inner.socket.shutdown(Shutdown::Both);
     }
 }
 
@@ -211,6 +217,20 @@ impl Inner {
             },
             error = self.dies() => Err(Failure::Died(error)),
         }
+    }
+
+    /// Sends the last frame of all, and waits for the answer, or for the worker to end as one does that is told no more.
+    pub(super) async fn ask_last(&self, head: &[u8]) -> Said {
+        self.is_told_all.store(true, Ordering::Release);
+        match self.ask(head, b"").await {
+            Err(Failure::Died(error)) if error.kind == ErrorKind::Cancelled => Ok(State::Ended),
+            said => said,
+        }
+    }
+
+    /// Whether a step of any session goes on.
+    pub(super) fn is_busy(&self) -> bool {
+        lock(&self.sessions).values().any(|slot| slot.step.is_some() || slot.abandoned)
     }
 
     /// Sends the frame of a step; the answer comes when the step is done, or the worker is dead. Beside it how many
@@ -304,6 +324,9 @@ impl Inner {
         }
         outbox.bytes.clear();
         outbox.sent = 0;
+        if self.is_told_all.load(Ordering::Acquire) {
+            let _ = self.socket.shutdown(Shutdown::Write);
+        }
         true
     }
 
@@ -323,7 +346,10 @@ impl Inner {
                 end.await.ok()
             }
         };
-        if self.is_closing.load(Ordering::Acquire) {
+        let is_well = lock(&self.why).is_none() && status.is_some_and(|status| status.success());
+        if self.is_closing.load(Ordering::Acquire)
+            || self.is_told_all.load(Ordering::Acquire) && is_well
+        {
             return self.fail(&Error::new(ErrorKind::Cancelled, "the backend is closed"));
         }
         let how = match (lock(&self.why).take(), status) {

@@ -19,6 +19,8 @@
 //! | `panic_later_poll` | waits 1 ms, then panics | `panic` |
 //! | `panic_drop` | waits for ever; dropping its future panics | `end` still returns |
 //! | `panic_close` | `ok`; dropping its backend panics | scored; `close` still returns |
+//! | `abort_close` | `ok`; dropping its backend aborts the process | scored; a worker: told at the end |
+//! | `exit_close` | `ok`; dropping its backend ends the process with status 0 | scored; a worker: told at the end |
 //! | `never_ready` | awaits nothing at all | `protocol` |
 //! | `wait_forever` | a `wait` of 2^64 - 1 ms | `timeout` at the deadline |
 //! | `park_forever` | parks, and no thread ever wakes it | `timeout` at the deadline |
@@ -136,8 +138,11 @@ impl Drop for PanicsInDrop {
 
 impl Drop for Hostile {
     fn drop(&mut self) {
-        if self.config.mode == "panic_close" {
-            panic!("panic_close");
+        match self.config.mode.as_str() {
+            "panic_close" => panic!("panic_close"),
+            "abort_close" => std::process::abort(),
+            "exit_close" => std::process::exit(0),
+            _ => {}
         }
     }
 }
@@ -212,7 +217,7 @@ impl Hostile {
     async fn misbehave(&self, prompt: &str, io: &Io) -> Result<Option<String>> {
         let config = &self.config;
         match config.mode.as_str() {
-            "ok" | "slow_open" | "panic_close" => {}
+            "ok" | "slow_open" | "panic_close" | "abort_close" | "exit_close" => {}
             "echo" => return Ok(Some(prompt.to_owned())),
             "fail" => {
                 return Err(Error::new(ErrorKind::from(config.kind.as_str()), "as configured"));

@@ -69,6 +69,36 @@ fn a_step_without_end_is_ended_and_the_others_go_on() {
     }
 }
 
+#[test]
+fn a_plugin_that_dies_when_it_is_closed_is_told_and_the_answers_stay() {
+    let sandbox = sandbox();
+    let deaths = [
+        ("abort_close", Some("signal 6 (SIGABRT)")),
+        ("exit_close", Some("exit status 0")),
+        // It is caught, and the backend is closed.
+        ("panic_close", None),
+    ];
+    let backend = |mode: &str| format!("{}id = \"{mode}\"\n", hostile(mode));
+    let all: String = deaths.iter().map(|(mode, _)| backend(mode)).collect();
+    let outcome = sandbox.run(&format!("{ONCE}{all}{}{ECHO}", good())).exits(0);
+    let left = good_goes_on(&outcome);
+    for (mode, how) in deaths {
+        ends(&left, mode, [("", ""); 2]);
+        let of_it = left.events.iter().filter(|event| event["backend"] == mode);
+        let told: Vec<_> = of_it.map(|event| (&event["event"], &event["message"])).collect();
+        let Some(how) = how else {
+            assert!(told.is_empty(), "{told:?}");
+            continue;
+        };
+        let message = format!(
+            "plugin `hostile` 0.1.0: its worker ended with {how} while its backend was closed"
+        );
+        has_line(&outcome, &format!("warning: backend `{mode}`: {message}"));
+        assert_eq!(told, [(&"warning".into(), &message.into())]);
+    }
+    assert_eq!(left.events.last().unwrap()["event"], "done");
+}
+
 /// The same for the plugin in C.
 const FAULTS: [(&str, End); 3] = [
     ("STEP_FAILS", ("other", "the plugin's step failed without a reason")),
