@@ -3,6 +3,7 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
+    path::PathBuf,
     process::{Child, Command},
 };
 
@@ -559,6 +560,38 @@ fn no_script_outlives_a_host_that_is_killed() {
     until("no script is left", || {
         scripts.iter().all(|script| command_line(*script).is_empty()).then_some(())
     });
+}
+
+#[test]
+fn the_copy_that_a_killed_host_leaves_is_removed_by_the_next_and_no_living_ones() {
+    if !python::is_there() {
+        return println!("skipped: there is no `python3`");
+    }
+    let sandbox = with_trial(&echoes(2));
+    fs::create_dir(sandbox.path("temporary")).unwrap();
+    let command = |mode: &str| {
+        let mut command = sandbox.run_command(&format!("{}{ECHO}", trial(mode)), &[]);
+        command.env("TMPDIR", sandbox.path("temporary"));
+        command
+    };
+    let copies = || -> Vec<PathBuf> {
+        let entries = fs::read_dir(sandbox.path("temporary")).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let mut living = sandbox.spawn(command("wait_for_ever"));
+    let _ = script_of(&living);
+    let its = copies();
+    let mut killed = sandbox.spawn(command("wait_for_ever"));
+    let _ = script_of(&killed);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(copies().len(), 2);
+
+    let _ = sandbox.finish(command("echo")).exits(0);
+    assert_eq!(copies(), its);
+    assert!(its[0].join("trial.py").is_file());
+    living.kill().unwrap();
+    living.wait().unwrap();
 }
 
 #[test]
