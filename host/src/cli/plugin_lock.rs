@@ -18,7 +18,7 @@ use crate::{
         discover::{Candidate, Discovery, Provenance},
         lock::{
             change::{self, Change, Found, Kind, Wish},
-            entry::{Asks, AsksRecord, GrantsRecord, LockFile, LockedFile, platform},
+            entry::{Asks, AsksRecord, GrantsRecord, LockFile, LockedFile, machines},
             open::{Lock, NAME},
             signature,
         },
@@ -40,7 +40,7 @@ pub(super) struct LockedRecord<'a> {
     version: &'a str,
     /// Digest of the file.
     sha256: String,
-    /// The machine that the file is for.
+    /// The machine that the file is for; `any` for a script.
     platform: &'a str,
     /// What the file was to the lock file.
     change: ChangeName,
@@ -82,7 +82,6 @@ fn lock(args: &PluginLockArgs, printer: &Printer) -> anyhow::Result<Done> {
     }
     let chosen = chosen(args, &discovery)?;
     let signed_by = args.signed_by.as_deref().map(signer).transpose()?;
-    let platform = platform();
     let mut stale = Vec::new();
     for candidate in chosen {
         let id = candidate.id();
@@ -108,6 +107,7 @@ fn lock(args: &PluginLockArgs, printer: &Printer) -> anyhow::Result<Done> {
             // Nothing is written then: half of what was meant would look like all of it.
             Err(error) => return Ok(Done::failed(printer, &error, exit::PLUGIN)),
         };
+        let platform = candidate.platform();
         let change = change::lock(before, &found, &wish, &platform);
         tell(candidate, &change, &platform, printer);
         if change.is_any() {
@@ -196,7 +196,7 @@ fn tell(candidate: &Candidate, change: &Change, platform: &str, printer: &Printe
     });
     let what = match (kind, &before, grants_changed) {
         (Kind::New, ..) => "new".to_owned(),
-        (Kind::NewPlatform, ..) => format!("new for {platform}"),
+        (Kind::NewPlatform, ..) => format!("new for {}", machines(platform)),
         (_, Some([version, _]), _) => {
             format!("another file: version {version} before, {} now", file.version)
         }
