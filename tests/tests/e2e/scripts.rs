@@ -181,12 +181,10 @@ fn a_script_says_why_it_fails() {
         .iter()
         .map(|error| (error["kind"].as_str().unwrap(), error["message"].as_str().unwrap()))
         .collect();
-    assert_eq!(told[0].0, "panic");
-    assert!(told[0].1.starts_with("KeyError: 'ended_by' (acme.py:"), "{told:?}");
-    assert_eq!(told[1], ("rate_limited", "the server asks for fewer requests"));
-    assert_eq!(told[2], ("unauthorized", "the account is empty"));
-    assert_eq!(told[3].0, "unexpected_reply");
-    assert_eq!(found[3]["excerpt"], "<html>");
+    assert_eq!(told[0], ("rate_limited", "the server asks for fewer requests"));
+    assert_eq!(told[1], ("unauthorized", "the account is empty"));
+    assert_eq!((told[2].0, &found[2]["excerpt"]), ("unexpected_reply", &json!("<html>")));
+    assert_eq!(told[3], ("unexpected_reply", "no completion: KeyError('text')"));
 }
 
 #[test]
@@ -256,7 +254,8 @@ const DEATHS: [(&str, &str); 4] = [
 ];
 
 /// What is one sample's end alone, and what is said of it.
-const FAULTS: [(&str, &str); 4] = [
+const FAULTS: [(&str, &str); 5] = [
+    ("no_number", "TypeError: must be a number, not True (host_plugin.py:"),
     ("raise_error", "ValueError: a fault of mine (trial.py:"),
     (
         "no_answer",
@@ -428,16 +427,9 @@ fn what_a_script_does_unasked_ends_it() {
     if !python::is_there() {
         return println!("skipped: there is no `python3`");
     }
-    let whole =
-        "write({\"did\": {\"session\": session, \"action\": action, \"stepped\": \"ok\"}}, text)";
     // It parks, and answers though nobody has stepped it.
-    let parks =
-        "write({\"did\": {\"session\": session, \"action\": {\"park\": {}}, \"stepped\": \"ok\"}})";
-    let stray = |raw: &str| {
-        assert_eq!(raw.matches(whole).count(), 1);
-        raw.replace(whole, &format!("{parks}\n        {whole}"))
-    };
-    let sandbox = with_raw(stray, &echoes(1));
+    let parks = ANSWERS.replace("action,", "{\"park\": {}},").replace(", text)", ")");
+    let sandbox = changed_raw(ANSWERS, &format!("{parks}{ANSWERS}"), 1);
     let text = format!("run.max_retries = 0\n[[backend]]\nplugin = \"raw\"\n{ECHO}");
     let _ = sandbox.run(&text).exits(5).says(&[
         "its worker sent what is no message (a session did something without a step), and was ended",
@@ -449,25 +441,14 @@ fn a_script_that_dies_when_it_is_closed_is_told_and_the_answers_stay() {
     if !python::is_there() {
         return println!("skipped: there is no `python3`");
     }
-    let closing = |lines: &str| {
-        let place = "    elif \"step\" in message:";
-        let change = |raw: &str| {
-            assert_eq!(raw.matches(place).count(), 1);
-            raw.replace(place, &format!("{lines}{place}"))
-        };
-        with_raw(change, &echoes(2))
-    };
     for (lines, how) in [
-        // It need not know of it, if it ends with what it reads.
-        ("", None),
-        ("    elif \"close\" in message:\n        write({\"closed\": {\"threads\": 0}})\n", None),
-        ("    elif \"close\" in message:\n        sys.exit(5)\n", Some("exit status 5")),
-        (
-            "    elif \"close\" in message:\n        __import__(\"os\").abort()\n",
-            Some("signal 6 (SIGABRT)"),
-        ),
+        (CLOSED, None),
+        // It need not answer, if it ends with what it reads.
+        ("        pass\n", None),
+        ("        sys.exit(5)\n", Some("exit status 5")),
+        ("        os.abort()\n", Some("signal 6 (SIGABRT)")),
     ] {
-        let sandbox = closing(lines);
+        let sandbox = changed_raw(CLOSED, lines, 2);
         let outcome = sandbox.run(&format!("[[backend]]\nplugin = \"raw\"\n{ECHO}")).exits(0);
         assert_eq!(outcome.left().counts(), [2, 2, 0]);
         let expected: Vec<String> = how
@@ -484,17 +465,25 @@ fn a_script_that_dies_when_it_is_closed_is_told_and_the_answers_stay() {
     }
 }
 
-/// The example that takes so many seconds to answer and leaves out the first sample, whose step goes on and on.
-fn leaving_one_out(pause: &str, samples: usize) -> Sandbox {
-    let place = "            choice = {";
-    let lines = format!(
-        "            if text.endswith(b\"word 0\"):\n                continue\n            time.sleep({pause})\n{place}"
-    );
+/// Where the example answers a step.
+const ANSWERS: &str = "        write({\"did\": {\"session\": session, \"action\": action, \"stepped\": \"ok\"}}, text)\n";
+/// Where it answers that it is closed.
+const CLOSED: &str = "        write({\"closed\": {\"threads\": 0}})\n";
+
+/// The example with these lines in the place of others.
+fn changed_raw(place: &str, lines: &str, samples: usize) -> Sandbox {
     let change = |raw: &str| {
         assert_eq!(raw.matches(place).count(), 1);
-        raw.replace("import sys\n", "import sys\nimport time\n").replace(place, &lines)
+        raw.replace("import sys\n", "import os\nimport sys\nimport time\n").replace(place, lines)
     };
     with_raw(change, &echoes(samples))
+}
+
+/// The example that takes so many seconds to answer and leaves out the first sample, whose step goes on and on.
+fn leaving_one_out(pause: &str, samples: usize) -> Sandbox {
+    let pause = format!("        time.sleep({pause})\n");
+    let leave = "        if text.endswith(b\"word 0\"):\n            continue\n";
+    changed_raw(ANSWERS, &format!("{leave}{pause}{ANSWERS}"), samples)
 }
 
 const LEAVES_OUT: &str = "run.max_retries = 0\nrun.max_unscored = 1.0\nrun.concurrency = 2\n\
@@ -729,6 +718,32 @@ fn a_script_that_the_helper_serves_keeps_the_contract() {
         let line = outcome.stdout.lines().find(|line| line.contains(check));
         assert!(line.is_some_and(|line| line.trim().starts_with("ok ")), "{}", outcome.stdout);
     }
+}
+
+#[test]
+fn the_example_scripts_keep_the_contract() {
+    if !python::is_there() {
+        return println!("skipped: there is no `python3`");
+    }
+    let server = Scripted::start(|asked| {
+        let answer = json!({ "text": "yes", "ended_by": "stop", "tokens": [3, 4] });
+        match asked.line.as_str() {
+            "POST /complete" => reply(200, "", &answer.to_string()),
+            "POST /stream" => reply(200, "content-type: text/event-stream\r\n", "data: yes\n\n"),
+            _ => reply(200, "", "-1.5"),
+        }
+    });
+    let sandbox = sandbox(&ACME, "");
+    let set = format!("base_url={}", server.url());
+    let mut command = sandbox.host(["plugin", "check", "plugins/acme.plugin.toml", "--set", &set]);
+    command.args(["--set", "secrets=[\"api_key\"]"]).envs(KEY);
+    let outcome = sandbox.finish(command).exits(0);
+    assert!(outcome.stdout.contains(" 0 failed, 0 skipped"), "{}", outcome.stdout);
+
+    let sandbox = with_raw(str::to_owned, "");
+    let command = sandbox.host(["plugin", "check", "plugins/raw.plugin.toml"]);
+    let outcome = sandbox.finish(command).exits(0);
+    assert!(outcome.stdout.contains(" 0 failed"), "{}", outcome.stdout);
 }
 
 #[test]
