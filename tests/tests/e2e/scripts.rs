@@ -747,6 +747,35 @@ fn the_example_scripts_keep_the_contract() {
 }
 
 #[test]
+fn why_a_script_does_not_begin_is_told_by_the_check() {
+    if !python::is_there() {
+        return println!("skipped: there is no `python3`");
+    }
+    let check = |sandbox: &Sandbox| {
+        let command = sandbox.host(["plugin", "check", "plugins/raw.plugin.toml"]);
+        sandbox.finish(command).exits(5).stdout
+    };
+    let has_line = |stdout: &str, check: &str, words: &str| {
+        let mut lines = stdout.lines().filter(|line| line.trim().starts_with("FAILED"));
+        let line = lines.find(|line| line.contains(check));
+        assert!(line.is_some_and(|line| line.contains(words)), "{words}:\n{stdout}");
+    };
+    let sandbox = with_raw(|raw| raw.replace("import sys\n", "import sys\nimport nowhere\n"), "");
+    let words = "its worker ended with exit status 1; plugin `raw` 1.0 writes: ModuleNotFoundError: No module named \
+                 'nowhere'";
+    has_line(&check(&sandbox), "opens", words);
+
+    let sandbox = with_raw(str::to_owned, "");
+    fs::set_permissions(sandbox.path("plugins/raw.py"), fs::Permissions::from_mode(0o644)).unwrap();
+    let words = "command: raw.py is no program that may be run; make it executable (chmod +x)";
+    has_line(&check(&sandbox), "loads", words);
+
+    let sandbox = with_raw(str::to_owned, "");
+    sandbox.write("plugins/raw.plugin.toml", RAW.replace("./raw.py", "nopython"));
+    has_line(&check(&sandbox), "loads", "command: there is no program `nopython` in PATH");
+}
+
+#[test]
 fn a_script_says_what_it_is_without_being_run() {
     let sandbox = with_trial("");
     let path = "plugins/trial.plugin.toml";
