@@ -797,7 +797,9 @@ def _known(**values: Any) -> dict[str, Json]:
 
 
 def _finite(value: float | None) -> float | None:
-    """What is not a number of JSON travels as null."""
+    """What is not a number of JSON travels as null. (To Python `True` is a number, and to nobody else.)"""
+    if isinstance(value, bool):
+        raise TypeError(f"must be a number, not {value}")
     return value if value is not None and math.isfinite(value) else None
 
 

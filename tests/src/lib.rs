@@ -9,6 +9,7 @@ pub mod left;
 pub mod mock;
 pub mod page;
 pub mod patience;
+pub mod processes;
 pub mod python;
 pub mod real;
 pub mod sandbox;

@@ -19,6 +19,7 @@ use crate::{
         compiler,
         discover::{self, Candidate, Discovery, Provenance, Refusal},
         inspect::{self, Inspection},
+        lock::entry::{ANY, platform},
         script::{Script, is_script},
     },
     printer::Printer,
@@ -182,7 +183,9 @@ fn inspect(file: &Path, lock: &LockArgs, printer: &Printer) -> anyhow::Result<Do
     };
     let manifest = &inspection.manifest;
     let (path, sha256) = (file.display().to_string(), digest.to_string());
-    let standing = Standing::of(&manifest.plugin, digest, &lock.choice()).unwrap_or_else(|error| {
+    let platform = script.as_ref().map_or_else(platform, |_| ANY.to_owned());
+    let standing = Standing::of(&manifest.plugin, digest, &platform, &lock.choice());
+    let standing = standing.unwrap_or_else(|error| {
         printer.warn(&super::in_words(&error));
         None
     });

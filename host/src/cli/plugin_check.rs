@@ -20,7 +20,7 @@ use crate::{
         lock::open::{Choice, Trust},
     },
     printer::Printer,
-    run::{error::exit, found, open},
+    run::{backend_error::BackendError, error::exit, found, open},
     store::{ledger::Ledger, run_dir::PlannedDir},
 };
 
@@ -148,6 +148,10 @@ async fn look_over(
     match subject(args, candidate, &read, discovery, &mock, printer).await {
         Ok(subject) => examine(subject, |finding| told.tell(&finding)).await,
         Err(error) => {
+            if let Some(BackendError::Load { source, .. }) = error.downcast_ref() {
+                // No configuration helps.
+                return told.tell(&Finding::failed("loads", source.to_string()));
+            }
             told.is_unconfigured = true;
             let error = super::in_words(&error).replace('\n', "\n           ");
             told.tell(&Finding::skipped(

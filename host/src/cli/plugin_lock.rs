@@ -21,7 +21,7 @@ use crate::{
         discover::{Candidate, Provenance},
         lock::{
             change::{self, Change, Found, Kind, Wish},
-            entry::{Asks, AsksRecord, GrantsRecord, LockFile, LockedFile, platform},
+            entry::{Asks, AsksRecord, GrantsRecord, LockFile, LockedFile, machines},
             open::Lock,
             signature,
         },
@@ -45,7 +45,7 @@ pub(super) struct LockedRecord<'a> {
     version: &'a str,
     /// Digest of the file.
     sha256: String,
-    /// The machine that the file is for.
+    /// The machine that the file is for; `any` for a script.
     platform: &'a str,
     /// What the file was to the lock file.
     change: ChangeName,
@@ -91,7 +91,6 @@ fn lock(args: &PluginLockArgs, printer: &Printer) -> anyhow::Result<Done> {
     }
     let chosen = chosen::chosen(args, &run_files, (&path, &file), &discovery, printer)?;
     let signed_by = args.signed_by.as_deref().map(signer).transpose()?;
-    let platform = platform();
     let mut stale = Vec::new();
     for candidate in chosen {
         let id = candidate.id();
@@ -117,6 +116,7 @@ fn lock(args: &PluginLockArgs, printer: &Printer) -> anyhow::Result<Done> {
             // Nothing is written then: half of what was meant would look like all of it.
             Err(error) => return Ok(Done::failed(printer, &error, exit::PLUGIN)),
         };
+        let platform = candidate.platform();
         let change = change::lock(before, &found, &wish, &platform);
         tell(candidate, &change, &platform, printer);
         if change.is_any() {
@@ -179,7 +179,7 @@ fn tell(candidate: &Candidate, change: &Change, platform: &str, printer: &Printe
     });
     let what = match (kind, &before, grants_changed) {
         (Kind::New, ..) => "new".to_owned(),
-        (Kind::NewPlatform, ..) => format!("new for {platform}"),
+        (Kind::NewPlatform, ..) => format!("new for {}", machines(platform)),
         (_, Some([version, _]), _) => {
             format!("another file: version {version} before, {} now", file.version)
         }

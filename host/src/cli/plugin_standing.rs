@@ -10,7 +10,7 @@ use super::plugin_lock::words_of;
 use crate::{
     asset::Sha256,
     plugin::lock::{
-        entry::{Asks, AsksRecord, GrantsRecord, platform},
+        entry::{Asks, AsksRecord, GrantsRecord},
         open::Choice,
     },
 };
@@ -47,10 +47,11 @@ enum State {
 }
 
 impl Standing {
-    /// How a file stands; none without a lock file.
+    /// How a file for this platform stands; none without a lock file.
     pub(super) fn of(
         declared: &Declared,
         sha256: Sha256,
+        platform: &str,
         choice: &Choice,
     ) -> anyhow::Result<Option<Self>> {
         let Some(lock) = choice.open(Path::new(""))?.lock else { return Ok(None) };
@@ -59,7 +60,7 @@ impl Standing {
             let (state, locked, granted, withheld) = (State::Absent, None, None, None);
             return Ok(Some(Self { path, state, locked, granted, withheld }));
         };
-        let (state, locked) = match entry.files.get(&platform()) {
+        let (state, locked) = match entry.files.get(platform) {
             None => (State::OtherPlatform, None),
             Some(file) if file.sha256 == sha256 => (State::Locked, None),
             Some(file) => (State::Differs, Some([file.version.clone(), file.sha256.to_string()])),

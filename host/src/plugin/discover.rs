@@ -22,6 +22,7 @@ use thiserror::Error;
 
 use super::{
     inspect::{self, Inspection},
+    lock::entry::{ANY, platform},
     script::{self, Script, is_script},
 };
 use crate::asset::Sha256;
@@ -332,6 +333,11 @@ impl Candidate {
     /// The id by which run files name it.
     pub fn id(&self) -> &str {
         &self.inspection.manifest.plugin.id
+    }
+
+    /// Which machines its file is for, as a lock file names them.
+    pub fn platform(&self) -> String {
+        self.script.as_ref().map_or_else(platform, |_| ANY.to_owned())
     }
 
     /// Reads the whole file once, with every check made again on what was read: the bytes to load.

@@ -17,7 +17,10 @@ use super::{
     action::HttpCall,
     load::{self, Backend, Loaded, OpenError},
     pool::Pool,
-    worker::client::{self as worker, Program, StartError, Worker},
+    worker::{
+        client::{Program, StartError, Worker},
+        session,
+    },
 };
 use crate::transport::{Access, Response, Transport, TransportError};
 
@@ -55,7 +58,7 @@ pub(super) enum Session {
     /// In this process.
     Here(load::Session),
     /// In a worker.
-    Worker(worker::Session),
+    Worker(session::Session),
 }
 
 /// Where a backend's outside resources are written down. Both block until the disk has it.
@@ -172,6 +175,18 @@ impl Instance {
         match &self.side {
             Side::Here { .. } => None,
             Side::Worker(worker) => worker.broken(),
+        }
+    }
+
+    /// Closes the backend at the end of a run, if that can go wrong without taking this process along. One in this
+    /// process is closed when it is dropped.
+    ///
+    /// # Errors
+    /// Its worker died of it, or is not done in time.
+    pub async fn close(&self) -> Result<(), Error> {
+        match &self.side {
+            Side::Here { .. } => Ok(()),
+            Side::Worker(worker) => worker.finish().await,
         }
     }
 

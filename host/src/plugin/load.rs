@@ -138,11 +138,11 @@ impl Loaded {
     ) -> Result<Self, LoadError> {
         let entry_error =
             |message: &str| LoadError::Entry { path: path.to_owned(), message: message.to_owned() };
+        let address = format!("/proc/self/fd/{}", copy.as_raw_fd());
         let open_error = |error: &libloading::Error| LoadError::Open {
             path: path.to_owned(),
-            message: describe(error),
+            message: under_its_name(&describe(error), &address, path),
         };
-        let address = format!("/proc/self/fd/{}", copy.as_raw_fd());
         // SAFETY: loading runs the library's initialisers. The caller has inspected these very bytes, and
         // the seals keep them as they were; beyond that the user trusts the plugin.
         let library = unsafe { Library::open(Some(&address), RTLD_NOW | RTLD_LOCAL) }
@@ -251,6 +251,9 @@ pub enum OpenError {
     /// The plugin panicked.
     #[error("{0}")]
     Panicked(String),
+    /// Its process died of it, in words that go on after the plugin's name.
+    #[error("{0}")]
+    Died(String),
 }
 
 /// One configured backend of a plugin; closed when dropped.
@@ -394,4 +397,33 @@ fn granting(path: &Path, manifest: &[u8]) -> String {
 /// The dynamic linker's own words, which `libloading` keeps one level down.
 fn describe(error: &libloading::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// The linker's words about the library at `address`, as it knows it, told of the file that its bytes are from: nothing
+/// where they begin with it, since all that is said here does.
+fn under_its_name(words: &str, address: &str, path: &Path) -> String {
+    let own = words.strip_prefix(address).and_then(|rest| rest.strip_prefix(": "));
+    own.unwrap_or(words).replace(address, &path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_linker_says_is_told_of_the_plugins_own_file() {
+        for (words, expected) in [
+            ("/proc/self/fd/4: undefined symbol: a", "undefined symbol: a"),
+            (
+                "/lib/libc.so.6: version `GLIBC_9' not found (required by /proc/self/fd/4)",
+                "/lib/libc.so.6: version `GLIBC_9' not found (required by /p/libx.so)",
+            ),
+            (
+                "libm.so.9: cannot open shared object file",
+                "libm.so.9: cannot open shared object file",
+            ),
+        ] {
+            assert_eq!(under_its_name(words, "/proc/self/fd/4", Path::new("/p/libx.so")), expected);
+        }
+    }
 }

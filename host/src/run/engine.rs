@@ -24,7 +24,7 @@ use super::{
     plan::{Unit, plan, units},
     pulse::Pulse,
     recorder::{self, Note, Recorded, Sinks},
-    release::release,
+    release::{self, release},
     resume::Resume,
     spending::Spending,
     standing::{Tracker, Tracking},
@@ -103,6 +103,7 @@ pub async fn run(
     // Whether the run went well or not.
     let unfreed = release(&opened.instances, &ledger).await;
     unfreed.iter().for_each(|message| around.printer.error(message));
+    let unclosed = release::close(&opened.instances).await;
     servers.end(around.printer).await;
     let (mut finish, mut reporters) = finish?;
     // What goes on costing must not look like success to a script.
@@ -116,7 +117,7 @@ pub async fn run(
         summary: Some(Box::new(finish.summary.clone())),
     };
     for reporter in &mut reporters {
-        reporter.on(&done);
+        unclosed.iter().chain([&done]).for_each(|event| reporter.on(event));
     }
     Ok(finish)
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     error::RunError,
+    event::Event,
     executor::ask_backend,
     open::{self, Surroundings},
     retry::RetryPolicy,
@@ -83,6 +84,16 @@ pub async fn release(backends: &[Releasable], ledger: &Ledger) -> Vec<String> {
         ));
     }
     unfreed
+}
+
+/// Closes backends whose samples are all answered, all at once. Gives what the user is to be told of those that it goes
+/// wrong with: it says nothing of their answers.
+pub async fn close(backends: &[Releasable]) -> Vec<Event> {
+    let each = backends.iter().map(|(id, instance)| async move {
+        let error = instance.close().await.err()?;
+        Some(Event::Warning { backend: Some(id.clone()), message: error.message })
+    });
+    futures_util::future::join_all(each).await.into_iter().flatten().collect()
 }
 
 async fn release_one(id: &str, instance: &Arc<Instance>, ledger: &Ledger) -> Result<(), Error> {

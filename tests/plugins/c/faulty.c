@@ -21,6 +21,8 @@ enum fault {
     CONSTRUCTOR_EXITS,
     CONSTRUCTOR_ABORTS,
     CONSTRUCTOR_NEVER_ENDS,
+    /* The same, and takes a processor for it. */
+    CONSTRUCTOR_SPINS,
     /* Calls a function that no library has: link it with -Wl,-z,lazy. */
     UNDEFINED_SYMBOL,
     /* An entry that is not one, or is not what the file says. */
@@ -71,6 +73,8 @@ __attribute__((constructor)) static void constructor(void) {
     }
     while (FAULT == CONSTRUCTOR_NEVER_ENDS) {
         (void)pause();
+    }
+    for (volatile int turns = 0; FAULT == CONSTRUCTOR_SPINS; turns ^= 1) {
     }
 }
 

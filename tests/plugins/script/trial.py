@@ -8,7 +8,7 @@ import sys
 import time
 
 import host_plugin
-from host_plugin import Backend, Completion, PluginError, run
+from host_plugin import Backend, Choice, Completion, PluginError, TokenLogprob, run
 
 
 def attempt(work):
@@ -38,6 +38,8 @@ class Trial(Backend):
         says = request.messages()[0].text()
         if self.asked == self.config.get("after", self.asked):
             says = await getattr(self, self.mode)(says, io) or says
+        if isinstance(says, Completion):
+            return says
         if self.mode != "no_answer":
             return Completion(says)
 
@@ -66,6 +68,9 @@ class Trial(Backend):
 
     async def no_answer(self, says, io):
         pass
+
+    async def no_number(self, says, io):
+        return Completion(choices=[Choice(says, logprobs=[TokenLogprob(says, True)])])
 
     async def asyncio(self, says, io):
         import types

@@ -107,7 +107,7 @@ fn the_guides_example_keeps_the_contract() {
 }
 
 /// What a plugin does, which check finds it, and in which words.
-const BREACHES: [(&str, &str, &str); 16] = [
+const BREACHES: [(&str, &str, &str); 18] = [
     ("panic_open", "opens", "panic_open"),
     ("panic_first_poll", "capabilities", "generate: it panics: "),
     ("panic_later_poll", "capabilities", "generate: it panics: "),
@@ -123,6 +123,12 @@ const BREACHES: [(&str, &str, &str); 16] = [
     ("header_injection", "requests", "the header x-a has a value that no header can carry"),
     ("print", "output", "it writes to stdout or stderr, which are the host's: "),
     ("burn", "short steps", "generate: a step takes "),
+    (
+        "abort_close",
+        "closes",
+        "its worker ended with signal 6 (SIGABRT) while its backend was closed",
+    ),
+    ("exit_close", "closes", "its worker ended with exit status 0 while its backend was closed"),
     ("leave_thread", "closes", "threads go on after its backend is closed"),
 ];
 

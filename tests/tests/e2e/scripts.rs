@@ -3,6 +3,7 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
+    path::PathBuf,
     process::{Child, Command},
 };
 
@@ -10,6 +11,7 @@ use host_tests::{
     built,
     left::{Left, counts},
     patience::until,
+    processes::children,
     python,
     sandbox::{Outcome, Sandbox},
     scripted::{Scripted, reply},
@@ -180,12 +182,10 @@ fn a_script_says_why_it_fails() {
         .iter()
         .map(|error| (error["kind"].as_str().unwrap(), error["message"].as_str().unwrap()))
         .collect();
-    assert_eq!(told[0].0, "panic");
-    assert!(told[0].1.starts_with("KeyError: 'ended_by' (acme.py:"), "{told:?}");
-    assert_eq!(told[1], ("rate_limited", "the server asks for fewer requests"));
-    assert_eq!(told[2], ("unauthorized", "the account is empty"));
-    assert_eq!(told[3].0, "unexpected_reply");
-    assert_eq!(found[3]["excerpt"], "<html>");
+    assert_eq!(told[0], ("rate_limited", "the server asks for fewer requests"));
+    assert_eq!(told[1], ("unauthorized", "the account is empty"));
+    assert_eq!((told[2].0, &found[2]["excerpt"]), ("unexpected_reply", &json!("<html>")));
+    assert_eq!(told[3], ("unexpected_reply", "no completion: KeyError('text')"));
 }
 
 #[test]
@@ -255,7 +255,8 @@ const DEATHS: [(&str, &str); 4] = [
 ];
 
 /// What is one sample's end alone, and what is said of it.
-const FAULTS: [(&str, &str); 4] = [
+const FAULTS: [(&str, &str); 5] = [
+    ("no_number", "TypeError: must be a number, not True (host_plugin.py:"),
     ("raise_error", "ValueError: a fault of mine (trial.py:"),
     (
         "no_answer",
@@ -427,28 +428,98 @@ fn what_a_script_does_unasked_ends_it() {
     if !python::is_there() {
         return skipped("there is no `python3`");
     }
-    let whole =
-        "write({\"did\": {\"session\": session, \"action\": action, \"stepped\": \"ok\"}}, text)";
     // It parks, and answers though nobody has stepped it.
-    let parks =
-        "write({\"did\": {\"session\": session, \"action\": {\"park\": {}}, \"stepped\": \"ok\"}})";
-    let stray = |raw: &str| {
-        assert_eq!(raw.matches(whole).count(), 1);
-        raw.replace(whole, &format!("{parks}\n        {whole}"))
-    };
-    let sandbox = with_raw(stray, &echoes(1));
+    let parks = ANSWERS.replace("action,", "{\"park\": {}},").replace(", text)", ")");
+    let sandbox = changed_raw(ANSWERS, &format!("{parks}{ANSWERS}"), 1);
     let text = format!("run.max_retries = 0\n[[backend]]\nplugin = \"raw\"\n{ECHO}");
     let _ = sandbox.run(&text).exits(5).says(&[
         "its worker sent what is no message (a session did something without a step), and was ended",
     ]);
 }
 
-/// A process's descendants that are alive.
-fn descendants(process: u32) -> Vec<u32> {
-    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-    let lists = threads.filter_map(|one| fs::read_to_string(one.path().join("children")).ok());
-    let text: String = lists.collect();
-    text.split_whitespace().map(|id| id.parse().unwrap()).collect()
+#[test]
+fn a_script_that_dies_when_it_is_closed_is_told_and_the_answers_stay() {
+    if !python::is_there() {
+        return println!("skipped: there is no `python3`");
+    }
+    for (lines, how) in [
+        (CLOSED, None),
+        // It need not answer, if it ends with what it reads.
+        ("        pass\n", None),
+        ("        sys.exit(5)\n", Some("exit status 5")),
+        ("        os.abort()\n", Some("signal 6 (SIGABRT)")),
+    ] {
+        let sandbox = changed_raw(CLOSED, lines, 2);
+        let outcome = sandbox.run(&format!("[[backend]]\nplugin = \"raw\"\n{ECHO}")).exits(0);
+        assert_eq!(outcome.left().counts(), [2, 2, 0]);
+        let expected: Vec<String> = how
+            .iter()
+            .map(|how| {
+                format!(
+                    "warning: backend `raw`: plugin `raw` 1.0: its worker ended with {how} while its backend was closed"
+                )
+            })
+            .collect();
+        let warnings: Vec<&str> =
+            outcome.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+        assert_eq!(warnings, expected, "{}", outcome.stderr);
+    }
+}
+
+/// Where the example answers a step.
+const ANSWERS: &str = "        write({\"did\": {\"session\": session, \"action\": action, \"stepped\": \"ok\"}}, text)\n";
+/// Where it answers that it is closed.
+const CLOSED: &str = "        write({\"closed\": {\"threads\": 0}})\n";
+
+/// The example with these lines in the place of others.
+fn changed_raw(place: &str, lines: &str, samples: usize) -> Sandbox {
+    let change = |raw: &str| {
+        assert_eq!(raw.matches(place).count(), 1);
+        raw.replace("import sys\n", "import os\nimport sys\nimport time\n").replace(place, lines)
+    };
+    with_raw(change, &echoes(samples))
+}
+
+/// The example that takes so many seconds to answer and leaves out the first sample, whose step goes on and on.
+fn leaving_one_out(pause: &str, samples: usize) -> Sandbox {
+    let pause = format!("        time.sleep({pause})\n");
+    let leave = "        if text.endswith(b\"word 0\"):\n            continue\n";
+    changed_raw(ANSWERS, &format!("{leave}{pause}{ANSWERS}"), samples)
+}
+
+const LEAVES_OUT: &str = "run.max_retries = 0\nrun.max_unscored = 1.0\nrun.concurrency = 2\n\
+                          [[backend]]\nplugin = \"raw\"\n";
+
+#[test]
+fn a_step_that_is_left_out_ends_the_script_though_others_are_answered() {
+    if !python::is_there() {
+        return println!("skipped: there is no `python3`");
+    }
+    let sandbox = leaving_one_out("0", 4);
+    let left = sandbox.run(&format!("{LEAVES_OUT}{ECHO}")).exits(0).left();
+    assert_eq!(left.counts(), [4, 3, 1]);
+    assert_eq!(left.reasons(), ["crashed", "", "", ""]);
+    let message = left.journal[0]["error"]["message"].as_str().unwrap();
+    let expected = "plugin `raw` 1.0: its worker left a step without an answer for more than 10s, though it answered \
+                    later ones, and was ended";
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn a_step_that_goes_on_after_its_sample_ends_the_script_though_others_are_answered() {
+    if !python::is_there() {
+        return println!("skipped: there is no `python3`");
+    }
+    let sandbox = leaving_one_out("0.3", 15);
+    let text = format!("run.attempt_timeout = \"1s\"\n{LEAVES_OUT}{ECHO}");
+    let left = sandbox.run(&text).exits(0).left();
+    let failed: Vec<_> = left.reasons().into_iter().filter(|reason| !reason.is_empty()).collect();
+    // The first sample's own time was over before its step was given up, and with it went what was asked then.
+    assert_eq!((failed[0], failed[1]), ("timeout", "crashed"));
+    let lines = left.journal.iter().filter_map(|line| line["error"]["message"].as_str());
+    let expected = "plugin `raw` 1.0: its worker left a step without an answer for more than 1s, though it answered \
+                    later ones, and was ended";
+    assert_eq!(lines.filter(|line| *line == expected).count(), failed.len() - 1);
 }
 
 fn command_line(process: u32) -> String {
@@ -458,7 +529,7 @@ fn command_line(process: u32) -> String {
 /// Waits until the host has become, or started, its script.
 fn script_of(host: &Child) -> Vec<u32> {
     until("the script runs", || {
-        let children = descendants(host.id());
+        let children = children(host.id());
         let are_scripts = children.iter().any(|child| command_line(*child).contains("trial.py"));
         are_scripts.then_some(children)
     })
@@ -479,6 +550,38 @@ fn no_script_outlives_a_host_that_is_killed() {
     until("no script is left", || {
         scripts.iter().all(|script| command_line(*script).is_empty()).then_some(())
     });
+}
+
+#[test]
+fn the_copy_that_a_killed_host_leaves_is_removed_by_the_next_and_no_living_ones() {
+    if !python::is_there() {
+        return println!("skipped: there is no `python3`");
+    }
+    let sandbox = with_trial(&echoes(2));
+    fs::create_dir(sandbox.path("temporary")).unwrap();
+    let command = |mode: &str| {
+        let mut command = sandbox.run_command(&format!("{}{ECHO}", trial(mode)), &[]);
+        command.env("TMPDIR", sandbox.path("temporary"));
+        command
+    };
+    let copies = || -> Vec<PathBuf> {
+        let entries = fs::read_dir(sandbox.path("temporary")).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let mut living = sandbox.spawn(command("wait_for_ever"));
+    let _ = script_of(&living);
+    let its = copies();
+    let mut killed = sandbox.spawn(command("wait_for_ever"));
+    let _ = script_of(&killed);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(copies().len(), 2);
+
+    let _ = sandbox.finish(command("echo")).exits(0);
+    assert_eq!(copies(), its);
+    assert!(its[0].join("trial.py").is_file());
+    living.kill().unwrap();
+    living.wait().unwrap();
 }
 
 #[test]
@@ -616,6 +719,61 @@ fn a_script_that_the_helper_serves_keeps_the_contract() {
         let line = outcome.stdout.lines().find(|line| line.contains(check));
         assert!(line.is_some_and(|line| line.trim().starts_with("ok ")), "{}", outcome.stdout);
     }
+}
+
+#[test]
+fn the_example_scripts_keep_the_contract() {
+    if !python::is_there() {
+        return println!("skipped: there is no `python3`");
+    }
+    let server = Scripted::start(|asked| {
+        let answer = json!({ "text": "yes", "ended_by": "stop", "tokens": [3, 4] });
+        match asked.line.as_str() {
+            "POST /complete" => reply(200, "", &answer.to_string()),
+            "POST /stream" => reply(200, "content-type: text/event-stream\r\n", "data: yes\n\n"),
+            _ => reply(200, "", "-1.5"),
+        }
+    });
+    let sandbox = sandbox(&ACME, "");
+    let set = format!("base_url={}", server.url());
+    let mut command = sandbox.host(["plugin", "check", "plugins/acme.plugin.toml", "--set", &set]);
+    command.args(["--set", "secrets=[\"api_key\"]"]).envs(KEY);
+    let outcome = sandbox.finish(command).exits(0);
+    assert!(outcome.stdout.contains(" 0 failed, 0 skipped"), "{}", outcome.stdout);
+
+    let sandbox = with_raw(str::to_owned, "");
+    let command = sandbox.host(["plugin", "check", "plugins/raw.plugin.toml"]);
+    let outcome = sandbox.finish(command).exits(0);
+    assert!(outcome.stdout.contains(" 0 failed"), "{}", outcome.stdout);
+}
+
+#[test]
+fn why_a_script_does_not_begin_is_told_by_the_check() {
+    if !python::is_there() {
+        return println!("skipped: there is no `python3`");
+    }
+    let check = |sandbox: &Sandbox| {
+        let command = sandbox.host(["plugin", "check", "plugins/raw.plugin.toml"]);
+        sandbox.finish(command).exits(5).stdout
+    };
+    let has_line = |stdout: &str, check: &str, words: &str| {
+        let mut lines = stdout.lines().filter(|line| line.trim().starts_with("FAILED"));
+        let line = lines.find(|line| line.contains(check));
+        assert!(line.is_some_and(|line| line.contains(words)), "{words}:\n{stdout}");
+    };
+    let sandbox = with_raw(|raw| raw.replace("import sys\n", "import sys\nimport nowhere\n"), "");
+    let words = "its worker ended with exit status 1; plugin `raw` 1.0 writes: ModuleNotFoundError: No module named \
+                 'nowhere'";
+    has_line(&check(&sandbox), "opens", words);
+
+    let sandbox = with_raw(str::to_owned, "");
+    fs::set_permissions(sandbox.path("plugins/raw.py"), fs::Permissions::from_mode(0o644)).unwrap();
+    let words = "command: raw.py is no program that may be run; make it executable (chmod +x)";
+    has_line(&check(&sandbox), "loads", words);
+
+    let sandbox = with_raw(str::to_owned, "");
+    sandbox.write("plugins/raw.plugin.toml", RAW.replace("./raw.py", "nopython"));
+    has_line(&check(&sandbox), "loads", "command: there is no program `nopython` in PATH");
 }
 
 #[test]

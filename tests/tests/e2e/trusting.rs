@@ -10,6 +10,7 @@ use std::{
 use host_tests::{
     built,
     left::counts,
+    python,
     sandbox::{Outcome, Sandbox},
     scripted::{Scripted, reply},
     skip::skipped,
@@ -161,6 +162,46 @@ fn an_entry_can_be_taken_out() {
     assert_eq!(ids, ["tgi", "sglang"]);
     assert_eq!(locked(&sandbox, "plugins.lock"), ["hostile"]);
     let _ = sandbox.lock(&["--remove", "tgi", "hostile"]).exits(2);
+}
+
+#[test]
+fn a_script_is_locked_for_all_machines() {
+    let sandbox = Sandbox::new();
+    sandbox.write("data.jsonl", echoes(2));
+    let example = fs::read(built::root().join("plugin-api/examples/raw.py")).unwrap();
+    let script = sandbox.write("plugins/raw.py", &example);
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let description = "plugins/raw.plugin.toml";
+    sandbox.write(
+        description,
+        "kind = \"script\"\nformat = 1\nid = \"raw\"\nversion = \"1.0\"\nabi = \"1.0\"\ncommand = [\"./raw.py\"]\n\
+         capabilities = [\"generate\"]\n",
+    );
+    let outcome = sandbox.lock(&["raw", "--json"]).exits(0);
+    assert_eq!(records(&outcome)[0]["platform"], "any");
+    let text = lock_text(&sandbox);
+    assert_eq!(text.matches("[plugin.raw.platform.any]").count(), 1, "{text}");
+    let inspected = sandbox.finish(sandbox.host(["plugin", "inspect", description])).exits(0);
+    assert!(inspected.stdout.contains("has this very file"), "{}", inspected.stdout);
+    let _ = sandbox.lock(&["raw", "--check"]).exits(0);
+
+    // As it is named where it was locked on this machine alone.
+    let here = format!("platform.{}-{}]", std::env::consts::ARCH, std::env::consts::OS);
+    sandbox.write("plugins.lock", text.replace("platform.any]", &here));
+    let run = format!("[[backend]]\nplugin = \"raw\"\n{ECHO}");
+    let locked = |sandbox: &Sandbox| {
+        let mut command = sandbox.run_command(&run, &[]);
+        command.arg("--locked");
+        sandbox.finish(command)
+    };
+    let _ = locked(&sandbox).exits(5).says(&["plugins.lock has no file of it for all machines"]);
+    let again = sandbox.lock(&["raw"]).exits(0);
+    assert!(again.stdout.contains("raw 1.0: new for all machines"), "{}", again.stdout);
+    if python::is_there() {
+        assert_eq!(locked(&sandbox).exits(0).left().counts(), [2, 2, 0]);
+    }
+    sandbox.write("plugins/raw.py", [&example[..], b"# changed\n"].concat());
+    let _ = locked(&sandbox).exits(5).says(&["raw.plugin.toml) is not the file that"]);
 }
 
 /// The digest that the host tells of a file.

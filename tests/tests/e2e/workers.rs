@@ -7,6 +7,7 @@ use host_tests::{
     fake_tgi::FakeTgi,
     left::{Left, counts},
     patience::until,
+    processes::{children, is_alive},
     sandbox::Sandbox,
 };
 
@@ -171,20 +172,6 @@ fn a_worker_asks_and_reads_as_the_same_plugin_does_in_this_process() {
         });
         assert!(results[0] == results[1], "{results:?}");
     }
-}
-
-/// The children of a process.
-fn children(process: u32) -> Vec<u32> {
-    let path = format!("/proc/{process}/task");
-    let threads = fs::read_dir(path).into_iter().flatten().flatten();
-    let lists = threads.filter_map(|one| fs::read_to_string(one.path().join("children")).ok());
-    let text: Vec<String> = lists.collect();
-    text.iter().flat_map(|list| list.split_whitespace()).map(|id| id.parse().unwrap()).collect()
-}
-
-fn is_alive(process: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 #[test]

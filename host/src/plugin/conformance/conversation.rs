@@ -20,7 +20,7 @@ use crate::plugin::{
     action::{HttpCall, Part, Pushed, Value},
     load::Status,
     wake::Registration,
-    worker::client::{Session, Worker},
+    worker::{client::Worker, session::Session},
 };
 
 /// Most steps of a session: a model that computes steps once a token.

@@ -7,7 +7,7 @@ use crate::plugin::{
     action::Pushed,
     load::Status,
     wake::Registration,
-    worker::client::{Session, Worker},
+    worker::{client::Worker, session::Session},
 };
 
 /// Heads, bodies, and what they are.

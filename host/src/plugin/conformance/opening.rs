@@ -26,7 +26,7 @@ pub(super) async fn bad_configurations(
             Err(StartError::Open(OpenError::Failed(message))) if message.trim().is_empty() => {
                 faults.push(format!("{what} is refused without a word"));
             }
-            Err(StartError::Open(OpenError::Failed(message))) if is_death(&message) => {
+            Err(StartError::Open(OpenError::Died(message))) => {
                 faults.push(format!("{what}: {message}"));
             }
             Err(StartError::Open(OpenError::Failed(_))) => refused += 1,
@@ -37,11 +37,6 @@ pub(super) async fn bad_configurations(
         }
     }
     Finding::of("bad configuration", &faults, format!("{refused} refused, each with its reason"))
-}
-
-/// Whether these are the host's words for a worker's death, which come as any reason does.
-fn is_death(message: &str) -> bool {
-    message.contains(": its worker ")
 }
 
 /// What each is, and the bytes that `open` gets.

@@ -1,12 +1,16 @@
 //! Every check of a plugin's behaviour, in order: from opening to closing, all in one worker unless it dies.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use plugin_api::{
     Request,
     manifest::{Declared, Manifest},
     message::OpenHead,
 };
+use tokio::time::sleep;
 
 use super::{
     conversation::{Answering, Talk, talk},
@@ -18,10 +22,15 @@ use super::{
     server::Server,
 };
 use crate::{
-    plugin::worker::client::{Program, StartError, Worker},
+    plugin::{
+        load::OpenError,
+        worker::client::{Program, StartError, Worker},
+    },
     secret::Grants,
 };
 
+/// Lines of what a plugin writes that are told.
+const FIRST_LINES: usize = 3;
 /// What takes a plugin that can hold a session.
 const REST: [&str; 8] =
     [FAILURES, GARBAGE, INVENTED, ENDINGS, MANY_AT_ONCE, BATCHES, HUGE_PROMPTS, SHORT_STEPS];
@@ -51,22 +60,22 @@ pub struct Subject {
 
 /// Runs the plugin in a worker and tells what is found, as it is found.
 pub async fn examine(subject: Subject, mut found: impl FnMut(Finding)) {
-    let written: Arc<Mutex<Vec<String>>> = Arc::default();
+    let written = Arc::<Output>::default();
     let heard = Arc::clone(&written);
-    let program = subject.program.watched(move |line| {
-        let mut lines = heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() < 3 {
-            lines.push(line.to_owned());
-        }
-    });
+    let program = subject.program.watched(move |line| heard.add(line));
     let open = serde_json::to_vec(&subject.head).unwrap_or_default();
     let worker = match Worker::start(program.clone(), open).await {
         Ok(worker) => worker,
         Err(StartError::Load(error)) => return found(Finding::failed("loads", error.to_string())),
         Err(StartError::Open(error)) => {
             found(Finding::passed("loads", "in a worker"));
-            let hint = "; is it given what it needs? (--with, --set)";
-            return found(Finding::failed("opens", format!("{error}{hint}")));
+            let more = match error {
+                OpenError::Died(_) => written.last_words().await,
+                OpenError::Failed(_) | OpenError::Panicked(_) => {
+                    "; is it given what it needs? (--with, --set)".to_owned()
+                }
+            };
+            return found(Finding::failed("opens", format!("{error}{more}")));
         }
     };
     found(Finding::passed("loads", in_force(worker.confined())));
@@ -92,14 +101,53 @@ pub async fn examine(subject: Subject, mut found: impl FnMut(Finding)) {
         (None, Err(error)) => Finding::failed("closes", error.message),
     });
     drop(worker);
-    let written = written.lock().unwrap_or_else(PoisonError::into_inner);
-    found(match written.as_slice() {
+    found(match written.lines().first.as_slice() {
         [] => Finding::passed("output", "it writes nothing"),
         lines => Finding::failed(
             "output",
             format!("it writes to stdout or stderr, which are the host's: {}", lines.join("; ")),
         ),
     });
+}
+
+/// What a plugin writes that should write nothing.
+#[derive(Default)]
+struct Output(Mutex<Lines>);
+
+#[derive(Default)]
+struct Lines {
+    /// A few.
+    first: Vec<String>,
+    last: Option<String>,
+}
+
+impl Output {
+    fn add(&self, line: &str) {
+        let mut lines = self.lines();
+        if lines.first.len() < FIRST_LINES {
+            lines.first.push(line.to_owned());
+        }
+        lines.last = Some(line.to_owned());
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a plugin that has died wrote last, in words that follow its death; nothing if it wrote nothing.
+    async fn last_words(&self) -> String {
+        // Its output comes another way than its death does, and may come later.
+        let mut last = None;
+        for _ in 0..20 {
+            let now = self.lines().last.clone();
+            if now.is_some() && now == last {
+                break;
+            }
+            last = now;
+            sleep(Duration::from_millis(10)).await;
+        }
+        last.map(|line| format!("; {line}")).unwrap_or_default()
+    }
 }
 
 fn in_force(confined: &[String]) -> String {

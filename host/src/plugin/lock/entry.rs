@@ -15,9 +15,17 @@ use crate::{
 /// Format of the file.
 pub const FORMAT: i64 = 1;
 
+/// All machines, as a lock file names them: a script's files are the same on each.
+pub const ANY: &str = "any";
+
 /// This machine, as a lock file names it.
 pub fn platform() -> String {
     format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)
+}
+
+/// Which machines a lock file names so, in words that go on after "for".
+pub fn machines(platform: &str) -> &str {
+    if platform == ANY { "all machines" } else { platform }
 }
 
 /// A lock file.
@@ -30,7 +38,7 @@ pub struct LockFile {
 /// A plugin that is trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// Its file on each platform ([`platform`]).
+    /// Its file on each platform ([`platform`]), or its one set of files for all of them ([`ANY`]).
     pub files: BTreeMap<String, LockedFile>,
     /// Where its code may run at most. If nothing is said: in the host's own process if it came with the host, in a
     /// worker else.

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::{
     command::{command, typed},
-    entry::{Entry, LockedFile, platform},
+    entry::{Entry, LockedFile, machines},
     open::{Lock, Trust},
     signature::{self, SignatureError},
 };
@@ -23,6 +23,7 @@ use crate::{
 pub struct Verdict {
     id: String,
     file: PathBuf,
+    platform: String,
     installed: bool,
     trust: Trust,
     entry: Option<Entry>,
@@ -116,6 +117,7 @@ impl Trust {
         Verdict {
             id: candidate.id().to_owned(),
             file: candidate.path.clone(),
+            platform: candidate.platform(),
             installed: candidate.provenance == Provenance::Installed,
             trust: self.clone(),
             entry: entry.cloned(),
@@ -139,9 +141,9 @@ impl Verdict {
         self.trust.locked
     }
 
-    /// The file that is locked on this machine.
+    /// The file that is locked for this machine.
     pub fn locked(&self) -> Option<&LockedFile> {
-        self.entry.as_ref()?.files.get(&platform())
+        self.entry.as_ref()?.files.get(&self.platform)
     }
 
     /// Refuses what is not locked, if only that may be used.
@@ -156,7 +158,9 @@ impl Verdict {
         let reason = match (&self.trust.lock, &self.entry) {
             (None, _) => format!("there is no lock file ({lock}, or one above it)"),
             (Some(_), None) => format!("{lock} has no entry for it"),
-            (Some(_), Some(_)) => format!("{lock} has no file of it for {}", platform()),
+            (Some(_), Some(_)) => {
+                format!("{lock} has no file of it for {}", machines(&self.platform))
+            }
         };
         let (id, file) = (self.id.clone(), self.file.clone());
         Err(Distrust::Unlocked { id, file, reason, command: self.command(None) })
@@ -214,7 +218,7 @@ impl Verdict {
                         format!("did not come with this host, and {lock} has no entry for it")
                     }
                     (Some(_), Some(_)) if granted == Some(Isolation::InProcess) => {
-                        format!("is not locked for {} in {lock}", platform())
+                        format!("is not locked for {} in {lock}", machines(&self.platform))
                     }
                     (Some(_), Some(_)) => format!("is to run in a worker, says {lock}"),
                 };

@@ -3,7 +3,7 @@
 use plugin_api::manifest::SecretSlot;
 
 use super::*;
-use crate::plugin::lock::entry::{Asks, LockFile};
+use crate::plugin::lock::entry::{ANY, Asks, LockFile, platform};
 
 /// A verdict of an entry in the lock file `plugins.lock`.
 fn verdict(entry: Option<Entry>, installed: bool) -> Verdict {
@@ -14,6 +14,7 @@ fn verdict(entry: Option<Entry>, installed: bool) -> Verdict {
     Verdict {
         id: "acme".to_owned(),
         file: "my plugins/libacme.so".into(),
+        platform: platform(),
         installed,
         trust: Trust {
             lock: Some(Arc::new(lock)),
@@ -112,6 +113,26 @@ fn only_the_bytes_that_were_locked_are_used() {
     let mut strict = locked;
     strict.trust.locked = true;
     assert!(strict.must_be_locked().is_ok());
+}
+
+#[test]
+fn a_script_is_locked_for_all_machines_and_a_library_for_its_own() {
+    for (is_for, locked, reason) in [
+        (ANY.to_owned(), platform(), "plugins.lock has no file of it for all machines".to_owned()),
+        (platform(), ANY.to_owned(), format!("plugins.lock has no file of it for {}", platform())),
+    ] {
+        let of = |locked: &str| {
+            let mut verdict = verdict(Some(entry(None, locked)), false);
+            verdict.platform.clone_from(&is_for);
+            verdict.trust.locked = true;
+            verdict
+        };
+        let error = of(&locked).must_be_locked().unwrap_err().to_string();
+        assert!(error.contains(&reason), "{error}");
+        let own = of(&is_for);
+        assert!(own.must_be_locked().is_ok() && own.check(b"bytes", Sha256::of(b"bytes")).is_ok());
+        assert!(own.check(b"others", Sha256::of(b"others")).is_err());
+    }
 }
 
 #[test]

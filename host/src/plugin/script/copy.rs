@@ -3,20 +3,19 @@
 //! does not name is not in it, so its digest covers all that the program finds in its folder.
 
 use std::{
+    env,
     fs::{self, DirBuilder, Permissions},
     io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
 };
 
-use tempfile::TempDir;
+use super::{described::Script, files::Files, folder::PrivateFolder};
 
-use super::{described::Script, files::Files};
-
-/// The copy; gone when this is dropped.
+/// The copy; gone when this is dropped, or when the next one is made after the host was killed.
 #[derive(Debug)]
 pub struct Copied {
-    folder: TempDir,
+    folder: PrivateFolder,
     script: Script,
 }
 
@@ -26,9 +25,7 @@ impl Copied {
     /// # Errors
     /// The system's.
     pub fn new(files: &Files) -> io::Result<Self> {
-        let private = Permissions::from_mode(0o700);
-        let folder =
-            tempfile::Builder::new().prefix("host-script-").permissions(private).tempdir()?;
+        let folder = PrivateFolder::new(&env::temp_dir())?;
         for file in &files.files {
             let path = folder.path().join(&file.name);
             if let Some(above) = path.parent() {

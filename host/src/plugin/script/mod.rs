@@ -4,6 +4,7 @@
 mod copy;
 mod described;
 mod files;
+mod folder;
 
 pub use copy::Copied;
 pub use described::{Refusal, Script, is_script};

@@ -3,7 +3,10 @@
 use std::{
     os::fd::OwnedFd,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,32 +18,29 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     circuit::{Circuit, MOST},
-    link::{Failure, Inner, Link, State, Step},
+    link::{Failure, Link, Said, State},
     message::Load,
     output::{self, Written},
     process, program,
+    session::Session,
 };
 use crate::{
     plugin::{
-        action::{Pushed, protocol},
+        action::protocol,
         instance::threads,
-        load::{LoadError, OpenError, Status},
+        load::{LoadError, OpenError},
         script::Copied,
     },
     secret::Redactor,
 };
 
-/// Longest time without an answer while a step is due, for a plugin that only translates: a step of it is a matter of
-/// microseconds.
-const STEP_LIMIT: Duration = Duration::from_secs(10);
-/// How long a step may go on after its session has ended, for a plugin that only translates.
-const LATE_LIMIT: Duration = Duration::from_secs(1);
-/// The same for one that computes, and looks now and then whether it is still wanted.
-const LATE_COMPUTING_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time for the backend to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time for the library to load.
 const LOAD_LIMIT: Duration = Duration::from_secs(60);
+
+/// The head of the frame that closes the backend.
+const CLOSE: &[u8] = br#"{"close":{}}"#;
 
 /// Version of what a script is told and tells.
 const PROTOCOL: u32 = 1;
@@ -170,6 +170,8 @@ struct Deaths {
     circuit: Mutex<Circuit>,
     /// Why no other worker is started.
     broken: OnceLock<String>,
+    /// Set when the backend is closed: a death is its doing then, and no other worker is wanted.
+    is_closing: AtomicBool,
 }
 
 impl Worker {
@@ -204,8 +206,7 @@ impl Worker {
             })?;
             *link = Arc::new(fresh);
         }
-        let computes = self.program.computes;
-        Ok(Session { link: Arc::clone(&link), token, computes, begun: false, cpu_us: None })
+        Ok(Session::new(Arc::clone(&link), token, self.program.computes))
     }
 
     /// Whether a step of the session of this token still goes on after its end.
@@ -219,14 +220,43 @@ impl Worker {
     /// The worker died of it, or does not answer.
     pub async fn close(&self) -> Result<usize, Error> {
         let link = self.link.lock().await;
-        match timeout(CLOSE_LIMIT, link.inner().ask(br#"{"close":{}}"#, b"")).await {
+        self.deaths.is_closing.store(true, Ordering::Release);
+        self.closed(link.inner().ask(CLOSE, b"")).await
+    }
+
+    /// The same at the end of a run, where a script need not answer: it may just end, since nothing more comes. A worker
+    /// that is dead, or has yet to come to the end of a step, is left alone.
+    ///
+    /// # Errors
+    /// As for [`Self::close`].
+    pub async fn finish(&self) -> Result<(), Error> {
+        let link = self.link.lock().await;
+        let inner = link.inner();
+        if inner.death().is_some() || inner.is_busy() {
+            return Ok(());
+        }
+        self.deaths.is_closing.store(true, Ordering::Release);
+        let closed = match self.program.code {
+            Code::Library(_) => self.closed(inner.ask(CLOSE, b"")).await,
+            Code::Script { .. } => self.closed(inner.ask_last(CLOSE)).await,
+        };
+        closed.map(drop)
+    }
+
+    async fn closed(&self, said: impl Future<Output = Said>) -> Result<usize, Error> {
+        let name = &self.program.name;
+        match timeout(CLOSE_LIMIT, said).await {
             Ok(Ok(State::Closed(threads))) => Ok(threads),
-            Ok(Ok(_)) => Err(protocol("the worker does not say that it closed its backend")),
+            Ok(Ok(State::Ended)) => Ok(0),
+            Ok(Ok(State::Loaded(_) | State::Opened)) => {
+                let breach = "its worker does not say that it closed its backend";
+                Err(protocol(format!("{name}: {breach}")))
+            }
             Ok(Err(Failure::Died(error))) => Err(error),
-            Ok(Err(Failure::Said { message, .. })) => Err(protocol(message)),
+            Ok(Err(Failure::Said { message, .. })) => Err(protocol(format!("{name}: {message}"))),
             Err(_) => {
                 let limit = humantime::format_duration(CLOSE_LIMIT);
-                Err(protocol(format!("its backend is not closed within {limit}")))
+                Err(protocol(format!("{name}: its backend is not closed within {limit}")))
             }
         }
     }
@@ -272,7 +302,7 @@ async fn start(
             return Err(StartError::Load(in_worker(message)));
         }
         Ok(Err(Failure::Died(error))) => {
-            return Err(StartError::Load(in_worker(error.message)));
+            return Err(StartError::Load(in_worker(unnamed(name, error.message))));
         }
         Err(_) => {
             refused();
@@ -290,7 +320,7 @@ async fn start(
             refused();
             if panicked { OpenError::Panicked(message) } else { OpenError::Failed(message) }
         }
-        Ok(Err(Failure::Died(error))) => OpenError::Failed(error.message),
+        Ok(Err(Failure::Died(error))) => OpenError::Died(unnamed(name, error.message)),
         Err(_) => {
             refused();
             let limit = humantime::format_duration(LOAD_LIMIT);
@@ -300,130 +330,25 @@ async fn start(
     Err(StartError::Open(error))
 }
 
+/// A death in words for those who name the plugin themselves, as all do who tell why it does not load or open.
+fn unnamed(name: &str, death: String) -> String {
+    let rest = death.strip_prefix(name).and_then(|rest| rest.strip_prefix(": "));
+    rest.map(str::to_owned).unwrap_or(death)
+}
+
 impl Deaths {
     /// Counts a death, and gives what its sessions are told.
     fn add(&self, name: &str, how: &str) -> Error {
         let mut message = format!("{name}: its worker {how}");
-        if lock(&self.circuit).died(Instant::now()) {
+        if self.is_closing.load(Ordering::Acquire) {
+            message.push_str(" while its backend was closed");
+        } else if lock(&self.circuit).died(Instant::now()) {
             message =
                 format!("{message}; it died {MOST} times within a minute and is not started again");
             let _ = self.broken.set(message.clone());
         }
         Error::new(ErrorKind::Crashed, message)
     }
-}
-
-/// One session in a worker; ended when dropped.
-pub struct Session {
-    link: Arc<Link>,
-    token: u64,
-    computes: bool,
-    begun: bool,
-    cpu_us: Option<u64>,
-}
-
-impl Session {
-    /// Gives the session one event; what it pushes is appended to `pushed`.
-    ///
-    /// # Errors
-    /// The worker died, or the session did not begin.
-    pub async fn step(
-        &mut self,
-        head: &[u8],
-        body: &[u8],
-        pushed: &mut Vec<Pushed>,
-    ) -> Result<Status, Error> {
-        let before = self.before(r#""event":"#);
-        self.send(&[before.as_bytes(), head, b"}}"], body, pushed).await
-    }
-
-    /// The same for a head that need not be JSON.
-    ///
-    /// # Errors
-    /// As for [`Self::step`].
-    pub async fn step_raw(
-        &mut self,
-        head: &[u8],
-        body: &[u8],
-        pushed: &mut Vec<Pushed>,
-    ) -> Result<Status, Error> {
-        let before = self.before(&format!(r#""head_bytes":{}}}}}"#, head.len()));
-        self.send(&[before.as_bytes()], &[head, body].concat(), pushed).await
-    }
-
-    /// CPU time of the last step in microseconds, if that is measured.
-    pub fn cpu_us(&self) -> Option<u64> {
-        self.cpu_us
-    }
-
-    /// The beginning of a frame's head, as far as this.
-    fn before(&mut self, rest: &str) -> String {
-        let begin = if self.begun { "" } else { r#""begin":true,"# };
-        self.begun = true;
-        format!(r#"{{"step":{{"session":"{}",{begin}{rest}"#, self.token)
-    }
-
-    async fn send(
-        &mut self,
-        head: &[&[u8]],
-        body: &[u8],
-        pushed: &mut Vec<Pushed>,
-    ) -> Result<Status, Error> {
-        let inner = self.link.inner();
-        let mut answer = inner.step(self.token, head, body)?;
-        let answer = if self.computes {
-            answer.await
-        } else {
-            loop {
-                let answered = inner.answered();
-                match timeout(STEP_LIMIT, &mut answer).await {
-                    Ok(answer) => break answer,
-                    Err(_) if inner.answered() == answered => is_stuck(inner, STEP_LIMIT),
-                    Err(_) => {}
-                }
-            }
-        };
-        let Step { pushed: mut did, status, cpu_us } =
-            answer.unwrap_or_else(|_| Err(protocol("the worker forgot the session")))?;
-        self.cpu_us = cpu_us;
-        if pushed.is_empty() {
-            *pushed = did;
-        } else {
-            pushed.append(&mut did);
-        }
-        Ok(status)
-    }
-
-    /// Waits until its worker is dead, and says why.
-    pub async fn dies(&self) -> Error {
-        self.link.inner().dies().await
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let inner = self.link.inner();
-        if !self.begun || !inner.end(self.token) {
-            return;
-        }
-        // Its step goes on: for a while that is no fault.
-        let (late, computes, token) = (Arc::clone(inner), self.computes, self.token);
-        let answered = inner.answered();
-        inner.runtime().spawn(async move {
-            let limit = if computes { LATE_COMPUTING_LIMIT } else { LATE_LIMIT };
-            sleep(limit).await;
-            // Those of a plugin that only translates come one after the other, so that others may be before it.
-            let is_late = late.goes_on(token) && (computes || late.answered() == answered);
-            if is_late && late.death().is_none() {
-                is_stuck(&late, limit);
-            }
-        });
-    }
-}
-
-fn is_stuck(worker: &Inner, limit: Duration) {
-    let limit = humantime::format_duration(limit);
-    worker.kill(&format!("was stuck in a step for more than {limit} and was ended"));
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -3,11 +3,12 @@
 use std::{
     collections::HashMap,
     io,
+    net::Shutdown,
     os::unix::net::UnixStream as Socket,
     process::ExitStatus,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -28,6 +29,7 @@ use super::{
     frame::{self, FrameError, Incoming},
     message::{Did, FromWorker},
     process::{Process, Started},
+    watch::{Served, overdue},
 };
 use crate::{
     launch::supervisor::in_words,
@@ -65,6 +67,8 @@ pub(super) enum State {
     Opened,
     /// It is closed; the threads that it left.
     Closed(usize),
+    /// The worker has ended because nothing more was to come.
+    Ended,
 }
 
 /// Why a worker does not begin.
@@ -97,10 +101,11 @@ pub(super) struct Inner {
     sessions: Mutex<HashMap<u64, Slot>>,
     /// Who waits for the next answer to `load`, `open` or `close`.
     asking: Mutex<Option<oneshot::Sender<Said>>>,
-    /// Steps that were answered.
-    answered: AtomicU64,
+    served: Served,
     /// Set when the host wants its end.
     is_closing: AtomicBool,
+    /// Set when it was told all that it will be, so that it may end by itself.
+    is_told_all: AtomicBool,
     /// Why the host ended it.
     why: Mutex<Option<String>>,
     death: OnceLock<Error>,
@@ -123,6 +128,8 @@ struct Slot {
     pushed: Vec<Pushed>,
     bytes: usize,
     step: Option<oneshot::Sender<Stepped>>,
+    /// The number of its last step.
+    number: u64,
     /// Whether its step goes on though nobody wants the answer.
     abandoned: bool,
 }
@@ -142,8 +149,9 @@ impl Link {
             unsent: Notify::new(),
             sessions: Mutex::default(),
             asking: Mutex::default(),
-            answered: AtomicU64::new(0),
+            served: Served::default(),
             is_closing: AtomicBool::new(false),
+            is_told_all: AtomicBool::new(false),
             why: Mutex::default(),
             death: OnceLock::new(),
             died: Notify::new(),
@@ -162,7 +170,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.inner.is_closing.store(true, Ordering::Release);
-        let _ = self.inner.socket.shutdown(std::net::Shutdown::Both);
+        let _ = self.inner.socket.shutdown(Shutdown::Both);
     }
 }
 
@@ -191,11 +199,6 @@ impl Inner {
         self.process.kill();
     }
 
-    /// Steps that were answered so far: it is not stuck while this grows.
-    pub(super) fn answered(&self) -> u64 {
-        self.answered.load(Ordering::Relaxed)
-    }
-
     /// What this runs on, for what is to happen later.
     pub(super) fn runtime(&self) -> &Handle {
         &self.runtime
@@ -216,13 +219,28 @@ impl Inner {
         }
     }
 
-    /// Sends the frame of a step; the answer comes when the step is done, or the worker is dead.
+    /// Sends the last frame of all, and waits for the answer, or for the worker to end as one does that is told no more.
+    pub(super) async fn ask_last(&self, head: &[u8]) -> Said {
+        self.is_told_all.store(true, Ordering::Release);
+        match self.ask(head, b"").await {
+            Err(Failure::Died(error)) if error.kind == ErrorKind::Cancelled => Ok(State::Ended),
+            said => said,
+        }
+    }
+
+    /// Whether a step of any session goes on.
+    pub(super) fn is_busy(&self) -> bool {
+        lock(&self.sessions).values().any(|slot| slot.step.is_some() || slot.abandoned)
+    }
+
+    /// Sends the frame of a step; the answer comes when the step is done, or the worker is dead. Beside it how many
+    /// steps were sent, this one included.
     pub(super) fn step(
         &self,
         token: u64,
         head: &[&[u8]],
         body: &[u8],
-    ) -> Result<oneshot::Receiver<Stepped>, Error> {
+    ) -> Result<(oneshot::Receiver<Stepped>, u64), Error> {
         let (told, answer) = oneshot::channel();
         {
             let mut sessions = lock(&self.sessions);
@@ -230,10 +248,21 @@ impl Inner {
             if let Some(death) = self.death.get() {
                 return Err(death.clone());
             }
-            sessions.entry(token).or_default().step = Some(told);
+            let slot = sessions.entry(token).or_default();
+            slot.step = Some(told);
+            slot.number = self.served.number();
         }
         self.send(head, body).map_err(|error| protocol(error.to_string()))?;
-        Ok(answer)
+        Ok((answer, self.served.sent()))
+    }
+
+    /// Ends the worker once a step of this session, of a plugin that only translates, is overdue. Returns when it is, or
+    /// no longer due; `sent` came with it.
+    pub(super) async fn watch(&self, token: u64, sent: u64, limit: Duration) {
+        let overdue = overdue(limit, sent, &self.served, || self.goes_on(token)).await;
+        if let Some(overdue) = overdue {
+            self.kill(&overdue.to_string());
+        }
     }
 
     /// A session ends. Whether a step of it goes on.
@@ -261,9 +290,10 @@ impl Inner {
         goes_on
     }
 
-    /// Whether a step of a session that has ended still goes on.
+    /// Whether a step of a session goes on, which may have ended.
     pub(super) fn goes_on(&self, token: u64) -> bool {
-        lock(&self.sessions).get(&token).is_some_and(|slot| slot.abandoned)
+        let sessions = lock(&self.sessions);
+        sessions.get(&token).is_some_and(|slot| slot.step.is_some() || slot.abandoned)
     }
 
     /// Queues a frame and sends what the socket takes at once.
@@ -294,6 +324,9 @@ impl Inner {
         }
         outbox.bytes.clear();
         outbox.sent = 0;
+        if self.is_told_all.load(Ordering::Acquire) {
+            let _ = self.socket.shutdown(Shutdown::Write);
+        }
         true
     }
 
@@ -313,7 +346,10 @@ impl Inner {
                 end.await.ok()
             }
         };
-        if self.is_closing.load(Ordering::Acquire) {
+        let is_well = lock(&self.why).is_none() && status.is_some_and(|status| status.success());
+        if self.is_closing.load(Ordering::Acquire)
+            || self.is_told_all.load(Ordering::Acquire) && is_well
+        {
             return self.fail(&Error::new(ErrorKind::Cancelled, "the backend is closed"));
         }
         let how = match (lock(&self.why).take(), status) {
@@ -435,12 +471,12 @@ impl Inner {
             (None, None) => return Ok(()),
         };
         slot.bytes = 0;
-        let step = slot.step.take();
+        let (step, number) = (slot.step.take(), slot.number);
         if slot.abandoned {
             sessions.remove(&did.session.0);
         }
         drop(sessions);
-        self.answered.fetch_add(1, Ordering::Relaxed);
+        self.served.answer(number);
         if let Some(step) = step {
             let _ = step.send(stepped);
         }

@@ -18,3 +18,5 @@ mod process;
 mod program;
 mod sandbox;
 pub mod serve;
+pub mod session;
+mod watch;

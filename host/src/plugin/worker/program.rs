@@ -32,7 +32,12 @@ pub(super) fn find(files: &Copied) -> Result<Program, String> {
         search(&program, variable.as_deref().unwrap_or(OsStr::new(PATH)))?
     };
     if !is_program(&path) {
-        return Err(format!("command: {} is no program that may be run", path.display()));
+        // The copy of a file has its name and its rights.
+        let (named, hint) = match path.strip_prefix(files.folder()) {
+            Ok(own) => (own, "; make it executable (chmod +x)"),
+            Err(_) => (path.as_path(), ""),
+        };
+        return Err(format!("command: {} is no program that may be run{hint}", named.display()));
     }
     Ok(Program {
         belongings: belongings(&path),

@@ -19,11 +19,14 @@
 //! | `panic_later_poll` | waits 1 ms, then panics | `panic` |
 //! | `panic_drop` | waits for ever; dropping its future panics | `end` still returns |
 //! | `panic_close` | `ok`; dropping its backend panics | scored; `close` still returns |
+//! | `abort_close` | `ok`; dropping its backend aborts the process | scored; a worker: told at the end |
+//! | `exit_close` | `ok`; dropping its backend ends the process with status 0 | scored; a worker: told at the end |
 //! | `never_ready` | awaits nothing at all | `protocol` |
 //! | `wait_forever` | a `wait` of 2^64 - 1 ms | `timeout` at the deadline |
 //! | `park_forever` | parks, and no thread ever wakes it | `timeout` at the deadline |
 //! | `again_forever` | `again` without end | `timeout` at the deadline |
 //! | `slow_block` | blocks the step for `ms`, then `ok` | late, others go on |
+//! | `spin` | takes a processor in a step without end | late, its worker is ended |
 //! | `burn` | counts the prompt's words `bytes` times, then `ok` | `plugin check` tells |
 //! | `leave_thread` | starts a thread that never ends, then `ok` | `plugin check` tells |
 //! | `answer_twice` | `done` of item 0 twice | `protocol` |
@@ -135,8 +138,11 @@ impl Drop for PanicsInDrop {
 
 impl Drop for Hostile {
     fn drop(&mut self) {
-        if self.config.mode == "panic_close" {
-            panic!("panic_close");
+        match self.config.mode.as_str() {
+            "panic_close" => panic!("panic_close"),
+            "abort_close" => std::process::abort(),
+            "exit_close" => std::process::exit(0),
+            _ => {}
         }
     }
 }
@@ -211,7 +217,7 @@ impl Hostile {
     async fn misbehave(&self, prompt: &str, io: &Io) -> Result<Option<String>> {
         let config = &self.config;
         match config.mode.as_str() {
-            "ok" | "slow_open" | "panic_close" => {}
+            "ok" | "slow_open" | "panic_close" | "abort_close" | "exit_close" => {}
             "echo" => return Ok(Some(prompt.to_owned())),
             "fail" => {
                 return Err(Error::new(ErrorKind::from(config.kind.as_str()), "as configured"));
@@ -240,6 +246,9 @@ impl Hostile {
                 io.again().await;
             },
             "slow_block" => thread::sleep(Duration::from_millis(config.ms)),
+            "spin" => loop {
+                black_box(());
+            },
             "burn" => {
                 for _ in 0..config.bytes {
                     black_box(words(prompt));

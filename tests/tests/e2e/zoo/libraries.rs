@@ -1,6 +1,12 @@
 //! Libraries that are plugins by their files, and whose code or entry is at fault: what happens while they are loaded and
 //! opened. In C, since the SDK for Rust writes the entry itself.
 
+use host_tests::{
+    patience::until,
+    processes::{children, is_alive, own_ticks},
+};
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::faulty::{ECHO, ONCE, backend, faulty, good, good_goes_on, has_line, sandbox};
 
 /// Faults that come to light before a backend is asked anything, and what is said of them: `{name}` is the plugin,
@@ -8,16 +14,10 @@ use super::faulty::{ECHO, ONCE, backend, faulty, good, good_goes_on, has_line, s
 const FAULTS: [(&str, &str); 13] = [
     (
         "UNDEFINED_SYMBOL",
-        "plugin `{name}`: {file}: cannot be loaded: /proc/self/fd/4: undefined symbol: a_function_that_no_library_has",
+        "plugin `{name}`: {file}: cannot be loaded: undefined symbol: a_function_that_no_library_has",
     ),
-    (
-        "CONSTRUCTOR_EXITS",
-        "plugin `{name}`: plugin `{name}` 0.1.0: its worker ended with exit status 3",
-    ),
-    (
-        "CONSTRUCTOR_ABORTS",
-        "plugin `{name}`: plugin `{name}` 0.1.0: its worker ended with signal 6 (SIGABRT)",
-    ),
+    ("CONSTRUCTOR_EXITS", "plugin `{name}`: its worker ended with exit status 3"),
+    ("CONSTRUCTOR_ABORTS", "plugin `{name}`: its worker ended with signal 6 (SIGABRT)"),
     (
         "WRONG_MAGIC",
         "plugin `{name}`: {file}: its entry does not begin with the magic number of this contract",
@@ -40,7 +40,7 @@ const FAULTS: [(&str, &str); 13] = [
     ),
     (
         "OPEN_ABORTS",
-        "backend `{name}` (plugin `{name}`) does not open: plugin `{name}` 0.1.0: its worker ended with signal 6 (SIGABRT)",
+        "backend `{name}` (plugin `{name}`) does not open: its worker ended with signal 6 (SIGABRT)",
     ),
     ("BEGIN_FAILS", "backend `{name}` is not ready: other: no session today"),
 ];
@@ -79,6 +79,23 @@ fn a_library_that_never_comes_to_the_end_of_its_constructor_is_given_up() {
         "warning: plugin `constructor_never_ends`: it is not loaded within 1m; the others go on without it",
     );
     good_goes_on(&outcome);
+}
+
+#[test]
+fn a_library_whose_constructor_takes_a_processor_ends_with_the_run_that_is_stopped() {
+    let sandbox = sandbox();
+    if faulty(&sandbox, "CONSTRUCTOR_SPINS").is_none() {
+        return println!("skipped: there is no `cc`");
+    }
+    let text = format!("{ONCE}{}{}{ECHO}", backend("CONSTRUCTOR_SPINS"), good());
+    let host = sandbox.spawn(sandbox.run_command(&text, &[]));
+    // Not for as long as it may: it would keep the other tests waiting.
+    let worker = until("the constructor takes a processor", || {
+        children(host.id()).into_iter().find(|worker| own_ticks(*worker) > 20)
+    });
+    kill_process(Pid::from_child(&host), Signal::INT).unwrap();
+    let _ = sandbox.wait(host).exits(4).says(&["stopped before the first sample"]);
+    until("the worker is gone", || (!is_alive(worker)).then_some(()));
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn what_a_plugin_does_to_its_process_or_the_protocol_is_told_and_the_others_go_o
 #[test]
 fn a_step_without_end_is_ended_and_the_others_go_on() {
     let sandbox = sandbox();
-    let modes = ["slow_block", "flood_output"];
+    let modes = ["slow_block", "spin", "flood_output"];
     let endless = "config.bytes = 1000000000000\nconfig.ms = 1000000000000\n";
     let backend = |mode| format!("{}id = \"{mode}\"\n{endless}", hostile(mode));
     let all: String = modes.into_iter().map(backend).collect();
@@ -67,6 +67,36 @@ fn a_step_without_end_is_ended_and_the_others_go_on() {
     for mode in modes {
         ends(&left, mode, [LATE, STUCK]);
     }
+}
+
+#[test]
+fn a_plugin_that_dies_when_it_is_closed_is_told_and_the_answers_stay() {
+    let sandbox = sandbox();
+    let deaths = [
+        ("abort_close", Some("signal 6 (SIGABRT)")),
+        ("exit_close", Some("exit status 0")),
+        // It is caught, and the backend is closed.
+        ("panic_close", None),
+    ];
+    let backend = |mode: &str| format!("{}id = \"{mode}\"\n", hostile(mode));
+    let all: String = deaths.iter().map(|(mode, _)| backend(mode)).collect();
+    let outcome = sandbox.run(&format!("{ONCE}{all}{}{ECHO}", good())).exits(0);
+    let left = good_goes_on(&outcome);
+    for (mode, how) in deaths {
+        ends(&left, mode, [("", ""); 2]);
+        let of_it = left.events.iter().filter(|event| event["backend"] == mode);
+        let told: Vec<_> = of_it.map(|event| (&event["event"], &event["message"])).collect();
+        let Some(how) = how else {
+            assert!(told.is_empty(), "{told:?}");
+            continue;
+        };
+        let message = format!(
+            "plugin `hostile` 0.1.0: its worker ended with {how} while its backend was closed"
+        );
+        has_line(&outcome, &format!("warning: backend `{mode}`: {message}"));
+        assert_eq!(told, [(&"warning".into(), &message.into())]);
+    }
+    assert_eq!(left.events.last().unwrap()["event"], "done");
 }
 
 /// The same for the plugin in C.
