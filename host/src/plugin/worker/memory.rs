@@ -8,15 +8,15 @@ use std::fs;
 
 use rustix::mm::{Advice, madvise};
 
-/// Unmaps all pages of files that were only read.
+/// Unmaps all pages of files that were only read. To be called while this process has one thread.
 pub(super) fn give_back() {
     // Without it nothing is given back, which is no fault.
     let mappings = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
     for Mapping { start, bytes } in only_read(&mappings) {
-        // SAFETY: the kernel lists the range as a mapping of a file that cannot be written to and of which no page was
-        // ever written, not by the dynamic linker either: all of its pages come back from the file as they were. Only a
-        // thread of the plugin's could have changed that since, by making writable what was mapped to be read, and with
-        // that it could do anything to this process as it is.
+        // SAFETY: the kernel lists the range as a mapping of a file that cannot be written to, and of which no page is
+        // another than the file's, in memory or swapped out, as it would be if the dynamic linker had written to it: all
+        // of its pages come back from the file as they were. There is no other thread that could have mapped something
+        // else there since.
         let _ = unsafe {
             madvise(std::ptr::without_provenance_mut(start), bytes, Advice::LinuxDontNeed)
         };
@@ -31,17 +31,26 @@ struct Mapping {
 }
 
 /// The mappings of files, as the kernel tells them, of which no page is or can be another than the file's.
-fn only_read(smaps: &str) -> impl Iterator<Item = Mapping> + '_ {
-    let mut candidate = None;
-    smaps.lines().filter_map(move |line| {
-        if let Some(kib) = line.strip_prefix("Anonymous:") {
-            return candidate.take().filter(|_| kib.trim() == "0 kB");
-        }
+fn only_read(smaps: &str) -> Vec<Mapping> {
+    let mut found = Vec::new();
+    // Whether the last one found is the one that the line is about.
+    let mut is_listed = false;
+    for line in smaps.lines() {
         if let Some(mapping) = mapping(line) {
-            candidate = mapping;
+            is_listed = mapping.is_some();
+            found.extend(mapping);
+        } else if is_listed && is_own(line) {
+            is_listed = false;
+            let _ = found.pop();
         }
-        None
-    })
+    }
+    found
+}
+
+/// Whether the line tells of pages that are the process's own.
+fn is_own(line: &str) -> bool {
+    let told = line.split_once(':').filter(|(name, _)| matches!(*name, "Anonymous" | "Swap"));
+    told.is_some_and(|(_, kib)| kib.trim() != "0 kB")
 }
 
 /// What the first line of a mapping says: none if the line is none, `Some(None)` for a mapping that is to be left alone.
@@ -75,6 +84,10 @@ VmFlags: rd mr mw me sd
 Anonymous:             0 kB
 55d0c0009000-55d0c000a000 r--p 00009000 fe:00 131 /usr/bin/host
 Anonymous:             4 kB
+55d0c0010000-55d0c0011000 r--p 00009000 fe:00 131 /usr/bin/host
+Anonymous:             0 kB
+Swap:                  4 kB
+SwapPss:               4 kB
 55d0c000a000-55d0c000b000 rw-p 0000a000 fe:00 131 /usr/bin/host
 Anonymous:             0 kB
 7f0000000000-7f0000002000 r--p 00000000 00:00 0 
@@ -84,11 +97,10 @@ Anonymous:             0 kB
 7f1000000000-7f1000001000 r--s 00000000 fe:00 9 /usr/lib/gconv.cache
 Anonymous:             0 kB
 ";
-        let found: Vec<_> = only_read(smaps).collect();
         let expected = [
             Mapping { start: 0x55d0_c000_0000, bytes: 0x2000 },
             Mapping { start: 0x55d0_c000_2000, bytes: 0x7000 },
         ];
-        assert_eq!(found, expected);
+        assert_eq!(only_read(smaps), expected);
     }
 }

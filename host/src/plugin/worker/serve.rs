@@ -66,7 +66,9 @@ pub fn serve(host: u32) -> io::Result<()> {
     let Some((load, loaded)) = host.load(library)? else { return Ok(()) };
     let before = threads();
     let Some(backend) = host.open(loaded)? else { return Ok(()) };
-    memory::give_back();
+    if threads() == 1 {
+        memory::give_back();
+    }
     let pool = load.threads.map(|threads| Pool::new("worker", threads)).transpose()?;
     if host.serve(&Arc::new(backend), pool, load.measure)? {
         let threads = threads_beyond(before);
