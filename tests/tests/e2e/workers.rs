@@ -108,9 +108,11 @@ fn a_worker_may_not_reach_what_it_does_not_need() {
         ("memory_file", "seccomp"),
         ("outlasting_memory", "seccomp"),
         ("outlive", "seccomp"),
+        ("change_host", "seccomp"),
+        ("change_file", "seccomp"),
         ("read_file", "landlock"),
     ];
-    let modes = forbidden.iter().map(|(mode, _)| *mode).chain(["environment"]);
+    let modes = forbidden.iter().map(|(mode, _)| *mode).chain(["environment", "rights"]);
     let mut text = "run.max_unscored = 1.0\n".to_owned();
     for isolation in ["worker", "in-process"] {
         for mode in modes.clone() {
@@ -144,6 +146,11 @@ fn a_worker_may_not_reach_what_it_does_not_need() {
     let promised: Vec<String> =
         promised.map(|fact| fact["name"].as_str().unwrap().to_owned()).collect();
     assert_eq!(by, promised);
+    if by.contains(&"capabilities") {
+        // CAP_DAC_READ_SEARCH
+        let held = u64::from_str_radix(&said("rights worker"), 16).unwrap();
+        assert_eq!(held & !(1 << 2), 0, "{held:x}");
+    }
     for (mode, means) in forbidden {
         assert_eq!(said(&format!("{mode} in-process")), "done");
         if by.contains(&means) {

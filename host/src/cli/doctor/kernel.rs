@@ -55,7 +55,7 @@ fn open_files() -> Fact {
 
 /// What each means that a worker is confined by keeps from it, or leaves to it where it is lacking. The names are those of
 /// `sandbox` in a run's manifest.
-fn isolation(offered: Offered) -> [Fact; 5] {
+fn isolation(offered: Offered) -> [Fact; 6] {
     let fact = |name, is_there, there, lacking| {
         let (state, detail) =
             if is_there { (State::Good, there) } else { (State::Absent, lacking) };
@@ -79,6 +79,12 @@ fn isolation(offered: Offered) -> [Fact; 5] {
             offered.network,
             "workers have a network of their own, with nothing in it",
             "refused here: a worker is in the host's network, and only seccomp and landlock keep it from that",
+        ),
+        fact(
+            "capabilities",
+            offered.capabilities,
+            "workers have no rights of an administrator but to read what is left to them",
+            "refused here: the worker of an administrator's host is an administrator, too",
         ),
         landlock(offered.landlock),
         fact(
@@ -124,8 +130,14 @@ mod tests {
 
     #[test]
     fn what_is_lacking_is_told_with_what_it_means() {
-        let all =
-            Offered { no_new_privs: true, limits: true, network: true, landlock: 6, seccomp: true };
+        let all = Offered {
+            no_new_privs: true,
+            limits: true,
+            network: true,
+            capabilities: true,
+            landlock: 6,
+            seccomp: true,
+        };
         assert!(isolation(all).iter().all(|fact| fact.state == State::Good));
         let none = Offered {
             no_new_privs: false,

@@ -6,23 +6,14 @@ use std::fs;
 
 use rustix::{
     io::{self, Errno},
-    thread::{CapabilitySet, CapabilitySets, UnshareFlags, set_capabilities, unshare_unsafe},
+    thread::{UnshareFlags, unshare_unsafe},
 };
 
 /// Moves this process to an empty network, if the system lets it. Whether it does.
 pub(super) fn leave() -> bool {
-    unshare(UnshareFlags::NEWNET).is_ok() || leave_as_nobody()
-}
-
-/// The same for a process without the right to it: among users of its own it has that.
-fn leave_as_nobody() -> bool {
-    if unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET).is_err() {
-        return false;
-    }
-    // It has all others there, too, and needs none.
-    let none = CapabilitySet::empty();
-    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
-    set_capabilities(None, sets).is_ok()
+    // Who has no right to it has it among users of its own.
+    unshare(UnshareFlags::NEWNET).is_ok()
+        || unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET).is_ok()
 }
 
 /// Whether a worker could do so, asked on a thread that ends with the question. Users of its own only a process of one

@@ -1,5 +1,6 @@
 //! What a worker would be confined by on this kernel. It is tried, not guessed from the kernel's number, since a container
-//! may forbid what its kernel has; and it is tried so that nothing is given up for longer than the question takes.
+//! may forbid what its kernel has; and it is tried so that nothing is given up for longer than the question takes. Only
+//! users of its own cannot be tried here, which is where a worker of who is not root leaves the network.
 
 use std::thread;
 
@@ -11,7 +12,10 @@ use rustix::{
     thread::set_no_new_privs,
 };
 
-use super::{network::could_be_left, sandbox::forbid};
+use super::{
+    network::could_be_left,
+    sandbox::{forbid, give_up_rights},
+};
 
 /// What a worker could give up here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub struct Offered {
     pub limits: bool,
     /// The machine's networks.
     pub network: bool,
+    /// An administrator's rights.
+    pub capabilities: bool,
     /// The newest version of landlock's interface that the kernel has, of those that a worker makes use of; zero is none.
     pub landlock: u8,
     /// System calls.
@@ -36,14 +42,19 @@ impl Offered {
     /// Tries everything.
     pub fn here() -> Self {
         // These are a thread's own, and end with it.
-        let trying = || (set_no_new_privs(true).is_ok(), could_be_left(), forbid(false).is_ok());
-        let (no_new_privs, network, seccomp) = thread::spawn(trying).join().unwrap_or_default();
+        let trying = || {
+            let network = could_be_left();
+            let (alone, rights) = (set_no_new_privs(true).is_ok(), give_up_rights());
+            (alone, network, rights, forbid(false).is_ok())
+        };
+        let tried = thread::spawn(trying).join().unwrap_or_default();
+        let (no_new_privs, network, capabilities, seccomp) = tried;
         // Each stays what it is.
         let limited = [Resource::Core, Resource::Nofile, Resource::Fsize, Resource::Data];
         let limits = limited.into_iter().all(|one| setrlimit(one, getrlimit(one)).is_ok());
         let landlock = VERSIONS.into_iter().take_while(|(_, version)| has_landlock(*version));
         let landlock = landlock.last().map_or(0, |(number, _)| number);
-        Self { no_new_privs, limits, network, landlock, seccomp }
+        Self { no_new_privs, limits, network, capabilities, landlock, seccomp }
     }
 }
 

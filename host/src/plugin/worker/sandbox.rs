@@ -10,7 +10,7 @@ use landlock::{
 };
 use rustix::{
     process::{Resource, Rlimit, getpid, getrlimit, setrlimit},
-    thread::set_no_new_privs,
+    thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs},
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -50,14 +50,25 @@ const RUNNABLE: [&str; 7] =
 pub(super) fn enter(load: &Load) -> Vec<String> {
     let assets = load.assets.iter().map(String::as_str);
     // Landlock opens files and seccomp forbids the calls for everything else, so they come last and in this order.
-    let steps: [(&str, bool); 5] = [
+    let steps: [(&str, bool); 6] = [
         ("no_new_privs", set_no_new_privs(true).is_ok()),
         ("limits", limit(memory(load.threads.is_some()))),
         ("network", network::leave()),
+        // One of them is the right to leave a network.
+        ("capabilities", give_up_rights()),
         ("landlock", read_only(READABLE.into_iter().chain(assets), load.script.as_deref())),
         ("seccomp", forbid(load.script.is_some()).is_ok()),
     ];
     steps.into_iter().filter(|(_, done)| *done).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Gives up what only an administrator may do, and what whoever makes users of its own may do among these. To read files
+/// is left, since an administrator's assets may be another user's. Whether that is all it can do.
+pub(super) fn give_up_rights() -> bool {
+    let Ok(before) = capabilities(None) else { return false };
+    let left = before.permitted & CapabilitySet::DAC_READ_SEARCH;
+    let inheritable = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: left, permitted: left, inheritable }).is_ok()
 }
 
 /// Bytes that it may have: most of the machine's for a plugin that computes.
@@ -112,7 +123,7 @@ fn read_only<'a>(paths: impl Iterator<Item = &'a str>, script: Option<&Program>)
 }
 
 /// Calls that are refused whatever their arguments are.
-const FORBIDDEN: [i64; 53] = [
+const FORBIDDEN: [i64; 69] = [
     // The network, by whatever way.
     libc::SYS_socket,
     libc::SYS_socketpair,
@@ -141,6 +152,23 @@ const FORBIDDEN: [i64; 53] = [
     libc::SYS_pidfd_send_signal,
     libc::SYS_setpgid,
     libc::SYS_setsid,
+    libc::SYS_setpriority,
+    libc::SYS_ioprio_set,
+    libc::SYS_migrate_pages,
+    libc::SYS_move_pages,
+    libc::SYS_kcmp,
+    // What landlock, or an older one, leaves of its user's files.
+    libc::SYS_truncate,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_utimensat,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
     // Memory and messages that others could share, that no limit counts, and that outlive the process.
     libc::SYS_memfd_create,
     libc::SYS_mq_open,
@@ -173,6 +201,21 @@ const FORBIDDEN: [i64; 53] = [
     libc::SYS_open_by_handle_at,
 ];
 
+/// Older names of such calls, and the bit of the numbers that a kernel may take for the same calls.
+#[cfg(target_arch = "x86_64")]
+const FORBIDDEN_X86_64: [i64; 8] = [
+    libc::SYS_fork,
+    libc::SYS_vfork,
+    libc::SYS_chmod,
+    libc::SYS_chown,
+    libc::SYS_lchown,
+    libc::SYS_utime,
+    libc::SYS_utimes,
+    libc::SYS_futimesat,
+];
+#[cfg(target_arch = "x86_64")]
+const X32: i64 = 0x4000_0000;
+
 /// Forbids calls that a plugin which translates or computes has no use for. Threads are all that it may start.
 ///
 /// A script is yet to become its program, often by way of another (`env`, say), so it may: since it can start no process,
@@ -193,7 +236,7 @@ pub(super) fn forbid(is_script: bool) -> Result<(), seccompiler::Error> {
         rules.remove(&libc::SYS_execve);
     }
     #[cfg(target_arch = "x86_64")]
-    rules.extend([(libc::SYS_fork, Vec::new()), (libc::SYS_vfork, Vec::new())]);
+    rules.extend(FORBIDDEN_X86_64.map(|call| (call, Vec::new())));
     rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![is_clone_of_process])?]);
     // Memory that is shared with nobody yet is counted by no limit.
     let is_shared = SeccompCondition::new(
@@ -211,7 +254,20 @@ pub(super) fn forbid(is_script: bool) -> Result<(), seccompiler::Error> {
     // To itself is how a process aborts.
     rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![is_not(own)?])?]);
     // Zero is itself, too.
-    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![is_not(0)?, is_not(own)?])?]);
+    for call in [
+        libc::SYS_prlimit64,
+        libc::SYS_sched_setaffinity,
+        libc::SYS_sched_setattr,
+        libc::SYS_sched_setparam,
+        libc::SYS_sched_setscheduler,
+    ] {
+        rules.insert(call, vec![SeccompRule::new(vec![is_not(0)?, is_not(own)?])?]);
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        let others: Vec<i64> = rules.keys().map(|call| call | X32).collect();
+        rules.extend(others.into_iter().map(|call| (call, Vec::new())));
+    }
     apply(rules, libc::EPERM)?;
     // Its flags are out of reach of a filter; without it the older call is used.
     apply([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS)

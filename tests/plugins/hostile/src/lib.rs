@@ -59,6 +59,9 @@
 //! | `memory_file` | makes a file in memory, answers with what comes of it | a worker may not |
 //! | `outlasting_memory` | makes memory that outlasts it, answers with what comes of it | a worker may not |
 //! | `outlive` | wants no signal when its host dies, answers with what comes of it | a worker may not |
+//! | `change_host` | gives its host the priority that it has, answers with what comes of it | a worker may not |
+//! | `change_file` | gives this folder the rights that it has, answers with what comes of it | a worker may not |
+//! | `rights` | answers with the capabilities that it has | a worker has none but to read |
 //! | `read_file` | reads the file `text`, answers with what comes of it | a worker may not |
 
 use std::{
@@ -330,7 +333,17 @@ impl Hostile {
                 return Ok(Some(told(std::process::Command::new("/bin/true").status())));
             }
             "read_file" => return Ok(Some(told(std::fs::read(&config.text)))),
-            "share_memory" | "memory_file" | "outlasting_memory" | "outlive" => {
+            "change_file" => {
+                let set = std::fs::metadata(".")
+                    .and_then(|found| std::fs::set_permissions(".", found.permissions()));
+                return Ok(Some(told(set)));
+            }
+            "rights" => {
+                let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+                let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+                return Ok(Some(effective.unwrap_or_default().trim().to_owned()));
+            }
+            "share_memory" | "memory_file" | "outlasting_memory" | "outlive" | "change_host" => {
                 return Ok(Some(told(escape(&config.mode))));
             }
             other => return Err(Error::new(ErrorKind::Other, format!("there is no mode {other}"))),
@@ -425,7 +438,8 @@ fn told<T>(result: std::io::Result<T>) -> String {
     result.map_or_else(|error| error.kind().to_string(), |_| "done".to_owned())
 }
 
-/// Asks the system for what no limit counts, or for what outlasts a worker. What it gives is given back.
+/// Asks the system for what no limit counts, for what outlasts a worker, or for what is its host's. What it gives is
+/// given back.
 fn escape(mode: &str) -> std::io::Result<()> {
     use std::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
     unsafe extern "C" {
@@ -441,6 +455,9 @@ fn escape(mode: &str) -> std::io::Result<()> {
         fn shmget(key: c_int, size: usize, flags: c_int) -> c_int;
         fn shmctl(id: c_int, what: c_int, buffer: *mut c_void) -> c_int;
         fn prctl(what: c_int, value: c_ulong) -> c_int;
+        fn getppid() -> c_int;
+        fn getpriority(which: c_int, who: c_int) -> c_int;
+        fn setpriority(which: c_int, who: c_int, value: c_int) -> c_int;
         fn close(fd: c_int) -> c_int;
     }
     let none = std::ptr::null_mut();
@@ -458,6 +475,8 @@ fn escape(mode: &str) -> std::io::Result<()> {
                 id @ 0.. => c_long::from(shmctl(id, 0, none)),
                 failed => failed.into(),
             },
+            // PRIO_PROCESS
+            "change_host" => setpriority(0, getppid(), getpriority(0, getppid())).into(),
             // PR_SET_PDEATHSIG
             _ => prctl(1, 0).into(),
         }
