@@ -153,7 +153,7 @@ async fn look_over(
                 return told.tell(&Finding::failed("loads", source.to_string()));
             }
             told.is_unconfigured = true;
-            let error = super::in_words(&error).replace('\n', "\n           ");
+            let error = super::in_words(&error);
             told.tell(&Finding::skipped(
                 "opens",
                 format!("{error}; what it is opened with is said by --with RUN_FILE, or by --set KEY=VALUE"),
@@ -247,7 +247,9 @@ impl<'a> Told<'a> {
         if let Some(count) = self.counts.get_mut(index) {
             *count += 1;
         }
-        self.printer.data(&format!("  {word:<8} {:<17} {}\n", finding.check, finding.detail));
+        // Further lines stand below the check's name. Programs are told the text as it is.
+        let shown = finding.detail.replace('\n', "\n           ");
+        self.printer.data(&format!("  {word:<8} {:<17} {shown}\n", finding.check));
         self.printer.record(&PluginCheckRecord::PluginFinding { path: &self.path, finding });
     }
 
