@@ -590,6 +590,9 @@ fn a_signed_plugin_must_stay_signed() {
     let _ = sandbox.lock(&["hostile", "--signed-by", "author.pub"]).exits(0);
     let left = sandbox.run(&echo("")).exits(0).left();
     assert_eq!(left.manifest["plugins"][0]["granted"]["signed_by"], key);
+    // Those that a run file names can be asked for it too, and somebody must be.
+    let _ = sandbox.lock(&["--with", "run.toml", "--signed-by", &key]).exits(0);
+    let _ = sandbox.lock(&["--signed-by", &key]).exits(2).says(&["not provided", "--with <FILE>"]);
 
     fs::remove_file(&signature).unwrap();
     let _ = sandbox.run(&echo("")).exits(5).says(&[&key, "libhostile.so.minisig cannot be read"]);

@@ -6,6 +6,7 @@ use super::{LockArgs, PluginDirs};
 
 /// `host plugin lock`.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("named").args(["ids", "run_files"]).multiple(true))]
 pub struct PluginLockArgs {
     /// Ids of plugins. Without any, and without --with, --all and --grant, those that the lock file has already.
     #[arg(value_name = "ID")]
@@ -30,7 +31,7 @@ pub struct PluginLockArgs {
     pub grants: Vec<TypedGrant>,
     /// The files of these plugins must be signed by this minisign key, now and whenever they are used: the key, or its
     /// file. `FILE.minisig` is looked for beside FILE.
-    #[arg(long, value_name = "KEY", requires = "ids")]
+    #[arg(long, value_name = "KEY", requires = "named")]
     pub signed_by: Option<String>,
     /// Change nothing; exit with 5 if the lock file is out of date.
     #[arg(long)]
