@@ -157,9 +157,10 @@ fn an_entry_can_be_taken_out() {
     assert_eq!(lock_text(&sandbox), before);
     let far = sandbox.lock(&["--remove", "zzz"]).exits(2);
     let _ = far.says(&["no entry of a plugin `zzz`", "it has: hostile, sglang, tgi"]);
-    let outcome = sandbox.lock(&["--remove", "tgi", "--remove", "sglang", "--json"]).exits(0);
+    let twice = ["--remove", "tgi", "--remove", "sglang", "--remove", "tgi", "--json"];
+    let outcome = sandbox.lock(&twice).exits(0);
     let ids: Vec<Value> = records(&outcome).iter().map(|record| record["id"].clone()).collect();
-    assert_eq!(ids, ["tgi", "sglang"]);
+    assert_eq!(ids, ["sglang", "tgi"]);
     assert_eq!(locked(&sandbox, "plugins.lock"), ["hostile"]);
     let _ = sandbox.lock(&["--remove", "tgi", "hostile"]).exits(2);
 }

@@ -1,6 +1,6 @@
 //! `host plugin lock --remove`: takes entries out of the lock file.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use anyhow::bail;
 use schemars::JsonSchema;
@@ -24,7 +24,9 @@ pub(super) fn remove(
     mut file: LockFile,
     printer: &Printer,
 ) -> anyhow::Result<Done> {
-    for id in ids {
+    // One that is named twice is taken out once.
+    let ids: BTreeSet<&String> = ids.iter().collect();
+    for &id in &ids {
         if file.plugins.remove(id).is_some() {
             continue;
         }
