@@ -153,7 +153,7 @@ fn look(candidate: &Candidate, signer: Option<&str>) -> anyhow::Result<Found> {
 
 /// Says what came of a plugin.
 fn tell(candidate: &Candidate, change: &Change, platform: &str, printer: &Printer) {
-    let Change { kind, entry, grants_changed, withheld } = change;
+    let Change { kind, entry, grants_changed, replaces_others, withheld } = change;
     let Some(file) = entry.files.get(platform) else { return };
     let (id, granted, withheld) = (candidate.id(), entry.record(), withheld.record());
     let before = match kind {
@@ -184,6 +184,9 @@ fn tell(candidate: &Candidate, change: &Change, platform: &str, printer: &Printe
             format!("another file: version {version} before, {} now", file.version)
         }
         (_, None, true) => "other grants".to_owned(),
+        (_, None, false) if *replaces_others => {
+            "no longer beside files of single machines".to_owned()
+        }
         (_, None, false) => "as it was".to_owned(),
     };
     let mut text = format!("{id} {}: {what}\n", file.version);

@@ -186,22 +186,36 @@ fn a_script_is_locked_for_all_machines() {
     assert!(inspected.stdout.contains("has this very file"), "{}", inspected.stdout);
     let _ = sandbox.lock(&["raw", "--check"]).exits(0);
 
-    // As it is named where it was locked on this machine alone.
-    let here = format!("platform.{}-{}]", std::env::consts::ARCH, std::env::consts::OS);
-    sandbox.write("plugins.lock", text.replace("platform.any]", &here));
     let run = format!("[[backend]]\nplugin = \"raw\"\n{ECHO}");
     let locked = |sandbox: &Sandbox| {
         let mut command = sandbox.run_command(&run, &[]);
         command.arg("--locked");
         sandbox.finish(command)
     };
+    // Another machine's file says nothing of this one's.
+    sandbox.write("plugins.lock", text.replace("platform.any]", "platform.other-os]"));
     let _ = locked(&sandbox).exits(5).says(&["plugins.lock has no file of it for all machines"]);
+    // One that was locked on this machine alone is held to that, until it is locked again.
+    let here = format!("platform.{}-{}]", std::env::consts::ARCH, std::env::consts::OS);
+    sandbox.write("plugins.lock", text.replace("platform.any]", &here));
+    let change_it = || fs::write(&script, [&example[..], b"# changed\n"].concat()).unwrap();
+    change_it();
+    let _ = sandbox.run(&run).exits(5).says(&["raw.plugin.toml) is not the file that"]);
+    fs::write(&script, &example).unwrap();
     let again = sandbox.lock(&["raw"]).exits(0);
     assert!(again.stdout.contains("raw 1.0: new for all machines"), "{}", again.stdout);
+    assert_eq!(lock_text(&sandbox), text);
+    // Locked for all machines it stands beside no single one.
+    let rest = text.split_once("[plugin.raw.platform.any]").unwrap().1;
+    sandbox.write("plugins.lock", format!("{text}\n[plugin.raw.{here}{rest}"));
+    let _ = sandbox.lock(&["raw", "--check"]).exits(5).says(&["is out of date: raw"]);
+    let again = sandbox.lock(&["raw"]).exits(0);
+    assert!(again.stdout.contains("no longer beside files of single"), "{}", again.stdout);
+    assert_eq!(lock_text(&sandbox), text);
     if python::is_there() {
         assert_eq!(locked(&sandbox).exits(0).left().counts(), [2, 2, 0]);
     }
-    sandbox.write("plugins/raw.py", [&example[..], b"# changed\n"].concat());
+    change_it();
     let _ = locked(&sandbox).exits(5).says(&["raw.plugin.toml) is not the file that"]);
 }
 

@@ -1,6 +1,6 @@
 //! What locking a file changes in its entry. Pure.
 
-use super::entry::{Asks, Entry, LockedFile};
+use super::entry::{ANY, Asks, Entry, LockedFile};
 use crate::config::Isolation;
 
 /// A plugin that is to be locked.
@@ -49,6 +49,8 @@ pub struct Change {
     pub entry: Entry,
     /// Whether it grants anything else than before.
     pub grants_changed: bool,
+    /// Whether it had files of single machines, which a file for all machines takes the place of.
+    pub replaces_others: bool,
     /// What the plugin asks for and is not granted.
     pub withheld: Asks,
 }
@@ -56,7 +58,7 @@ pub struct Change {
 impl Change {
     /// Whether the lock file was out of date.
     pub fn is_any(&self) -> bool {
-        self.kind != Kind::Same || self.grants_changed
+        self.kind != Kind::Same || self.grants_changed || self.replaces_others
     }
 }
 
@@ -75,6 +77,9 @@ pub fn lock(before: Option<&Entry>, found: &Found, wish: &Wish, platform: &str) 
         asks: found.asks.clone(),
         ..Entry::default()
     });
+    let is_other = |name: &String| platform == ANY && name != ANY;
+    let replaces_others = entry.files.keys().any(is_other);
+    entry.files.retain(|name, _| !is_other(name));
     entry.files.insert(platform.to_owned(), found.file.clone());
     if wish.asked {
         entry.asks.add(&found.asks);
@@ -87,7 +92,8 @@ pub fn lock(before: Option<&Entry>, found: &Found, wish: &Wish, platform: &str) 
         entry.signed_by = Some(signer.clone());
     }
     let grants_changed = before.is_some_and(|before| before.record() != entry.record());
-    Change { kind, withheld: found.asks.beyond(&entry.asks), grants_changed, entry }
+    let withheld = found.asks.beyond(&entry.asks);
+    Change { kind, withheld, grants_changed, replaces_others, entry }
 }
 
 #[cfg(test)]
@@ -160,5 +166,19 @@ mod tests {
         assert_eq!(change.entry.files["aarch64-linux"], two.file);
         let again = lock(Some(&change.entry), &two, &Wish::default(), "aarch64-linux");
         assert_eq!((&again.kind, again.is_any()), (&Kind::Same, false));
+    }
+    #[test]
+    fn a_file_for_all_machines_takes_the_place_of_those_for_single_ones() {
+        let (one, two) = (found("1", Asks::default()), found("2", Asks::default()));
+        let mut entry = lock(None, &one, &Wish::default(), "x86_64-linux").entry;
+        let change = lock(Some(&entry), &two, &Wish::default(), ANY);
+        assert_eq!((&change.kind, change.replaces_others), (&Kind::NewPlatform, true));
+        assert_eq!(change.entry.files, [(ANY.to_owned(), two.file.clone())].into());
+        // One that stands beside it already is dropped, though nothing else changes.
+        entry.files.insert(ANY.to_owned(), two.file.clone());
+        let again = lock(Some(&entry), &two, &Wish::default(), ANY);
+        assert_eq!((&again.kind, again.is_any()), (&Kind::Same, true));
+        assert_eq!(again.entry.files, change.entry.files);
+        assert!(!lock(Some(&again.entry), &two, &Wish::default(), ANY).is_any());
     }
 }

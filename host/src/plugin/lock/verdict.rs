@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::{
     command::{command, typed},
-    entry::{Entry, LockedFile, machines},
+    entry::{ANY, Entry, LockedFile, machines, platform},
     open::{Lock, Trust},
     signature::{self, SignatureError},
 };
@@ -143,7 +143,10 @@ impl Verdict {
 
     /// The file that is locked for this machine.
     pub fn locked(&self) -> Option<&LockedFile> {
-        self.entry.as_ref()?.files.get(&self.platform)
+        let files = &self.entry.as_ref()?.files;
+        let is_script = self.platform == ANY;
+        // A script may have been locked for this machine alone, which must not free it of its digest.
+        files.get(&self.platform).or_else(|| files.get(&platform()).filter(|_| is_script))
     }
 
     /// Refuses what is not locked, if only that may be used.
