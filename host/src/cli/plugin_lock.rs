@@ -31,6 +31,7 @@ use crate::{
     store::whole_file,
 };
 
+use chosen::Chosen;
 pub(super) use removing::UnlockedRecord;
 
 /// What came of one plugin, as programs are told.
@@ -92,7 +93,7 @@ fn lock(args: &PluginLockArgs, printer: &Printer) -> anyhow::Result<Done> {
     let chosen = chosen::chosen(args, &run_files, (&path, &file), &discovery, printer)?;
     let signed_by = args.signed_by.as_deref().map(signer).transpose()?;
     let mut stale = Vec::new();
-    for candidate in chosen {
+    for &candidate in &chosen.found {
         let id = candidate.id();
         let rights = || args.grants.iter().filter(|grant| grant.id == id).map(|grant| grant.right);
         let wish = Wish {
@@ -124,7 +125,7 @@ fn lock(args: &PluginLockArgs, printer: &Printer) -> anyhow::Result<Done> {
             file.plugins.insert(id.to_owned(), change.entry);
         }
     }
-    conclude(args, &path, &file, &stale, printer)
+    conclude(args, (&path, &file), &chosen, &stale, printer)
 }
 
 /// A key as it is typed, or out of its file.
@@ -230,24 +231,40 @@ pub(super) fn words_of(granted: &GrantsRecord, installed: bool) -> String {
 /// Writes the file if it is to be written and would be another one.
 fn conclude(
     args: &PluginLockArgs,
-    path: &Path,
-    file: &LockFile,
+    (path, file): (&Path, &LockFile),
+    chosen: &Chosen<'_>,
     stale: &[String],
     printer: &Printer,
 ) -> anyhow::Result<Done> {
     let shown = path.display();
-    if stale.is_empty() {
-        printer.note(&format!("{shown} is up to date"));
-        return Ok(exit::DONE.into());
-    }
-    if args.check {
+    let mut faults = Vec::new();
+    if !stale.is_empty() {
         let names = stale.join(", ");
-        let error = anyhow::anyhow!(
-            "{shown} is out of date: {names}; the same command without --check writes it"
-        );
+        faults.push(format!("is out of date: {names}; the same command without --check writes it"));
+    }
+    if !chosen.missing.is_empty() {
+        let names = chosen.missing.join(", ");
+        faults.push(format!(
+            "has what is not found here: {names}; name its folder by --plugin-dir, or name the plugins to look at"
+        ));
+    }
+    if args.check && !faults.is_empty() {
+        let error = anyhow::anyhow!("{shown} {}", faults.join("; it "));
         return Ok(Done::failed(printer, &error, exit::PLUGIN));
     }
-    write(path, file, printer)
+    if !stale.is_empty() {
+        return write(path, file, printer);
+    }
+    // Nothing is said of what was not looked at.
+    let found: Vec<&str> = chosen.found.iter().map(|candidate| candidate.id()).collect();
+    printer.note(&if file.plugins.keys().all(|id| found.contains(&id.as_str())) {
+        format!("{shown} is up to date")
+    } else if found.is_empty() {
+        format!("{shown} stays as it is")
+    } else {
+        format!("{shown} is up to date as to {}", found.join(", "))
+    });
+    Ok(exit::DONE.into())
 }
 
 /// Writes the file.

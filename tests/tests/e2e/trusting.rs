@@ -96,7 +96,17 @@ fn what_is_found_is_locked_once_and_stays_as_it_is() {
     assert!(text.contains("acme.platform.other-os]") && text.contains("[plugin.absent]"), "{text}");
     let wrong = sandbox.lock(&["hostil"]).exits(2);
     let _ = wrong.says(&["no plugin `hostil`", "did you mean `hostile`?"]);
-    let _ = sandbox.lock(&[]).exits(0).says(&["has `absent`, which is not found here"]);
+    let shown = sandbox.lock(&[]).exits(0).says(&["has `absent`, which is not found here"]);
+    assert!(
+        !shown.stderr.contains("absent is") && shown.stderr.contains("is up to date as to acme")
+    );
+    for all in [&["--check"][..], &["--check", "--all"]] {
+        let _ = sandbox
+            .lock(all)
+            .exits(5)
+            .says(&["has what is not found here: absent", "--plugin-dir"]);
+    }
+    let _ = sandbox.lock(&["--check", "acme"]).exits(0).says(&["is up to date as to acme\n"]);
 }
 
 /// The plugins that a lock file has.
@@ -133,7 +143,9 @@ fn nothing_is_locked_that_nobody_named() {
     // The lock file that counts for a run file is the one that is written.
     let _ = lock("deep", &["--with", "run.toml"]).exits(0);
     assert_eq!(locked(&sandbox, "plugins.lock"), ["acme", "hostile", "tgi"]);
-    let _ = lock("deep", &["--with", "run.toml", "--check"]).exits(0).says(&["is up to date"]);
+    let _ = lock("deep", &["--with", "run.toml", "--check"])
+        .exits(0)
+        .says(&["is up to date as to hostile, tgi"]);
     fs::rename(sandbox.path("plugins.lock"), sandbox.path("kept")).unwrap();
     let _ = lock("", &["--with", "deep/run.toml"]).exits(0);
     assert_eq!(locked(&sandbox, "plugins.lock"), ["hostile", "tgi"]);

@@ -58,13 +58,21 @@ pub(super) fn place(args: &PluginLockArgs, run_files: &[RunFile]) -> anyhow::Res
 }
 
 /// The plugins that are meant.
+pub(super) struct Chosen<'a> {
+    /// Those that are found.
+    pub(super) found: Vec<&'a Candidate>,
+    /// Ids that the lock file has and that are not found.
+    pub(super) missing: Vec<String>,
+}
+
+/// Finds the plugins that are meant.
 pub(super) fn chosen<'a>(
     args: &PluginLockArgs,
     run_files: &[RunFile],
     (path, file): (&Path, &LockFile),
     discovery: &'a Discovery,
     printer: &Printer,
-) -> anyhow::Result<Vec<&'a Candidate>> {
+) -> anyhow::Result<Chosen<'a>> {
     let found: BTreeMap<&str, &Candidate> =
         discovery.plugins.iter().map(|candidate| (candidate.id(), candidate)).collect();
     if found.is_empty() {
@@ -94,6 +102,7 @@ pub(super) fn chosen<'a>(
     if let Some(id) = granted.iter().find(|id| !meant.contains(**id)) {
         bail!("--grant names `{id}`, which is not among the plugins to lock");
     }
+    let is_whole = args.all || meant.is_empty();
     if meant.is_empty() {
         if file.plugins.is_empty() {
             bail!(
@@ -102,10 +111,13 @@ pub(super) fn chosen<'a>(
                 ids.join(", ")
             );
         }
-        for id in file.plugins.keys().filter(|id| !found.contains_key(id.as_str())) {
-            printer.warn(&format!("{} has `{id}`, which is not found here", path.display()));
-        }
         meant.extend(file.plugins.keys().map(String::as_str));
     }
-    Ok(found.into_iter().filter(|(id, _)| meant.contains(id)).map(|(_, one)| one).collect())
+    let is_missing = |id: &&String| is_whole && !found.contains_key(id.as_str());
+    let missing: Vec<String> = file.plugins.keys().filter(is_missing).cloned().collect();
+    for id in &missing {
+        printer.warn(&format!("{} has `{id}`, which is not found here", path.display()));
+    }
+    let found = found.into_iter().filter(|(id, _)| meant.contains(id)).map(|(_, one)| one);
+    Ok(Chosen { found: found.collect(), missing })
 }
