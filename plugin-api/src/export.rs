@@ -246,6 +246,23 @@ pub const fn plain(text: &str) -> &str {
 /// The crate needs `crate-type = ["cdylib"]`, `panic = "unwind"` (the default), and two files beside its
 /// `Cargo.toml`: `plugin.json` ([`crate::manifest::Declared`]) and `config.schema.json` (generated, see
 /// `testkit::check_schema`). Version, licence and homepage come from `Cargo.toml`.
+///
+/// ```
+/// # // The two files, since no plugin lies beside this crate's `Cargo.toml`.
+/// # macro_rules! include_str {
+/// #     (concat!(env!("CARGO_MANIFEST_DIR"), "/plugin.json")) => {
+/// #         r#"{ "id": "echo", "capabilities": ["generate"] }"#
+/// #     };
+/// #     (concat!(env!("CARGO_MANIFEST_DIR"), "/config.schema.json")) => { "{}" };
+/// # }
+/// # mod echo { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/echo.rs")); }
+/// # use echo::Echo;
+/// // `impl Backend for Echo` stands above.
+/// plugin_api::export_plugin!(Echo);
+/// # unsafe extern "C" { #[link_name = "host_plugin_entry"] safe static ENTRY: plugin_api::abi::Entry; }
+/// # let manifest = std::str::from_utf8(unsafe { ENTRY.manifest.as_slice() }).unwrap();
+/// # assert!(manifest.contains(r#""plugin":{ "id": "echo","#), "{manifest}");
+/// ```
 #[macro_export]
 macro_rules! export_plugin {
     ($backend:ty) => {

@@ -67,6 +67,22 @@ pub struct Stage<B> {
 
 impl<B: Backend> Stage<B> {
     /// A stage for this backend; several may share one.
+    ///
+    /// ```
+    /// # mod echo { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/echo.rs")); }
+    /// # use echo::Echo;
+    /// # use plugin_api::{Generate, Prompt, Request, json};
+    /// # use plugin_api::testkit::{Scripted, Stage};
+    /// use std::sync::Arc;
+    ///
+    /// let calm = Stage::<Echo>::open(json!({ "base_url": "http://test" }));
+    /// let shuffled = Stage::new(Arc::clone(calm.backend())).shuffled(7);
+    /// for stage in [calm, shuffled] {
+    ///     let hello = Request::Generate(Generate::new(Prompt::Text("Hello")));
+    ///     let played = stage.ask(hello, Scripted::json(&json!({ "text": "Hello" })));
+    ///     assert_eq!(played.completion().choices[0].text, "Hello");
+    /// }
+    /// ```
     pub fn new(backend: Arc<B>) -> Self {
         Self {
             backend,
