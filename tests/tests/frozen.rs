@@ -21,6 +21,7 @@ use host_tests::{
     python,
     sandbox::Sandbox,
     scripted::{Scripted, reply},
+    skip::skipped,
 };
 use sha2::{Digest, Sha256};
 
@@ -120,7 +121,7 @@ fn a_plugin_in_c_of_every_version_that_is_kept_holds_in_this_host() {
         let compiled =
             built::c_library_of(&kept.join("examples/echo.c"), &kept.join("include"), &library);
         if compiled.is_none() {
-            return println!("skipped: there is no `cc`");
+            return skipped("there is no `cc`");
         }
         holds(&sandbox, "[[backend]]\nplugin = \"my-plugin\"\nallow_unchecked_layout = true\n");
     }
@@ -129,7 +130,7 @@ fn a_plugin_in_c_of_every_version_that_is_kept_holds_in_this_host() {
 #[test]
 fn a_script_of_every_version_that_is_kept_holds_in_this_host() {
     if !python::is_there() {
-        return println!("skipped: there is no `python3`");
+        return skipped("there is no `python3`");
     }
     for version in versions() {
         let sandbox = Sandbox::new();

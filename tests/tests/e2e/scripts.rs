@@ -440,7 +440,7 @@ fn what_a_script_does_unasked_ends_it() {
 #[test]
 fn a_script_that_dies_when_it_is_closed_is_told_and_the_answers_stay() {
     if !python::is_there() {
-        return println!("skipped: there is no `python3`");
+        return skipped("there is no `python3`");
     }
     for (lines, how) in [
         (CLOSED, None),
@@ -493,7 +493,7 @@ const LEAVES_OUT: &str = "run.max_retries = 0\nrun.max_unscored = 1.0\nrun.concu
 #[test]
 fn a_step_that_is_left_out_ends_the_script_though_others_are_answered() {
     if !python::is_there() {
-        return println!("skipped: there is no `python3`");
+        return skipped("there is no `python3`");
     }
     let sandbox = leaving_one_out("0", 4);
     let left = sandbox.run(&format!("{LEAVES_OUT}{ECHO}")).exits(0).left();
@@ -508,7 +508,7 @@ fn a_step_that_is_left_out_ends_the_script_though_others_are_answered() {
 #[test]
 fn a_step_that_goes_on_after_its_sample_ends_the_script_though_others_are_answered() {
     if !python::is_there() {
-        return println!("skipped: there is no `python3`");
+        return skipped("there is no `python3`");
     }
     let sandbox = leaving_one_out("0.3", 15);
     let text = format!("run.attempt_timeout = \"1s\"\n{LEAVES_OUT}{ECHO}");
@@ -555,7 +555,7 @@ fn no_script_outlives_a_host_that_is_killed() {
 #[test]
 fn the_copy_that_a_killed_host_leaves_is_removed_by_the_next_and_no_living_ones() {
     if !python::is_there() {
-        return println!("skipped: there is no `python3`");
+        return skipped("there is no `python3`");
     }
     let sandbox = with_trial(&echoes(2));
     fs::create_dir(sandbox.path("temporary")).unwrap();
@@ -724,7 +724,7 @@ fn a_script_that_the_helper_serves_keeps_the_contract() {
 #[test]
 fn the_example_scripts_keep_the_contract() {
     if !python::is_there() {
-        return println!("skipped: there is no `python3`");
+        return skipped("there is no `python3`");
     }
     let server = Scripted::start(|asked| {
         let answer = json!({ "text": "yes", "ended_by": "stop", "tokens": [3, 4] });
@@ -750,7 +750,7 @@ fn the_example_scripts_keep_the_contract() {
 #[test]
 fn why_a_script_does_not_begin_is_told_by_the_check() {
     if !python::is_there() {
-        return println!("skipped: there is no `python3`");
+        return skipped("there is no `python3`");
     }
     let check = |sandbox: &Sandbox| {
         let command = sandbox.host(["plugin", "check", "plugins/raw.plugin.toml"]);

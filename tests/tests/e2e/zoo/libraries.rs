@@ -85,7 +85,7 @@ fn a_library_that_never_comes_to_the_end_of_its_constructor_is_given_up() {
 fn a_library_whose_constructor_takes_a_processor_ends_with_the_run_that_is_stopped() {
     let sandbox = sandbox();
     if faulty(&sandbox, "CONSTRUCTOR_SPINS").is_none() {
-        return println!("skipped: there is no `cc`");
+        return host_tests::skip::skipped("there is no `cc`");
     }
     let text = format!("{ONCE}{}{}{ECHO}", backend("CONSTRUCTOR_SPINS"), good());
     let host = sandbox.spawn(sandbox.run_command(&text, &[]));
