@@ -84,7 +84,7 @@ fn isolation(offered: Offered) -> [Fact; 6] {
             "capabilities",
             offered.capabilities,
             "workers have no rights of an administrator but to read what is left to them",
-            "refused here: the worker of an administrator's host is an administrator, too",
+            "refused here: a worker of an administrator's host is an administrator, too",
         ),
         landlock(offered.landlock),
         fact(
@@ -143,6 +143,7 @@ mod tests {
             no_new_privs: false,
             limits: false,
             network: false,
+            capabilities: false,
             landlock: 0,
             seccomp: false,
         };
