@@ -83,7 +83,7 @@ impl Program {
             manifest: manifest_bytes.into(),
             computes: manifest.plugin.limits.blocking,
             redactor,
-            written: output::to_log(),
+            written: output::to_log(&name(manifest)),
         }
     }
 
@@ -107,7 +107,7 @@ impl Program {
             manifest: Arc::default(),
             computes: manifest.plugin.limits.blocking,
             redactor,
-            written: output::to_log(),
+            written: output::to_log(&name(manifest)),
         })
     }
 

@@ -414,7 +414,8 @@ impl Inner {
             FromWorker::Did(did) => return self.did(did, body),
             FromWorker::Wake(session) => self.wake(session.session.0),
             FromWorker::Log(log) => {
-                host_table::log(log.level, format!("{}: {}", self.name, &*log.text).as_bytes());
+                let text = format!("{}: {}", self.name, &*log.text);
+                host_table::log(Some(&self.name), log.level, text.as_bytes());
             }
             FromWorker::Loaded(confined) => self.answered_to(Ok(State::Loaded(confined.by))),
             FromWorker::Opened {} => self.answered_to(Ok(State::Opened)),

@@ -6,12 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use crate::plugin::host_table;
+use crate::plugin::{
+    host_table,
+    line::{MOST_BYTES, visible},
+};
 
 /// Lines of one worker that are shown.
 const MOST_LINES: usize = 20;
-/// Bytes of a line that are shown.
-const MOST_BYTES: usize = 400;
 /// The level of a warning.
 const WARNING: u32 = 2;
 
@@ -27,8 +28,9 @@ pub(super) struct Shown<F> {
 pub(super) type Written = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What logs them.
-pub(super) fn to_log() -> Written {
-    Arc::new(|line| host_table::log(WARNING, line.as_bytes()))
+pub(super) fn to_log(name: &str) -> Written {
+    let name = name.to_owned();
+    Arc::new(move |line| host_table::log(Some(&name), WARNING, line.as_bytes()))
 }
 
 /// What hands the lines of this plugin on.
@@ -63,7 +65,7 @@ impl<F: FnMut(&str)> Write for Shown<F> {
             if matches!(c, '\n' | '\r') {
                 self.end_line();
             } else if self.line.len() < MOST_BYTES {
-                self.line.push(if c.is_control() { ' ' } else { c });
+                self.line.push(visible(c));
             }
         }
         Ok(bytes.len())

@@ -57,7 +57,7 @@ pub fn serve(host: u32) -> io::Result<()> {
     host_table::set_wake(move |token| {
         waking.say(&FromWorker::Wake(SessionRef { session: Decimal(token) }));
     });
-    host_table::set_log(move |level, text| {
+    host_table::set_log(move |_, level, text| {
         if host_table::is_shown(level) {
             logging.say(&FromWorker::Log(Log { level, text: text.into() }));
         }
