@@ -104,8 +104,6 @@ pub(super) struct Inner {
     served: Served,
     /// Set when the host wants its end.
     is_closing: AtomicBool,
-    /// Set when it was told all that it will be, so that it may end by itself.
-    is_told_all: AtomicBool,
     /// Why the host ended it.
     why: Mutex<Option<String>>,
     death: OnceLock<Error>,
@@ -120,6 +118,8 @@ struct Outbox {
     /// How many of them are sent. They stay until all are: to move the rest for each part that a socket takes would take
     /// longer than to send it.
     sent: usize,
+    /// Set with the last frame of all: once that is sent, the worker is told that no more comes, and may end by itself.
+    is_last: bool,
 }
 
 /// A session that the worker has.
@@ -151,7 +151,6 @@ impl Link {
             asking: Mutex::default(),
             served: Served::default(),
             is_closing: AtomicBool::new(false),
-            is_told_all: AtomicBool::new(false),
             why: Mutex::default(),
             death: OnceLock::new(),
             died: Notify::new(),
@@ -206,9 +205,30 @@ impl Inner {
 
     /// Sends a frame that is about the backend as a whole, and waits for the answer.
     pub(super) async fn ask(&self, head: &[u8], body: &[u8]) -> Said {
+        let answer = self.expect();
+        self.send(&[head], body).map_err(not_sent)?;
+        self.said(answer).await
+    }
+
+    /// Sends the last frame of all, and waits for the answer, or for the worker to end as one does that is told no more.
+    pub(super) async fn ask_last(&self, head: &[u8]) -> Said {
+        let answer = self.expect();
+        self.send_last(head).map_err(not_sent)?;
+        match self.said(answer).await {
+            Err(Failure::Died(error)) if error.kind == ErrorKind::Cancelled => Ok(State::Ended),
+            said => said,
+        }
+    }
+
+    /// Where the next answer comes that is about the backend as a whole.
+    fn expect(&self) -> oneshot::Receiver<Said> {
         let (told, answer) = oneshot::channel();
         *lock(&self.asking) = Some(told);
-        self.send(&[head], body).map_err(|error| Failure::Died(protocol(error.to_string())))?;
+        answer
+    }
+
+    /// Waits for it.
+    async fn said(&self, answer: oneshot::Receiver<Said>) -> Said {
         tokio::select! {
             biased;
             answer = answer => match answer {
@@ -216,15 +236,6 @@ impl Inner {
                 Err(_) => Err(Failure::Died(self.dies().await)),
             },
             error = self.dies() => Err(Failure::Died(error)),
-        }
-    }
-
-    /// Sends the last frame of all, and waits for the answer, or for the worker to end as one does that is told no more.
-    pub(super) async fn ask_last(&self, head: &[u8]) -> Said {
-        self.is_told_all.store(true, Ordering::Release);
-        match self.ask(head, b"").await {
-            Err(Failure::Died(error)) if error.kind == ErrorKind::Cancelled => Ok(State::Ended),
-            said => said,
         }
     }
 
@@ -300,10 +311,24 @@ impl Inner {
     fn send(&self, head: &[&[u8]], body: &[u8]) -> Result<(), FrameError> {
         let mut outbox = lock(&self.outbox);
         frame::append(&mut outbox.bytes, head, body)?;
-        if !self.flush(&mut outbox) {
+        self.begin_sending(&mut outbox);
+        Ok(())
+    }
+
+    /// The same with the last frame of all.
+    fn send_last(&self, head: &[u8]) -> Result<(), FrameError> {
+        let mut outbox = lock(&self.outbox);
+        frame::append(&mut outbox.bytes, &[head], b"")?;
+        // Not a moment sooner: whoever flushes what came before would close the way to it.
+        outbox.is_last = true;
+        self.begin_sending(&mut outbox);
+        Ok(())
+    }
+
+    fn begin_sending(&self, outbox: &mut Outbox) {
+        if !self.flush(outbox) {
             self.unsent.notify_one();
         }
-        Ok(())
     }
 
     /// Sends what the socket takes. Whether that is all.
@@ -324,7 +349,7 @@ impl Inner {
         }
         outbox.bytes.clear();
         outbox.sent = 0;
-        if self.is_told_all.load(Ordering::Acquire) {
+        if outbox.is_last {
             let _ = self.socket.shutdown(Shutdown::Write);
         }
         true
@@ -347,9 +372,7 @@ impl Inner {
             }
         };
         let is_well = lock(&self.why).is_none() && status.is_some_and(|status| status.success());
-        if self.is_closing.load(Ordering::Acquire)
-            || self.is_told_all.load(Ordering::Acquire) && is_well
-        {
+        if self.is_closing.load(Ordering::Acquire) || is_well && lock(&self.outbox).is_last {
             return self.fail(&Error::new(ErrorKind::Cancelled, "the backend is closed"));
         }
         let how = match (lock(&self.why).take(), status) {
@@ -483,6 +506,10 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+fn not_sent(error: FrameError) -> Failure {
+    Failure::Died(protocol(error.to_string()))
 }
 
 fn owned(body: &[u8]) -> Buf {
