@@ -105,7 +105,14 @@ pub async fn run(
     unfreed.iter().for_each(|message| around.printer.error(message));
     let unclosed = release::close(&opened.instances).await;
     servers.end(around.printer).await;
-    let (mut finish, mut reporters) = finish?;
+    let (mut finish, mut reporters) = match finish {
+        Ok(finish) => finish,
+        Err(error) => {
+            // The reporters are gone with it.
+            unclosed.iter().for_each(|remark| around.printer.warn(&remark.to_string()));
+            return Err(error);
+        }
+    };
     // What goes on costing must not look like success to a script.
     if !unfreed.is_empty() && finish.exit_code == exit::DONE {
         finish.exit_code = exit::PLUGIN;
@@ -117,7 +124,8 @@ pub async fn run(
         summary: Some(Box::new(finish.summary.clone())),
     };
     for reporter in &mut reporters {
-        unclosed.iter().chain([&done]).for_each(|event| reporter.on(event));
+        unclosed.iter().for_each(|remark| reporter.on(&remark.event()));
+        reporter.on(&done);
     }
     Ok(finish)
 }

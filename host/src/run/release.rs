@@ -59,6 +59,22 @@ impl Notes for BackendNotes {
     }
 }
 
+/// What the user is to be told of a backend that goes wrong when nothing more is asked of it: it says nothing of its
+/// answers.
+#[derive(Debug, thiserror::Error)]
+#[error("backend `{backend}`: {message}")]
+pub struct Remark {
+    backend: String,
+    message: String,
+}
+
+impl Remark {
+    /// It, as reporters are told.
+    pub fn event(&self) -> Event {
+        Event::Warning { backend: Some(self.backend.clone()), message: self.message.clone() }
+    }
+}
+
 /// A backend to be released: its id, and its plugin's side.
 pub type Releasable = (String, Arc<Instance>);
 
@@ -86,12 +102,11 @@ pub async fn release(backends: &[Releasable], ledger: &Ledger) -> Vec<String> {
     unfreed
 }
 
-/// Closes backends whose samples are all answered, all at once. Gives what the user is to be told of those that it goes
-/// wrong with: it says nothing of their answers.
-pub async fn close(backends: &[Releasable]) -> Vec<Event> {
+/// Closes backends whose samples are all answered, all at once.
+pub async fn close(backends: &[Releasable]) -> Vec<Remark> {
     let each = backends.iter().map(|(id, instance)| async move {
         let error = instance.close().await.err()?;
-        Some(Event::Warning { backend: Some(id.clone()), message: error.message })
+        Some(Remark { backend: id.clone(), message: error.message })
     });
     futures_util::future::join_all(each).await.into_iter().flatten().collect()
 }
