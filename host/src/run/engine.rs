@@ -96,14 +96,14 @@ pub async fn run(
             let kept = file.keep(|plugin| discovery.config_schema(plugin));
             let journal = lock.insert(journal);
             let planned = Planned { began, units, directory, journal, data, records, kept, past };
-            carry_out(file, planned, &mut opened, &servers, reporters, stop).await
+            carry_out(file, planned, &mut opened, &servers, reporters, stop.clone()).await
         }
         Err(error) => Err(error),
     };
     // Whether the run went well or not.
     let unfreed = release(&opened.instances, &ledger).await;
     unfreed.iter().for_each(|message| around.printer.error(message));
-    let unclosed = release::close(&opened.instances).await;
+    let unclosed = release::close(&opened.instances, &stop, around.printer).await;
     servers.end(around.printer).await;
     let (mut finish, mut reporters) = match finish {
         Ok(finish) => finish,

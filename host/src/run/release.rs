@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use plugin_api::{Error, ErrorKind, Request};
 use serde_json::Value;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     error::RunError,
@@ -19,6 +20,7 @@ use crate::{
         discover::Discovery,
         instance::{Instance, Notes},
     },
+    printer::Printer,
     store::{
         ledger::{Holder, Ledger},
         run_dir,
@@ -39,6 +41,9 @@ const FREE: RetryPolicy = RetryPolicy {
     sample_timeout: Duration::from_secs(10 * 60),
     loading_timeout: Duration::ZERO,
 };
+
+/// How long a backend may take to close before the user is told what is waited for.
+const SLOW: Duration = Duration::from_millis(300);
 
 /// The ledger as one backend sees it.
 #[derive(Debug)]
@@ -102,13 +107,40 @@ pub async fn release(backends: &[Releasable], ledger: &Ledger) -> Vec<String> {
     unfreed
 }
 
-/// Closes backends whose samples are all answered, all at once.
-pub async fn close(backends: &[Releasable]) -> Vec<Remark> {
+/// Closes backends whose samples are all answered, all at once. Whoever stops now does not wait for it.
+pub async fn close(
+    backends: &[Releasable],
+    stop: &watch::Sender<bool>,
+    printer: &Printer,
+) -> Vec<Remark> {
     let each = backends.iter().map(|(id, instance)| async move {
-        let error = instance.close().await.err()?;
-        Some(Remark { backend: id.clone(), message: error.message })
+        let slow = || printer.status(&format!("closing backend `{id}` …"));
+        let message = unless_stopped(instance.close(), stop.subscribe(), slow).await.err()?;
+        Some(Remark { backend: id.clone(), message })
     });
     futures_util::future::join_all(each).await.into_iter().flatten().collect()
+}
+
+/// Waits for a backend to close, and says so if that takes long. The error says in words what goes wrong.
+async fn unless_stopped(
+    closed: impl Future<Output = Result<(), Error>>,
+    mut stop: watch::Receiver<bool>,
+    slow: impl FnOnce(),
+) -> Result<(), String> {
+    let closed = async {
+        tokio::pin!(closed);
+        if let Ok(closed) = timeout(SLOW, &mut closed).await {
+            return closed;
+        }
+        slow();
+        closed.await
+    };
+    tokio::select! {
+        biased;
+        closed = closed => closed.map_err(|error| error.message),
+        // A run that was stopped before has its backends closed all the same.
+        Ok(()) = stop.changed() => Err("stopped before its backend was closed".to_owned()),
+    }
 }
 
 async fn release_one(id: &str, instance: &Arc<Instance>, ledger: &Ledger) -> Result<(), Error> {
@@ -176,5 +208,41 @@ async fn free(
             backend: holder.id.clone(),
             reason: "the plugin did not say that they are freed".to_owned(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::pending};
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_the_wait_for_a_backend_that_does_not_close() {
+        let stop = watch::Sender::new(true);
+        let told = Cell::new(0);
+        let slow = || told.set(told.get() + 1);
+        assert_eq!(unless_stopped(async { Ok(()) }, stop.subscribe(), slow).await, Ok(()));
+        assert_eq!(told.get(), 0);
+
+        // The stop that was there before is no reason.
+        let closes = async {
+            sleep(2 * SLOW).await;
+            Err(Error::new(ErrorKind::Crashed, "it died"))
+        };
+        let closed = unless_stopped(closes, stop.subscribe(), slow).await;
+        assert_eq!((closed, told.get()), (Err("it died".to_owned()), 1));
+
+        let stop = watch::Sender::new(false);
+        let receiver = stop.subscribe();
+        let stops = async {
+            sleep(2 * SLOW).await;
+            stop.send_replace(true);
+        };
+        let (closed, ()) = tokio::join!(unless_stopped(pending(), receiver, slow), stops);
+        assert_eq!(closed, Err("stopped before its backend was closed".to_owned()));
+        assert_eq!(told.get(), 2);
     }
 }

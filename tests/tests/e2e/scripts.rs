@@ -446,19 +446,23 @@ fn a_script_that_dies_when_it_is_closed_is_told_and_the_answers_stay() {
         (CLOSED, None),
         // It need not answer, if it ends with what it reads.
         ("        pass\n", None),
-        ("        sys.exit(5)\n", Some("exit status 5")),
-        ("        os.abort()\n", Some("signal 6 (SIGABRT)")),
+        (
+            "        sys.exit(5)\n",
+            Some("its worker ended with exit status 5 while its backend was closed"),
+        ),
+        (
+            "        os.abort()\n",
+            Some("its worker ended with signal 6 (SIGABRT) while its backend was closed"),
+        ),
+        // It neither answers nor ends.
+        ("        time.sleep(1000)\n", Some("its backend is not closed within 2s")),
     ] {
         let sandbox = changed_raw(CLOSED, lines, 2);
         let outcome = sandbox.run(&format!("[[backend]]\nplugin = \"raw\"\n{ECHO}")).exits(0);
         assert_eq!(outcome.left().counts(), [2, 2, 0]);
         let expected: Vec<String> = how
             .iter()
-            .map(|how| {
-                format!(
-                    "warning: backend `raw`: plugin `raw` 1.0: its worker ended with {how} while its backend was closed"
-                )
-            })
+            .map(|how| format!("warning: backend `raw`: plugin `raw` 1.0: {how}"))
             .collect();
         let warnings: Vec<&str> =
             outcome.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();

@@ -36,6 +36,8 @@ use crate::{
 
 /// Longest time for the backend to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+/// The same at the end of a run, which gains nothing by it, for a plugin that only translates.
+const FINISH_LIMIT: Duration = Duration::from_secs(2);
 /// Longest time for the library to load.
 const LOAD_LIMIT: Duration = Duration::from_secs(60);
 
@@ -221,7 +223,7 @@ impl Worker {
     pub async fn close(&self) -> Result<usize, Error> {
         let link = self.link.lock().await;
         self.deaths.is_closing.store(true, Ordering::Release);
-        self.closed(link.inner().ask(CLOSE, b"")).await
+        self.closed(link.inner().ask(CLOSE, b""), CLOSE_LIMIT).await
     }
 
     /// The same at the end of a run, where a script need not answer: it may just end, since nothing more comes. A worker
@@ -236,16 +238,21 @@ impl Worker {
             return Ok(());
         }
         self.deaths.is_closing.store(true, Ordering::Release);
+        let limit = if self.program.computes { CLOSE_LIMIT } else { FINISH_LIMIT };
         let closed = match self.program.code {
-            Code::Library(_) => self.closed(inner.ask(CLOSE, b"")).await,
-            Code::Script { .. } => self.closed(inner.ask_last(CLOSE)).await,
+            Code::Library(_) => self.closed(inner.ask(CLOSE, b""), limit).await,
+            Code::Script { .. } => self.closed(inner.ask_last(CLOSE), limit).await,
         };
         closed.map(drop)
     }
 
-    async fn closed(&self, said: impl Future<Output = Said>) -> Result<usize, Error> {
+    async fn closed(
+        &self,
+        said: impl Future<Output = Said>,
+        limit: Duration,
+    ) -> Result<usize, Error> {
         let name = &self.program.name;
-        match timeout(CLOSE_LIMIT, said).await {
+        match timeout(limit, said).await {
             Ok(Ok(State::Closed(threads))) => Ok(threads),
             Ok(Ok(State::Ended)) => Ok(0),
             Ok(Ok(State::Loaded(_) | State::Opened)) => {
@@ -255,7 +262,7 @@ impl Worker {
             Ok(Err(Failure::Died(error))) => Err(error),
             Ok(Err(Failure::Said { message, .. })) => Err(protocol(format!("{name}: {message}"))),
             Err(_) => {
-                let limit = humantime::format_duration(CLOSE_LIMIT);
+                let limit = humantime::format_duration(limit);
                 Err(protocol(format!("{name}: its backend is not closed within {limit}")))
             }
         }
