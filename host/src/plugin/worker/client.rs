@@ -120,7 +120,7 @@ impl Program {
         self
     }
 
-    /// Lets every step's CPU time be told, and hands this what the plugin writes, line by line.
+    /// Lets every step's CPU time be told, and the threads that are left, and hands this what the plugin writes, line by line.
     #[must_use]
     pub fn watched(mut self, written: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.load.measure = true;
@@ -216,7 +216,7 @@ impl Worker {
         self.link.lock().await.inner().goes_on(token)
     }
 
-    /// Closes the backend, and gives the number of threads that it leaves behind.
+    /// Closes the backend, and gives the number of threads that it leaves behind, if the program is watched.
     ///
     /// # Errors
     /// The worker died of it, or does not answer.

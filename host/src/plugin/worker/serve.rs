@@ -69,7 +69,8 @@ pub fn serve(host: u32) -> io::Result<()> {
     memory::give_back();
     let pool = load.threads.map(|threads| Pool::new("worker", threads)).transpose()?;
     if host.serve(&Arc::new(backend), pool, load.measure)? {
-        let threads = threads_beyond(before);
+        // Those that are about to end are waited for: only where somebody looks at them.
+        let threads = if load.measure { threads_beyond(before) } else { 0 };
         host.outlet.say(&FromWorker::Closed(Closed { threads }));
     }
     Ok(())
