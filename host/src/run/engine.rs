@@ -101,15 +101,16 @@ pub async fn run(
         Err(error) => Err(error),
     };
     // Whether the run went well or not.
-    let unfreed = release(&opened.instances, &ledger).await;
+    let release::Outcome { unfreed, died } = release(&opened.instances, &ledger).await;
     unfreed.iter().for_each(|message| around.printer.error(message));
     let unclosed = release::close(&opened.instances, &stop, around.printer).await;
+    let remarks: Vec<_> = died.into_iter().chain(unclosed).collect();
     servers.end(around.printer).await;
     let (mut finish, mut reporters) = match finish {
         Ok(finish) => finish,
         Err(error) => {
             // The reporters are gone with it.
-            unclosed.iter().for_each(|remark| around.printer.warn(&remark.to_string()));
+            remarks.iter().for_each(|remark| around.printer.warn(&remark.to_string()));
             return Err(error);
         }
     };
@@ -124,7 +125,7 @@ pub async fn run(
         summary: Some(Box::new(finish.summary.clone())),
     };
     for reporter in &mut reporters {
-        unclosed.iter().for_each(|remark| reporter.on(&remark.event()));
+        remarks.iter().for_each(|remark| reporter.on(&remark.event()));
         reporter.on(&done);
     }
     Ok(finish)

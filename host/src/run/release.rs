@@ -83,28 +83,42 @@ impl Remark {
 /// A backend to be released: its id, and its plugin's side.
 pub type Releasable = (String, Arc<Instance>);
 
-/// Tells backends that this was all, all at once. Gives a message, with the way out, for each that holds something
-/// still because it cannot be freed.
-pub async fn release(backends: &[Releasable], ledger: &Ledger) -> Vec<String> {
-    let mut unfreed = Vec::new();
+/// What came of telling backends that this was all.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// A message, with the way out, for each that holds something still because it cannot be freed.
+    pub unfreed: Vec<String>,
+    /// Of those that hold nothing and died of it.
+    pub died: Vec<Remark>,
+}
+
+/// Tells backends that this was all, all at once.
+pub async fn release(backends: &[Releasable], ledger: &Ledger) -> Outcome {
+    let mut outcome = Outcome::default();
     let each = backends.iter().map(|(id, instance)| async move {
+        // Of one that is given up already everybody was told.
+        let is_told = instance.broken().is_some();
         let error = release_one(id, instance, ledger).await.err();
-        (id, error)
+        (id, is_told, error)
     });
-    for (id, error) in futures_util::future::join_all(each).await {
+    for (id, is_told, error) in futures_util::future::join_all(each).await {
         let held: Vec<String> = ledger.held(id).into_iter().map(|held| held.name).collect();
         if held.is_empty() {
             // A backend that cannot tidy up has answered its samples all the same.
+            if let Some(error) = error.filter(|error| error.kind == ErrorKind::Crashed && !is_told)
+            {
+                outcome.died.push(Remark { backend: id.clone(), message: error.message });
+            }
             continue;
         }
         let reason = error.map(|error| format!(" ({error})")).unwrap_or_default();
-        unfreed.push(format!(
+        outcome.unfreed.push(format!(
             "backend `{id}` still holds {}{reason}; it may go on costing: free it by `host release` with the \
              run's directory",
             held.join(", ")
         ));
     }
-    unfreed
+    outcome
 }
 
 /// Closes backends whose samples are all answered, all at once. Whoever stops now does not wait for it.

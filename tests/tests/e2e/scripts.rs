@@ -470,6 +470,32 @@ fn a_script_that_dies_when_it_is_closed_is_told_and_the_answers_stay() {
     }
 }
 
+#[test]
+fn a_script_that_dies_when_no_sample_waits_for_it_is_told_and_the_answers_stay() {
+    if !python::is_there() {
+        return skipped("there is no `python3`");
+    }
+    let prepares = "    if kind in (\"prepare\", \"release\"):\n";
+    let aborts = format!("    if kind == \"release\":\n        os.abort()\n{prepares}");
+    let leaves =
+        format!("{ANSWERS}        if text.endswith(b\"word 1\"):\n            sys.exit(3)\n");
+    for (place, lines, how) in
+        [(prepares, aborts, "signal 6 (SIGABRT)"), (ANSWERS, leaves, "exit status 3")]
+    {
+        let sandbox = changed_raw(place, &lines, 2);
+        let text = format!("run.concurrency = 1\n[[backend]]\nplugin = \"raw\"\n{ECHO}");
+        let outcome = sandbox.run(&text).exits(0);
+        let left = outcome.left();
+        assert_eq!(left.counts(), [2, 2, 0]);
+        let message = format!("plugin `raw` 1.0: its worker ended with {how}");
+        let warnings: Vec<&str> =
+            outcome.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+        assert_eq!(warnings, [format!("warning: backend `raw`: {message}")], "{}", outcome.stderr);
+        let told = left.events.iter().filter(|event| event["event"] == "warning");
+        assert_eq!(told.map(|event| &event["message"]).collect::<Vec<_>>(), [&message]);
+    }
+}
+
 /// Where the example answers a step.
 const ANSWERS: &str = "        write({\"did\": {\"session\": session, \"action\": action, \"stepped\": \"ok\"}}, text)\n";
 /// Where it answers that it is closed.

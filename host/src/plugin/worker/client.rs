@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     circuit::{Circuit, MOST},
-    link::{Failure, Link, Said, State},
+    link::{Death, Failure, Link, Said, State},
     message::Load,
     output::{self, Written},
     process, program,
@@ -163,6 +163,8 @@ pub struct Worker {
     open: Vec<u8>,
     /// The worker of the moment.
     link: tokio::sync::Mutex<Arc<Link>>,
+    /// How earlier ones died, if nobody was told of it, or is yet to be: nothing may have been asked of them then.
+    untold: Mutex<Vec<Death>>,
     deaths: Arc<Deaths>,
     confined: Vec<String>,
 }
@@ -185,7 +187,7 @@ impl Worker {
         let deaths = Arc::<Deaths>::default();
         let (link, confined) = start(&program, &open, &deaths).await?;
         let link = tokio::sync::Mutex::new(Arc::new(link));
-        Ok(Self { program, open, link, deaths, confined })
+        Ok(Self { program, open, link, untold: Mutex::default(), deaths, confined })
     }
 
     /// Begins a session, in another worker if the last one has died.
@@ -194,8 +196,9 @@ impl Worker {
     /// No other one can be started.
     pub async fn begin(&self, token: u64) -> Result<Session, Error> {
         let mut link = self.link.lock().await;
-        if link.inner().death().is_some() {
+        if let Some(death) = link.inner().death().cloned() {
             if let Some(broken) = self.deaths.broken.get() {
+                death.tell();
                 return Err(Error::new(ErrorKind::Crashed, broken.clone()));
             }
             let wait = lock(&self.deaths.circuit).wait(Instant::now());
@@ -206,6 +209,9 @@ impl Worker {
                 let again = || format!("{}: no other worker starts: {error}", self.program.name);
                 Error::new(ErrorKind::Crashed, broken.unwrap_or_else(again))
             })?;
+            let mut untold = lock(&self.untold);
+            untold.push(death);
+            untold.retain(|death| !death.is_told());
             *link = Arc::new(fresh);
         }
         Ok(Session::new(Arc::clone(&link), token, self.program.computes))
@@ -230,12 +236,17 @@ impl Worker {
     /// that is dead, or has yet to come to the end of a step, is left alone.
     ///
     /// # Errors
-    /// As for [`Self::close`].
+    /// As for [`Self::close`]; or a worker has died before, and nobody was told of it.
     pub async fn finish(&self) -> Result<(), Error> {
         let link = self.link.lock().await;
         let inner = link.inner();
+        let untold = {
+            let earlier = lock(&self.untold);
+            let mut deaths = earlier.iter().chain(inner.death());
+            deaths.find(|death| !death.is_told()).map_or(Ok(()), |death| Err(death.tell()))
+        };
         if inner.death().is_some() || inner.is_busy() {
-            return Ok(());
+            return untold;
         }
         self.deaths.is_closing.store(true, Ordering::Release);
         let limit = if self.program.computes { CLOSE_LIMIT } else { FINISH_LIMIT };
@@ -243,7 +254,7 @@ impl Worker {
             Code::Library(_) => self.closed(inner.ask(CLOSE, b""), limit).await,
             Code::Script { .. } => self.closed(inner.ask_last(CLOSE), limit).await,
         };
-        closed.map(drop)
+        closed.and(untold)
     }
 
     async fn closed(

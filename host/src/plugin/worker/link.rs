@@ -106,9 +106,33 @@ pub(super) struct Inner {
     is_closing: AtomicBool,
     /// Why the host ended it.
     why: Mutex<Option<String>>,
-    death: OnceLock<Error>,
+    death: OnceLock<Death>,
     died: Notify,
     runtime: Handle,
+}
+
+/// Why a worker is dead. Clones are one.
+#[derive(Clone)]
+pub(super) struct Death {
+    error: Error,
+    is_told: Arc<AtomicBool>,
+}
+
+impl Death {
+    fn new(error: Error) -> Self {
+        Self { error, is_told: Arc::default() }
+    }
+
+    /// For whoever waited for something.
+    pub(super) fn tell(&self) -> Error {
+        self.is_told.store(true, Ordering::Release);
+        self.error.clone()
+    }
+
+    /// Whether anybody was told.
+    pub(super) fn is_told(&self) -> bool {
+        self.is_told.load(Ordering::Acquire)
+    }
 }
 
 /// What is yet to be sent.
@@ -175,7 +199,7 @@ impl Drop for Link {
 
 impl Inner {
     /// Why it is dead, if it is.
-    pub(super) fn death(&self) -> Option<&Error> {
+    pub(super) fn death(&self) -> Option<&Death> {
         self.death.get()
     }
 
@@ -185,11 +209,11 @@ impl Inner {
         tokio::pin!(died);
         // From here on the notice is not missed.
         died.as_mut().enable();
-        if let Some(death) = self.death.get() {
-            return death.clone();
+        if self.death.get().is_none() {
+            died.await;
         }
-        died.await;
-        self.death.get().cloned().unwrap_or_else(|| protocol("the worker is lost"))
+        let death = self.death.get().map(Death::tell);
+        death.unwrap_or_else(|| protocol("the worker is lost"))
     }
 
     /// Ends it because of something that it did, in words that go on after its name.
@@ -257,7 +281,7 @@ impl Inner {
             let mut sessions = lock(&self.sessions);
             // Looked at under the lock, under which sessions are failed.
             if let Some(death) = self.death.get() {
-                return Err(death.clone());
+                return Err(death.tell());
             }
             let slot = sessions.entry(token).or_default();
             slot.step = Some(told);
@@ -385,9 +409,15 @@ impl Inner {
 
     fn fail(&self, error: &Error) {
         let mut sessions = lock(&self.sessions);
-        let _ = self.death.set(error.clone());
-        for slot in sessions.drain().filter_map(|(_, slot)| slot.step) {
-            let _ = slot.send(Err(error.clone()));
+        let death = self.death.get_or_init(|| Death::new(error.clone()));
+        for (_, slot) in sessions.drain() {
+            // Whoever waited for an abandoned step was told of its end.
+            if slot.abandoned {
+                death.tell();
+            }
+            if let Some(step) = slot.step {
+                let _ = step.send(Err(death.tell()));
+            }
         }
         drop(sessions);
         self.died.notify_waiters();
