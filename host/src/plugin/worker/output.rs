@@ -21,6 +21,8 @@ pub(super) struct Shown<F> {
     name: String,
     line: String,
     lines: usize,
+    /// The last one that was not shown: what a program dies of comes at the end.
+    last: String,
     log: F,
 }
 
@@ -41,21 +43,23 @@ pub(super) fn shown(name: &str, written: &Written) -> Shown<impl FnMut(&str)> {
 
 impl<F: FnMut(&str)> Shown<F> {
     fn new(name: &str, log: F) -> Self {
-        Self { name: name.to_owned(), line: String::new(), lines: 0, log }
+        Self { name: name.to_owned(), line: String::new(), lines: 0, last: String::new(), log }
     }
 
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
         let line = line.trim_end();
-        if line.is_empty() || self.lines > MOST_LINES {
+        if line.is_empty() {
             return;
         }
         self.lines += 1;
-        if self.lines > MOST_LINES {
-            (self.log)(&format!("{} writes more than is shown here", self.name));
-        } else {
-            (self.log)(&format!("{} writes: {line}", self.name));
+        if self.lines <= MOST_LINES {
+            return (self.log)(&format!("{} writes: {line}", self.name));
         }
+        if self.lines == MOST_LINES + 1 {
+            (self.log)(&format!("{} writes more than is shown here", self.name));
+        }
+        line.clone_into(&mut self.last);
     }
 }
 
@@ -80,6 +84,9 @@ impl<F: FnMut(&str)> Shown<F> {
     /// There is no more.
     pub(super) fn finish(mut self) {
         self.end_line();
+        if !self.last.is_empty() {
+            (self.log)(&format!("{} writes at last: {}", self.name, self.last));
+        }
     }
 }
 
@@ -97,10 +104,13 @@ mod tests {
         for _ in 0..1000 {
             shown.write_all(b"\nagain").unwrap();
         }
+        shown.write_all(b"\nthe end").unwrap();
         shown.finish();
         assert_eq!(lines[..2], ["it writes: one", "it writes: two [1m"]);
         assert!(lines[2].len() < MOST_BYTES + 50);
-        assert_eq!(lines.len(), MOST_LINES + 1);
-        assert_eq!(lines.last().unwrap(), "it writes more than is shown here");
+        assert_eq!(
+            lines[MOST_LINES..],
+            ["it writes more than is shown here", "it writes at last: the end"]
+        );
     }
 }
