@@ -540,16 +540,17 @@ fn a_step_that_goes_on_after_its_sample_ends_the_script_though_others_are_answer
     if !python::is_there() {
         return println!("skipped: there is no `python3`");
     }
-    let sandbox = leaving_one_out("0.3", 15);
-    let text = format!("run.attempt_timeout = \"1s\"\n{LEAVES_OUT}{ECHO}");
+    let sandbox = leaving_one_out("0.3", 20);
+    let text = format!("run.attempt_timeout = \"3s\"\n{LEAVES_OUT}{ECHO}");
     let left = sandbox.run(&text).exits(0).left();
-    let failed: Vec<_> = left.reasons().into_iter().filter(|reason| !reason.is_empty()).collect();
     // The first sample's own time was over before its step was given up, and with it went what was asked then.
-    assert_eq!((failed[0], failed[1]), ("timeout", "crashed"));
-    let lines = left.journal.iter().filter_map(|line| line["error"]["message"].as_str());
+    assert_eq!(left.reasons()[0], "timeout");
+    let crashed = left.journal.iter().filter(|line| line["status"]["unscored"] == "crashed");
+    let messages: Vec<_> = crashed.map(|line| line["error"]["message"].as_str().unwrap()).collect();
     let expected = "plugin `raw` 1.0: its worker left a step without an answer for more than 1s, though it answered \
                     later ones, and was ended";
-    assert_eq!(lines.filter(|line| *line == expected).count(), failed.len() - 1);
+    // Others may be late, too, where much goes on beside this.
+    assert!(!messages.is_empty() && messages.iter().all(|it| *it == expected), "{messages:?}");
 }
 
 fn command_line(process: u32) -> String {
