@@ -792,10 +792,16 @@ fn why_a_script_does_not_begin_is_told_by_the_check() {
         let line = lines.find(|line| line.contains(check));
         assert!(line.is_some_and(|line| line.contains(words)), "{words}:\n{stdout}");
     };
-    let sandbox = with_raw(|raw| raw.replace("import sys\n", "import sys\nimport nowhere\n"), "");
-    let words = "its worker ended with exit status 1; plugin `raw` 1.0 writes: ModuleNotFoundError: No module named \
-                 'nowhere'";
-    has_line(&check(&sandbox), "opens", words);
+    let long = "for line in range(30):\n    print(line, file=sys.stderr)\n";
+    for (before, writes) in [("", "writes"), (long, "writes at last")] {
+        let broken = format!("import sys\n{before}import nowhere\n");
+        let sandbox = with_raw(|raw| raw.replace("import sys\n", &broken), "");
+        let words = format!(
+            "its worker ended with exit status 1; plugin `raw` 1.0 {writes}: ModuleNotFoundError: No module named \
+             'nowhere'"
+        );
+        has_line(&check(&sandbox), "opens", &words);
+    }
 
     let sandbox = with_raw(str::to_owned, "");
     fs::set_permissions(sandbox.path("plugins/raw.py"), fs::Permissions::from_mode(0o644)).unwrap();

@@ -120,9 +120,10 @@ impl Program {
         self
     }
 
-    /// Lets every step's CPU time be told, and the threads that are left, and hands this what the plugin writes, line by line.
+    /// Lets every step's CPU time be told, and the threads that are left, and hands this what the plugin writes, line by
+    /// line, and none at the end of what one worker writes.
     #[must_use]
-    pub fn watched(mut self, written: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    pub fn watched(mut self, written: impl Fn(Option<&str>) + Send + Sync + 'static) -> Self {
         self.load.measure = true;
         self.written = Arc::new(written);
         self

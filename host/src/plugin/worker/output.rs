@@ -26,19 +26,23 @@ pub(super) struct Shown<F> {
     log: F,
 }
 
-/// What takes lines.
-pub(super) type Written = Arc<dyn Fn(&str) + Send + Sync>;
+/// What takes lines, and none at the end of what one worker writes.
+pub(super) type Written = Arc<dyn Fn(Option<&str>) + Send + Sync>;
 
 /// What logs them.
 pub(super) fn to_log(name: &str) -> Written {
     let name = name.to_owned();
-    Arc::new(move |line| host_table::log(Some(&name), WARNING, line.as_bytes()))
+    Arc::new(move |line| {
+        if let Some(line) = line {
+            host_table::log(Some(&name), WARNING, line.as_bytes());
+        }
+    })
 }
 
 /// What hands the lines of this plugin on.
 pub(super) fn shown(name: &str, written: &Written) -> Shown<impl FnMut(&str)> {
     let written = Arc::clone(written);
-    Shown::new(name, move |line| written(line))
+    Shown::new(name, move |line| written(Some(line)))
 }
 
 impl<F: FnMut(&str)> Shown<F> {
