@@ -91,6 +91,11 @@ impl Printer {
         self.lock().redactor.add(secrets);
     }
 
+    /// A text without those secrets, for whoever cuts it: a part of one would not be known as one.
+    pub fn without_secrets(&self, text: &str) -> String {
+        self.lock().redactor.redact(text).into_owned()
+    }
+
     /// The mode that was asked for.
     pub fn mode(&self) -> Mode {
         self.mode

@@ -18,6 +18,7 @@ mod plugin_check;
 mod plugin_lock;
 mod plugin_new;
 mod plugin_standing;
+mod plugins_log;
 mod release;
 mod report;
 mod resume;
@@ -30,12 +31,7 @@ mod task;
 
 pub use args::Args;
 
-use std::{
-    collections::HashSet,
-    env,
-    ffi::OsStr,
-    sync::{Mutex, PoisonError},
-};
+use std::{env, ffi::OsStr};
 
 use clap::Parser;
 use schemars::JsonSchema;
@@ -74,39 +70,11 @@ pub fn main() -> u8 {
         _ => Mode::Default,
     };
     let printer = Printer::new(mode);
-    host_table::set_log(plugins_log(printer.clone()));
+    host_table::set_log(plugins_log::plugins_log(printer.clone()));
     let done = carry_out(args.command, &printer);
     printer.record(&done);
     done.exit_code
 }
-
-/// Shows what plugins log, each line once, since a backend is opened for each of its servers, and a plugin that is checked a
-/// hundred times; and not without end.
-fn plugins_log(printer: Printer) -> impl Fn(u32, &str) {
-    let shown: Mutex<HashSet<String>> = Mutex::default();
-    move |level, text| {
-        if !host_table::is_shown(level) {
-            return;
-        }
-        // A line is one, so that none can look like the host's own.
-        let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let count = {
-            let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
-            if shown.len() > MOST_LINES || !shown.insert(line.clone()) {
-                return;
-            }
-            shown.len()
-        };
-        match level {
-            _ if count > MOST_LINES => printer.warn("plugins log more than is shown here"),
-            0 | 1 => printer.error(&line),
-            _ => printer.warn(&line),
-        }
-    }
-}
-
-/// Lines of plugins that are shown.
-const MOST_LINES: usize = 100;
 
 fn carry_out(command: args::Command, printer: &Printer) -> Done {
     match command {

@@ -20,8 +20,8 @@ static TABLE: Host = Host {
     extension: on_extension,
 };
 
-/// What takes log lines: level (1 error to 5 trace) and text.
-type Log = Box<dyn Fn(u32, &str) + Send + Sync>;
+/// What takes log lines: the plugin, if it is known, level (1 error to 5 trace) and text.
+type Log = Box<dyn Fn(Option<&str>, u32, &str) + Send + Sync>;
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
@@ -39,7 +39,7 @@ pub(super) fn get() -> *const Host {
 }
 
 /// Says where plugins' log lines go; before that, and a second time, nothing happens.
-pub fn set_log(log: impl Fn(u32, &str) + Send + Sync + 'static) {
+pub fn set_log(log: impl Fn(Option<&str>, u32, &str) + Send + Sync + 'static) {
     let _ = LOG.set(Box::new(log));
 }
 
@@ -66,10 +66,10 @@ extern "C" fn on_cancelled(_ctx: *mut c_void, token: u64) -> u8 {
 }
 
 /// Passes a line on. A panic must not unwind into the plugin; the line is then lost, nothing else.
-pub(super) fn log(level: u32, text: &[u8]) {
+pub(super) fn log(plugin: Option<&str>, level: u32, text: &[u8]) {
     let _ = catch_unwind(|| {
         if let Some(log) = LOG.get() {
-            log(level, &String::from_utf8_lossy(text));
+            log(plugin, level, &String::from_utf8_lossy(text));
         }
     });
 }

@@ -365,7 +365,7 @@ unsafe extern "C" fn push<A: Receive>(ctx: *mut c_void, head: Bytes, body: Buf) 
 /// The host table's `log`.
 pub(super) unsafe extern "C" fn on_log(_ctx: *mut c_void, level: u32, text: Bytes) {
     // SAFETY: the contract has the text live for this call.
-    host_table::log(level, unsafe { text.as_slice() });
+    host_table::log(None, level, unsafe { text.as_slice() });
 }
 
 /// The bytes of a library in a file of their own that nobody can change any more. `path` is where they are from.

@@ -7,6 +7,7 @@ pub mod discover;
 pub mod host_table;
 pub mod inspect;
 pub mod instance;
+pub mod line;
 pub mod load;
 pub mod lock;
 pub mod pool;

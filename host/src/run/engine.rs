@@ -96,16 +96,24 @@ pub async fn run(
             let kept = file.keep(|plugin| discovery.config_schema(plugin));
             let journal = lock.insert(journal);
             let planned = Planned { began, units, directory, journal, data, records, kept, past };
-            carry_out(file, planned, &mut opened, &servers, reporters, stop).await
+            carry_out(file, planned, &mut opened, &servers, reporters, stop.clone()).await
         }
         Err(error) => Err(error),
     };
     // Whether the run went well or not.
-    let unfreed = release(&opened.instances, &ledger).await;
+    let release::Outcome { unfreed, died } = release(&opened.instances, &ledger).await;
     unfreed.iter().for_each(|message| around.printer.error(message));
-    let unclosed = release::close(&opened.instances).await;
+    let unclosed = release::close(&opened.instances, &stop, around.printer).await;
+    let remarks: Vec<_> = died.into_iter().chain(unclosed).collect();
     servers.end(around.printer).await;
-    let (mut finish, mut reporters) = finish?;
+    let (mut finish, mut reporters) = match finish {
+        Ok(finish) => finish,
+        Err(error) => {
+            // The reporters are gone with it.
+            remarks.iter().for_each(|remark| around.printer.warn(&remark.to_string()));
+            return Err(error);
+        }
+    };
     // What goes on costing must not look like success to a script.
     if !unfreed.is_empty() && finish.exit_code == exit::DONE {
         finish.exit_code = exit::PLUGIN;
@@ -117,7 +125,8 @@ pub async fn run(
         summary: Some(Box::new(finish.summary.clone())),
     };
     for reporter in &mut reporters {
-        unclosed.iter().chain([&done]).for_each(|event| reporter.on(event));
+        remarks.iter().for_each(|remark| reporter.on(&remark.event()));
+        reporter.on(&done);
     }
     Ok(finish)
 }

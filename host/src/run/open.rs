@@ -27,7 +27,7 @@ use super::{
     launch::Servers,
     libraries::Libraries,
     mock::Mock,
-    release::{BackendNotes, Releasable, release},
+    release::{self, BackendNotes, Releasable, release},
     retry::RetryPolicy,
 };
 use crate::{
@@ -139,7 +139,7 @@ pub async fn open(
     let brought = match brought {
         Ok(brought) => brought,
         Err(error) => {
-            tell(release(&bringing.instances, ledger).await, around.printer);
+            tell(&release(&bringing.instances, ledger).await, around.printer);
             return Err(error);
         }
     };
@@ -163,8 +163,9 @@ pub async fn open(
     Ok(Opened { backends, plugins, lock, instances, unopened, redactor, cache, recording })
 }
 
-fn tell(unfreed: Vec<String>, printer: &Printer) {
-    unfreed.iter().for_each(|message| printer.error(message));
+fn tell(outcome: &release::Outcome, printer: &Printer) {
+    outcome.unfreed.iter().for_each(|message| printer.error(message));
+    outcome.died.iter().for_each(|remark| printer.warn(&remark.to_string()));
 }
 
 /// Waits for the stop.
@@ -315,7 +316,7 @@ impl Bringing<'_> {
             };
             if introduced.is_err() {
                 let own = instances.get(own).unwrap_or_default();
-                tell(release(own, ledger).await, printer);
+                tell(&release(own, ledger).await, printer);
             }
             introduced.map(|mut backend| {
                 backend.cache = cache.and_then(|cache| cached::of(cache, &backend, plugins));

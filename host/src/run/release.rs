@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use plugin_api::{Error, ErrorKind, Request};
 use serde_json::Value;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     error::RunError,
@@ -19,6 +20,7 @@ use crate::{
         discover::Discovery,
         instance::{Instance, Notes},
     },
+    printer::Printer,
     store::{
         ledger::{Holder, Ledger},
         run_dir,
@@ -40,6 +42,9 @@ const FREE: RetryPolicy = RetryPolicy {
     loading_timeout: Duration::ZERO,
 };
 
+/// How long a backend may take to close before the user is told what is waited for.
+const SLOW: Duration = Duration::from_millis(300);
+
 /// The ledger as one backend sees it.
 #[derive(Debug)]
 pub struct BackendNotes {
@@ -59,41 +64,97 @@ impl Notes for BackendNotes {
     }
 }
 
+/// What the user is to be told of a backend that goes wrong when nothing more is asked of it: it says nothing of its
+/// answers.
+#[derive(Debug, thiserror::Error)]
+#[error("backend `{backend}`: {message}")]
+pub struct Remark {
+    backend: String,
+    message: String,
+}
+
+impl Remark {
+    /// It, as reporters are told.
+    pub fn event(&self) -> Event {
+        Event::Warning { backend: Some(self.backend.clone()), message: self.message.clone() }
+    }
+}
+
 /// A backend to be released: its id, and its plugin's side.
 pub type Releasable = (String, Arc<Instance>);
 
-/// Tells backends that this was all, all at once. Gives a message, with the way out, for each that holds something
-/// still because it cannot be freed.
-pub async fn release(backends: &[Releasable], ledger: &Ledger) -> Vec<String> {
-    let mut unfreed = Vec::new();
+/// What came of telling backends that this was all.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// A message, with the way out, for each that holds something still because it cannot be freed.
+    pub unfreed: Vec<String>,
+    /// Of those that hold nothing and died of it.
+    pub died: Vec<Remark>,
+}
+
+/// Tells backends that this was all, all at once.
+pub async fn release(backends: &[Releasable], ledger: &Ledger) -> Outcome {
+    let mut outcome = Outcome::default();
     let each = backends.iter().map(|(id, instance)| async move {
+        // Of one that is given up already everybody was told.
+        let is_told = instance.broken().is_some();
         let error = release_one(id, instance, ledger).await.err();
-        (id, error)
+        (id, is_told, error)
     });
-    for (id, error) in futures_util::future::join_all(each).await {
+    for (id, is_told, error) in futures_util::future::join_all(each).await {
         let held: Vec<String> = ledger.held(id).into_iter().map(|held| held.name).collect();
         if held.is_empty() {
             // A backend that cannot tidy up has answered its samples all the same.
+            if let Some(error) = error.filter(|error| error.kind == ErrorKind::Crashed && !is_told)
+            {
+                outcome.died.push(Remark { backend: id.clone(), message: error.message });
+            }
             continue;
         }
         let reason = error.map(|error| format!(" ({error})")).unwrap_or_default();
-        unfreed.push(format!(
+        outcome.unfreed.push(format!(
             "backend `{id}` still holds {}{reason}; it may go on costing: free it by `host release` with the \
              run's directory",
             held.join(", ")
         ));
     }
-    unfreed
+    outcome
 }
 
-/// Closes backends whose samples are all answered, all at once. Gives what the user is to be told of those that it goes
-/// wrong with: it says nothing of their answers.
-pub async fn close(backends: &[Releasable]) -> Vec<Event> {
+/// Closes backends whose samples are all answered, all at once. Whoever stops now does not wait for it.
+pub async fn close(
+    backends: &[Releasable],
+    stop: &watch::Sender<bool>,
+    printer: &Printer,
+) -> Vec<Remark> {
     let each = backends.iter().map(|(id, instance)| async move {
-        let error = instance.close().await.err()?;
-        Some(Event::Warning { backend: Some(id.clone()), message: error.message })
+        let slow = || printer.status(&format!("closing backend `{id}` …"));
+        let message = unless_stopped(instance.close(), stop.subscribe(), slow).await.err()?;
+        Some(Remark { backend: id.clone(), message })
     });
     futures_util::future::join_all(each).await.into_iter().flatten().collect()
+}
+
+/// Waits for a backend to close, and says so if that takes long. The error says in words what goes wrong.
+async fn unless_stopped(
+    closed: impl Future<Output = Result<(), Error>>,
+    mut stop: watch::Receiver<bool>,
+    slow: impl FnOnce(),
+) -> Result<(), String> {
+    let closed = async {
+        tokio::pin!(closed);
+        if let Ok(closed) = timeout(SLOW, &mut closed).await {
+            return closed;
+        }
+        slow();
+        closed.await
+    };
+    tokio::select! {
+        biased;
+        closed = closed => closed.map_err(|error| error.message),
+        // A run that was stopped before has its backends closed all the same.
+        Ok(()) = stop.changed() => Err("stopped before its backend was closed".to_owned()),
+    }
 }
 
 async fn release_one(id: &str, instance: &Arc<Instance>, ledger: &Ledger) -> Result<(), Error> {
@@ -161,5 +222,41 @@ async fn free(
             backend: holder.id.clone(),
             reason: "the plugin did not say that they are freed".to_owned(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::pending};
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_the_wait_for_a_backend_that_does_not_close() {
+        let stop = watch::Sender::new(true);
+        let told = Cell::new(0);
+        let slow = || told.set(told.get() + 1);
+        assert_eq!(unless_stopped(async { Ok(()) }, stop.subscribe(), slow).await, Ok(()));
+        assert_eq!(told.get(), 0);
+
+        // The stop that was there before is no reason.
+        let closes = async {
+            sleep(2 * SLOW).await;
+            Err(Error::new(ErrorKind::Crashed, "it died"))
+        };
+        let closed = unless_stopped(closes, stop.subscribe(), slow).await;
+        assert_eq!((closed, told.get()), (Err("it died".to_owned()), 1));
+
+        let stop = watch::Sender::new(false);
+        let receiver = stop.subscribe();
+        let stops = async {
+            sleep(2 * SLOW).await;
+            stop.send_replace(true);
+        };
+        let (closed, ()) = tokio::join!(unless_stopped(pending(), receiver, slow), stops);
+        assert_eq!(closed, Err("stopped before its backend was closed".to_owned()));
+        assert_eq!(told.get(), 2);
     }
 }

@@ -97,9 +97,12 @@ fn results_that_have_nowhere_to_go() {
     let sandbox = Sandbox::with_hostile();
     sandbox.write("data.jsonl", echoes(1));
     sandbox.write("taken", "");
-    let command =
-        sandbox.run_command(&format!("{}{ECHO}", hostile("ok")), &["--out", "taken/runs"]);
-    let _ = sandbox.finish(command).exits(2).says(&["taken/runs", "run directory"]);
+    let text = format!("{}{ECHO}", hostile("abort_close"));
+    let command = sandbox.run_command(&text, &["--out", "taken/runs"]);
+    // What went wrong besides is told, too.
+    let closed = "warning: backend `hostile`: plugin `hostile` 0.1.0: its worker ended with signal 6 (SIGABRT) while \
+                  its backend was closed";
+    let _ = sandbox.finish(command).exits(2).says(&["taken/runs", "run directory", closed]);
 }
 
 #[test]

@@ -446,23 +446,53 @@ fn a_script_that_dies_when_it_is_closed_is_told_and_the_answers_stay() {
         (CLOSED, None),
         // It need not answer, if it ends with what it reads.
         ("        pass\n", None),
-        ("        sys.exit(5)\n", Some("exit status 5")),
-        ("        os.abort()\n", Some("signal 6 (SIGABRT)")),
+        (
+            "        sys.exit(5)\n",
+            Some("its worker ended with exit status 5 while its backend was closed"),
+        ),
+        (
+            "        os.abort()\n",
+            Some("its worker ended with signal 6 (SIGABRT) while its backend was closed"),
+        ),
+        // It neither answers nor ends.
+        ("        time.sleep(1000)\n", Some("its backend is not closed within 2s")),
     ] {
         let sandbox = changed_raw(CLOSED, lines, 2);
         let outcome = sandbox.run(&format!("[[backend]]\nplugin = \"raw\"\n{ECHO}")).exits(0);
         assert_eq!(outcome.left().counts(), [2, 2, 0]);
         let expected: Vec<String> = how
             .iter()
-            .map(|how| {
-                format!(
-                    "warning: backend `raw`: plugin `raw` 1.0: its worker ended with {how} while its backend was closed"
-                )
-            })
+            .map(|how| format!("warning: backend `raw`: plugin `raw` 1.0: {how}"))
             .collect();
         let warnings: Vec<&str> =
             outcome.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
         assert_eq!(warnings, expected, "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_script_that_dies_when_no_sample_waits_for_it_is_told_and_the_answers_stay() {
+    if !python::is_there() {
+        return skipped("there is no `python3`");
+    }
+    let prepares = "    if kind in (\"prepare\", \"release\"):\n";
+    let aborts = format!("    if kind == \"release\":\n        os.abort()\n{prepares}");
+    let leaves =
+        format!("{ANSWERS}        if text.endswith(b\"word 1\"):\n            sys.exit(3)\n");
+    for (place, lines, how) in
+        [(prepares, aborts, "signal 6 (SIGABRT)"), (ANSWERS, leaves, "exit status 3")]
+    {
+        let sandbox = changed_raw(place, &lines, 2);
+        let text = format!("run.concurrency = 1\n[[backend]]\nplugin = \"raw\"\n{ECHO}");
+        let outcome = sandbox.run(&text).exits(0);
+        let left = outcome.left();
+        assert_eq!(left.counts(), [2, 2, 0]);
+        let message = format!("plugin `raw` 1.0: its worker ended with {how}");
+        let warnings: Vec<&str> =
+            outcome.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+        assert_eq!(warnings, [format!("warning: backend `raw`: {message}")], "{}", outcome.stderr);
+        let told = left.events.iter().filter(|event| event["event"] == "warning");
+        assert_eq!(told.map(|event| &event["message"]).collect::<Vec<_>>(), [&message]);
     }
 }
 
@@ -510,16 +540,17 @@ fn a_step_that_goes_on_after_its_sample_ends_the_script_though_others_are_answer
     if !python::is_there() {
         return skipped("there is no `python3`");
     }
-    let sandbox = leaving_one_out("0.3", 15);
-    let text = format!("run.attempt_timeout = \"1s\"\n{LEAVES_OUT}{ECHO}");
+    let sandbox = leaving_one_out("0.3", 20);
+    let text = format!("run.attempt_timeout = \"3s\"\n{LEAVES_OUT}{ECHO}");
     let left = sandbox.run(&text).exits(0).left();
-    let failed: Vec<_> = left.reasons().into_iter().filter(|reason| !reason.is_empty()).collect();
     // The first sample's own time was over before its step was given up, and with it went what was asked then.
-    assert_eq!((failed[0], failed[1]), ("timeout", "crashed"));
-    let lines = left.journal.iter().filter_map(|line| line["error"]["message"].as_str());
+    assert_eq!(left.reasons()[0], "timeout");
+    let crashed = left.journal.iter().filter(|line| line["status"]["unscored"] == "crashed");
+    let messages: Vec<_> = crashed.map(|line| line["error"]["message"].as_str().unwrap()).collect();
     let expected = "plugin `raw` 1.0: its worker left a step without an answer for more than 1s, though it answered \
                     later ones, and was ended";
-    assert_eq!(lines.filter(|line| *line == expected).count(), failed.len() - 1);
+    // Others may be late, too, where much goes on beside this.
+    assert!(!messages.is_empty() && messages.iter().all(|it| *it == expected), "{messages:?}");
 }
 
 fn command_line(process: u32) -> String {
@@ -761,10 +792,16 @@ fn why_a_script_does_not_begin_is_told_by_the_check() {
         let line = lines.find(|line| line.contains(check));
         assert!(line.is_some_and(|line| line.contains(words)), "{words}:\n{stdout}");
     };
-    let sandbox = with_raw(|raw| raw.replace("import sys\n", "import sys\nimport nowhere\n"), "");
-    let words = "its worker ended with exit status 1; plugin `raw` 1.0 writes: ModuleNotFoundError: No module named \
-                 'nowhere'";
-    has_line(&check(&sandbox), "opens", words);
+    let long = "for line in range(30):\n    print(line, file=sys.stderr)\n";
+    for (before, writes) in [("", "writes"), (long, "writes at last")] {
+        let broken = format!("import sys\n{before}import nowhere\n");
+        let sandbox = with_raw(|raw| raw.replace("import sys\n", &broken), "");
+        let words = format!(
+            "its worker ended with exit status 1; plugin `raw` 1.0 {writes}: ModuleNotFoundError: No module named \
+             'nowhere'"
+        );
+        has_line(&check(&sandbox), "opens", &words);
+    }
 
     let sandbox = with_raw(str::to_owned, "");
     fs::set_permissions(sandbox.path("plugins/raw.py"), fs::Permissions::from_mode(0o644)).unwrap();

@@ -10,7 +10,7 @@ use plugin_api::{
     manifest::{Declared, Manifest},
     message::OpenHead,
 };
-use tokio::time::sleep;
+use tokio::{sync::Notify, time::timeout};
 
 use super::{
     conversation::{Answering, Talk, talk},
@@ -31,6 +31,8 @@ use crate::{
 
 /// Lines of what a plugin writes that are told.
 const FIRST_LINES: usize = 3;
+/// Longest wait for the end of what a plugin that has died writes.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// What takes a plugin that can hold a session.
 const REST: [&str; 8] =
     [FAILURES, GARBAGE, INVENTED, ENDINGS, MANY_AT_ONCE, BATCHES, HUGE_PROMPTS, SHORT_STEPS];
@@ -112,7 +114,11 @@ pub async fn examine(subject: Subject, mut found: impl FnMut(Finding)) {
 
 /// What a plugin writes that should write nothing.
 #[derive(Default)]
-struct Output(Mutex<Lines>);
+struct Output {
+    lines: Mutex<Lines>,
+    /// Told when a worker writes no more.
+    ended: Notify,
+}
 
 #[derive(Default)]
 struct Lines {
@@ -122,7 +128,9 @@ struct Lines {
 }
 
 impl Output {
-    fn add(&self, line: &str) {
+    /// A line, or none at the end of what one worker writes.
+    fn add(&self, line: Option<&str>) {
+        let Some(line) = line else { return self.ended.notify_one() };
         let mut lines = self.lines();
         if lines.first.len() < FIRST_LINES {
             lines.first.push(line.to_owned());
@@ -131,21 +139,14 @@ impl Output {
     }
 
     fn lines(&self) -> MutexGuard<'_, Lines> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a plugin that has died wrote last, in words that follow its death; nothing if it wrote nothing.
+    /// What the only worker, which has died, wrote last, in words that follow its death; nothing if it wrote nothing.
     async fn last_words(&self) -> String {
-        // Its output comes another way than its death does, and may come later.
-        let mut last = None;
-        for _ in 0..20 {
-            let now = self.lines().last.clone();
-            if now.is_some() && now == last {
-                break;
-            }
-            last = now;
-            sleep(Duration::from_millis(10)).await;
-        }
+        // Its output comes another way than its death does, and may come later, or never end if it gave it on.
+        let _ = timeout(LAST_WORDS, self.ended.notified()).await;
+        let last = self.lines().last.clone();
         last.map(|line| format!("; {line}")).unwrap_or_default()
     }
 }

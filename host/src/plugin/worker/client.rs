@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     circuit::{Circuit, MOST},
-    link::{Failure, Link, Said, State},
+    link::{Death, Failure, Link, Said, State},
     message::Load,
     output::{self, Written},
     process, program,
@@ -36,6 +36,8 @@ use crate::{
 
 /// Longest time for the backend to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+/// The same at the end of a run, which gains nothing by it, for a plugin that only translates.
+const FINISH_LIMIT: Duration = Duration::from_secs(2);
 /// Longest time for the library to load.
 const LOAD_LIMIT: Duration = Duration::from_secs(60);
 
@@ -83,7 +85,7 @@ impl Program {
             manifest: manifest_bytes.into(),
             computes: manifest.plugin.limits.blocking,
             redactor,
-            written: output::to_log(),
+            written: output::to_log(&name(manifest)),
         }
     }
 
@@ -107,7 +109,7 @@ impl Program {
             manifest: Arc::default(),
             computes: manifest.plugin.limits.blocking,
             redactor,
-            written: output::to_log(),
+            written: output::to_log(&name(manifest)),
         })
     }
 
@@ -118,9 +120,10 @@ impl Program {
         self
     }
 
-    /// Lets every step's CPU time be told, and hands this what the plugin writes, line by line.
+    /// Lets every step's CPU time be told, and the threads that are left, and hands this what the plugin writes, line by
+    /// line, and none at the end of what one worker writes.
     #[must_use]
-    pub fn watched(mut self, written: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    pub fn watched(mut self, written: impl Fn(Option<&str>) + Send + Sync + 'static) -> Self {
         self.load.measure = true;
         self.written = Arc::new(written);
         self
@@ -161,6 +164,8 @@ pub struct Worker {
     open: Vec<u8>,
     /// The worker of the moment.
     link: tokio::sync::Mutex<Arc<Link>>,
+    /// How earlier ones died, if nobody was told of it, or is yet to be: nothing may have been asked of them then.
+    untold: Mutex<Vec<Death>>,
     deaths: Arc<Deaths>,
     confined: Vec<String>,
 }
@@ -183,7 +188,7 @@ impl Worker {
         let deaths = Arc::<Deaths>::default();
         let (link, confined) = start(&program, &open, &deaths).await?;
         let link = tokio::sync::Mutex::new(Arc::new(link));
-        Ok(Self { program, open, link, deaths, confined })
+        Ok(Self { program, open, link, untold: Mutex::default(), deaths, confined })
     }
 
     /// Begins a session, in another worker if the last one has died.
@@ -192,8 +197,9 @@ impl Worker {
     /// No other one can be started.
     pub async fn begin(&self, token: u64) -> Result<Session, Error> {
         let mut link = self.link.lock().await;
-        if link.inner().death().is_some() {
+        if let Some(death) = link.inner().death().cloned() {
             if let Some(broken) = self.deaths.broken.get() {
+                death.tell();
                 return Err(Error::new(ErrorKind::Crashed, broken.clone()));
             }
             let wait = lock(&self.deaths.circuit).wait(Instant::now());
@@ -204,6 +210,9 @@ impl Worker {
                 let again = || format!("{}: no other worker starts: {error}", self.program.name);
                 Error::new(ErrorKind::Crashed, broken.unwrap_or_else(again))
             })?;
+            let mut untold = lock(&self.untold);
+            untold.push(death);
+            untold.retain(|death| !death.is_told());
             *link = Arc::new(fresh);
         }
         Ok(Session::new(Arc::clone(&link), token, self.program.computes))
@@ -214,38 +223,48 @@ impl Worker {
         self.link.lock().await.inner().goes_on(token)
     }
 
-    /// Closes the backend, and gives the number of threads that it leaves behind.
+    /// Closes the backend, and gives the number of threads that it leaves behind, if the program is watched.
     ///
     /// # Errors
     /// The worker died of it, or does not answer.
     pub async fn close(&self) -> Result<usize, Error> {
         let link = self.link.lock().await;
         self.deaths.is_closing.store(true, Ordering::Release);
-        self.closed(link.inner().ask(CLOSE, b"")).await
+        self.closed(link.inner().ask(CLOSE, b""), CLOSE_LIMIT).await
     }
 
     /// The same at the end of a run, where a script need not answer: it may just end, since nothing more comes. A worker
     /// that is dead, or has yet to come to the end of a step, is left alone.
     ///
     /// # Errors
-    /// As for [`Self::close`].
+    /// As for [`Self::close`]; or a worker has died before, and nobody was told of it.
     pub async fn finish(&self) -> Result<(), Error> {
         let link = self.link.lock().await;
         let inner = link.inner();
+        let untold = {
+            let earlier = lock(&self.untold);
+            let mut deaths = earlier.iter().chain(inner.death());
+            deaths.find(|death| !death.is_told()).map_or(Ok(()), |death| Err(death.tell()))
+        };
         if inner.death().is_some() || inner.is_busy() {
-            return Ok(());
+            return untold;
         }
         self.deaths.is_closing.store(true, Ordering::Release);
+        let limit = if self.program.computes { CLOSE_LIMIT } else { FINISH_LIMIT };
         let closed = match self.program.code {
-            Code::Library(_) => self.closed(inner.ask(CLOSE, b"")).await,
-            Code::Script { .. } => self.closed(inner.ask_last(CLOSE)).await,
+            Code::Library(_) => self.closed(inner.ask(CLOSE, b""), limit).await,
+            Code::Script { .. } => self.closed(inner.ask_last(CLOSE), limit).await,
         };
-        closed.map(drop)
+        closed.and(untold)
     }
 
-    async fn closed(&self, said: impl Future<Output = Said>) -> Result<usize, Error> {
+    async fn closed(
+        &self,
+        said: impl Future<Output = Said>,
+        limit: Duration,
+    ) -> Result<usize, Error> {
         let name = &self.program.name;
-        match timeout(CLOSE_LIMIT, said).await {
+        match timeout(limit, said).await {
             Ok(Ok(State::Closed(threads))) => Ok(threads),
             Ok(Ok(State::Ended)) => Ok(0),
             Ok(Ok(State::Loaded(_) | State::Opened)) => {
@@ -255,7 +274,7 @@ impl Worker {
             Ok(Err(Failure::Died(error))) => Err(error),
             Ok(Err(Failure::Said { message, .. })) => Err(protocol(format!("{name}: {message}"))),
             Err(_) => {
-                let limit = humantime::format_duration(CLOSE_LIMIT);
+                let limit = humantime::format_duration(limit);
                 Err(protocol(format!("{name}: its backend is not closed within {limit}")))
             }
         }

@@ -104,13 +104,35 @@ pub(super) struct Inner {
     served: Served,
     /// Set when the host wants its end.
     is_closing: AtomicBool,
-    /// Set when it was told all that it will be, so that it may end by itself.
-    is_told_all: AtomicBool,
     /// Why the host ended it.
     why: Mutex<Option<String>>,
-    death: OnceLock<Error>,
+    death: OnceLock<Death>,
     died: Notify,
     runtime: Handle,
+}
+
+/// Why a worker is dead. Clones are one.
+#[derive(Clone)]
+pub(super) struct Death {
+    error: Error,
+    is_told: Arc<AtomicBool>,
+}
+
+impl Death {
+    fn new(error: Error) -> Self {
+        Self { error, is_told: Arc::default() }
+    }
+
+    /// For whoever waited for something.
+    pub(super) fn tell(&self) -> Error {
+        self.is_told.store(true, Ordering::Release);
+        self.error.clone()
+    }
+
+    /// Whether anybody was told.
+    pub(super) fn is_told(&self) -> bool {
+        self.is_told.load(Ordering::Acquire)
+    }
 }
 
 /// What is yet to be sent.
@@ -120,6 +142,8 @@ struct Outbox {
     /// How many of them are sent. They stay until all are: to move the rest for each part that a socket takes would take
     /// longer than to send it.
     sent: usize,
+    /// Set with the last frame of all: once that is sent, the worker is told that no more comes, and may end by itself.
+    is_last: bool,
 }
 
 /// A session that the worker has.
@@ -151,7 +175,6 @@ impl Link {
             asking: Mutex::default(),
             served: Served::default(),
             is_closing: AtomicBool::new(false),
-            is_told_all: AtomicBool::new(false),
             why: Mutex::default(),
             death: OnceLock::new(),
             died: Notify::new(),
@@ -176,7 +199,7 @@ impl Drop for Link {
 
 impl Inner {
     /// Why it is dead, if it is.
-    pub(super) fn death(&self) -> Option<&Error> {
+    pub(super) fn death(&self) -> Option<&Death> {
         self.death.get()
     }
 
@@ -186,11 +209,11 @@ impl Inner {
         tokio::pin!(died);
         // From here on the notice is not missed.
         died.as_mut().enable();
-        if let Some(death) = self.death.get() {
-            return death.clone();
+        if self.death.get().is_none() {
+            died.await;
         }
-        died.await;
-        self.death.get().cloned().unwrap_or_else(|| protocol("the worker is lost"))
+        let death = self.death.get().map(Death::tell);
+        death.unwrap_or_else(|| protocol("the worker is lost"))
     }
 
     /// Ends it because of something that it did, in words that go on after its name.
@@ -206,9 +229,30 @@ impl Inner {
 
     /// Sends a frame that is about the backend as a whole, and waits for the answer.
     pub(super) async fn ask(&self, head: &[u8], body: &[u8]) -> Said {
+        let answer = self.expect();
+        self.send(&[head], body).map_err(not_sent)?;
+        self.said(answer).await
+    }
+
+    /// Sends the last frame of all, and waits for the answer, or for the worker to end as one does that is told no more.
+    pub(super) async fn ask_last(&self, head: &[u8]) -> Said {
+        let answer = self.expect();
+        self.send_last(head).map_err(not_sent)?;
+        match self.said(answer).await {
+            Err(Failure::Died(error)) if error.kind == ErrorKind::Cancelled => Ok(State::Ended),
+            said => said,
+        }
+    }
+
+    /// Where the next answer comes that is about the backend as a whole.
+    fn expect(&self) -> oneshot::Receiver<Said> {
         let (told, answer) = oneshot::channel();
         *lock(&self.asking) = Some(told);
-        self.send(&[head], body).map_err(|error| Failure::Died(protocol(error.to_string())))?;
+        answer
+    }
+
+    /// Waits for it.
+    async fn said(&self, answer: oneshot::Receiver<Said>) -> Said {
         tokio::select! {
             biased;
             answer = answer => match answer {
@@ -216,15 +260,6 @@ impl Inner {
                 Err(_) => Err(Failure::Died(self.dies().await)),
             },
             error = self.dies() => Err(Failure::Died(error)),
-        }
-    }
-
-    /// Sends the last frame of all, and waits for the answer, or for the worker to end as one does that is told no more.
-    pub(super) async fn ask_last(&self, head: &[u8]) -> Said {
-        self.is_told_all.store(true, Ordering::Release);
-        match self.ask(head, b"").await {
-            Err(Failure::Died(error)) if error.kind == ErrorKind::Cancelled => Ok(State::Ended),
-            said => said,
         }
     }
 
@@ -246,7 +281,7 @@ impl Inner {
             let mut sessions = lock(&self.sessions);
             // Looked at under the lock, under which sessions are failed.
             if let Some(death) = self.death.get() {
-                return Err(death.clone());
+                return Err(death.tell());
             }
             let slot = sessions.entry(token).or_default();
             slot.step = Some(told);
@@ -300,10 +335,24 @@ impl Inner {
     fn send(&self, head: &[&[u8]], body: &[u8]) -> Result<(), FrameError> {
         let mut outbox = lock(&self.outbox);
         frame::append(&mut outbox.bytes, head, body)?;
-        if !self.flush(&mut outbox) {
+        self.begin_sending(&mut outbox);
+        Ok(())
+    }
+
+    /// The same with the last frame of all.
+    fn send_last(&self, head: &[u8]) -> Result<(), FrameError> {
+        let mut outbox = lock(&self.outbox);
+        frame::append(&mut outbox.bytes, &[head], b"")?;
+        // Not a moment sooner: whoever flushes what came before would close the way to it.
+        outbox.is_last = true;
+        self.begin_sending(&mut outbox);
+        Ok(())
+    }
+
+    fn begin_sending(&self, outbox: &mut Outbox) {
+        if !self.flush(outbox) {
             self.unsent.notify_one();
         }
-        Ok(())
     }
 
     /// Sends what the socket takes. Whether that is all.
@@ -324,7 +373,7 @@ impl Inner {
         }
         outbox.bytes.clear();
         outbox.sent = 0;
-        if self.is_told_all.load(Ordering::Acquire) {
+        if outbox.is_last {
             let _ = self.socket.shutdown(Shutdown::Write);
         }
         true
@@ -347,9 +396,7 @@ impl Inner {
             }
         };
         let is_well = lock(&self.why).is_none() && status.is_some_and(|status| status.success());
-        if self.is_closing.load(Ordering::Acquire)
-            || self.is_told_all.load(Ordering::Acquire) && is_well
-        {
+        if self.is_closing.load(Ordering::Acquire) || is_well && lock(&self.outbox).is_last {
             return self.fail(&Error::new(ErrorKind::Cancelled, "the backend is closed"));
         }
         let how = match (lock(&self.why).take(), status) {
@@ -362,9 +409,15 @@ impl Inner {
 
     fn fail(&self, error: &Error) {
         let mut sessions = lock(&self.sessions);
-        let _ = self.death.set(error.clone());
-        for slot in sessions.drain().filter_map(|(_, slot)| slot.step) {
-            let _ = slot.send(Err(error.clone()));
+        let death = self.death.get_or_init(|| Death::new(error.clone()));
+        for (_, slot) in sessions.drain() {
+            // Whoever waited for an abandoned step was told of its end.
+            if slot.abandoned {
+                death.tell();
+            }
+            if let Some(step) = slot.step {
+                let _ = step.send(Err(death.tell()));
+            }
         }
         drop(sessions);
         self.died.notify_waiters();
@@ -414,7 +467,8 @@ impl Inner {
             FromWorker::Did(did) => return self.did(did, body),
             FromWorker::Wake(session) => self.wake(session.session.0),
             FromWorker::Log(log) => {
-                host_table::log(log.level, format!("{}: {}", self.name, &*log.text).as_bytes());
+                let text = format!("{}: {}", self.name, &*log.text);
+                host_table::log(Some(&self.name), log.level, text.as_bytes());
             }
             FromWorker::Loaded(confined) => self.answered_to(Ok(State::Loaded(confined.by))),
             FromWorker::Opened {} => self.answered_to(Ok(State::Opened)),
@@ -482,6 +536,10 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+fn not_sent(error: FrameError) -> Failure {
+    Failure::Died(protocol(error.to_string()))
 }
 
 fn owned(body: &[u8]) -> Buf {

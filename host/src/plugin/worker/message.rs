@@ -40,7 +40,7 @@ pub(super) struct Load {
     pub(super) threads: Option<usize>,
     /// Files that it may read.
     pub(super) assets: Vec<String>,
-    /// Whether each step's CPU time is wanted.
+    /// Whether each step's CPU time is wanted, and how many threads it leaves.
     #[serde(default)]
     pub(super) measure: bool,
     /// The program to become, in place of a library.
@@ -123,7 +123,7 @@ pub(super) struct Confined {
 /// What is left of a backend that was closed.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Closed {
-    /// Threads that were not there before it was opened.
+    /// Threads that were not there before it was opened, if that is measured.
     pub(super) threads: usize,
 }
 

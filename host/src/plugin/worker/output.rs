@@ -6,12 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use crate::plugin::host_table;
+use crate::plugin::{
+    host_table,
+    line::{MOST_BYTES, visible},
+};
 
 /// Lines of one worker that are shown.
 const MOST_LINES: usize = 20;
-/// Bytes of a line that are shown.
-const MOST_BYTES: usize = 400;
 /// The level of a warning.
 const WARNING: u32 = 2;
 
@@ -20,40 +21,49 @@ pub(super) struct Shown<F> {
     name: String,
     line: String,
     lines: usize,
+    /// The last one that was not shown: what a program dies of comes at the end.
+    last: String,
     log: F,
 }
 
-/// What takes lines.
-pub(super) type Written = Arc<dyn Fn(&str) + Send + Sync>;
+/// What takes lines, and none at the end of what one worker writes.
+pub(super) type Written = Arc<dyn Fn(Option<&str>) + Send + Sync>;
 
 /// What logs them.
-pub(super) fn to_log() -> Written {
-    Arc::new(|line| host_table::log(WARNING, line.as_bytes()))
+pub(super) fn to_log(name: &str) -> Written {
+    let name = name.to_owned();
+    Arc::new(move |line| {
+        if let Some(line) = line {
+            host_table::log(Some(&name), WARNING, line.as_bytes());
+        }
+    })
 }
 
 /// What hands the lines of this plugin on.
 pub(super) fn shown(name: &str, written: &Written) -> Shown<impl FnMut(&str)> {
     let written = Arc::clone(written);
-    Shown::new(name, move |line| written(line))
+    Shown::new(name, move |line| written(Some(line)))
 }
 
 impl<F: FnMut(&str)> Shown<F> {
     fn new(name: &str, log: F) -> Self {
-        Self { name: name.to_owned(), line: String::new(), lines: 0, log }
+        Self { name: name.to_owned(), line: String::new(), lines: 0, last: String::new(), log }
     }
 
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
         let line = line.trim_end();
-        if line.is_empty() || self.lines > MOST_LINES {
+        if line.is_empty() {
             return;
         }
         self.lines += 1;
-        if self.lines > MOST_LINES {
-            (self.log)(&format!("{} writes more than is shown here", self.name));
-        } else {
-            (self.log)(&format!("{} writes: {line}", self.name));
+        if self.lines <= MOST_LINES {
+            return (self.log)(&format!("{} writes: {line}", self.name));
         }
+        if self.lines == MOST_LINES + 1 {
+            (self.log)(&format!("{} writes more than is shown here", self.name));
+        }
+        line.clone_into(&mut self.last);
     }
 }
 
@@ -63,7 +73,7 @@ impl<F: FnMut(&str)> Write for Shown<F> {
             if matches!(c, '\n' | '\r') {
                 self.end_line();
             } else if self.line.len() < MOST_BYTES {
-                self.line.push(if c.is_control() { ' ' } else { c });
+                self.line.push(visible(c));
             }
         }
         Ok(bytes.len())
@@ -78,6 +88,9 @@ impl<F: FnMut(&str)> Shown<F> {
     /// There is no more.
     pub(super) fn finish(mut self) {
         self.end_line();
+        if !self.last.is_empty() {
+            (self.log)(&format!("{} writes at last: {}", self.name, self.last));
+        }
     }
 }
 
@@ -95,10 +108,13 @@ mod tests {
         for _ in 0..1000 {
             shown.write_all(b"\nagain").unwrap();
         }
+        shown.write_all(b"\nthe end").unwrap();
         shown.finish();
         assert_eq!(lines[..2], ["it writes: one", "it writes: two [1m"]);
         assert!(lines[2].len() < MOST_BYTES + 50);
-        assert_eq!(lines.len(), MOST_LINES + 1);
-        assert_eq!(lines.last().unwrap(), "it writes more than is shown here");
+        assert_eq!(
+            lines[MOST_LINES..],
+            ["it writes more than is shown here", "it writes at last: the end"]
+        );
     }
 }

@@ -140,6 +140,7 @@ fn show(name: &str, output: PipeReader, redactor: &Redactor, written: &Written) 
     // Only writing fails, and this never does.
     let _ = log::copy(output, &mut shown, redactor);
     shown.finish();
+    written(None);
 }
 
 /// Waits for its end, and ends what it may have started: its group is its own until it is reaped.

@@ -57,7 +57,7 @@ pub fn serve(host: u32) -> io::Result<()> {
     host_table::set_wake(move |token| {
         waking.say(&FromWorker::Wake(SessionRef { session: Decimal(token) }));
     });
-    host_table::set_log(move |level, text| {
+    host_table::set_log(move |_, level, text| {
         if host_table::is_shown(level) {
             logging.say(&FromWorker::Log(Log { level, text: text.into() }));
         }
@@ -71,7 +71,8 @@ pub fn serve(host: u32) -> io::Result<()> {
     }
     let pool = load.threads.map(|threads| Pool::new("worker", threads)).transpose()?;
     if host.serve(&Arc::new(backend), pool, load.measure)? {
-        let threads = threads_beyond(before);
+        // Those that are about to end are waited for: only where somebody looks at them.
+        let threads = if load.measure { threads_beyond(before) } else { 0 };
         host.outlet.say(&FromWorker::Closed(Closed { threads }));
     }
     Ok(())
