@@ -11,10 +11,13 @@ use std::path::PathBuf;
 
 use host_tests::{browser::Browser, built, sandbox::Sandbox};
 
-/// A plugin that says what it is asked, and questions whose prompt is this template.
+/// A plugin that says what it is asked, and questions whose prompt is this template. They are asked one after the other:
+/// a page shows samples in the order in which they were finished.
 fn run_file(prompt: &str) -> String {
     format!(
         r#"
+run.concurrency = 1
+
 [[backend]]
 plugin = "hostile"
 config.mode = "echo"

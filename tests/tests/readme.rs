@@ -42,7 +42,21 @@ fn the_files_that_it_points_at_are_there() {
         .map(|(target, _)| target)
         .collect();
     assert!(!links.is_empty());
-    for link in links {
-        assert!(root.join(link).exists(), "{link}");
+    let headings: Vec<String> =
+        readme.lines().filter(|line| line.starts_with('#')).map(anchor).collect();
+    for link in links.into_iter().filter(|link| !link.starts_with("https://")) {
+        match link.strip_prefix('#') {
+            Some(heading) => assert!(headings.iter().any(|one| one == heading), "{link}"),
+            None => assert!(root.join(link).exists(), "{link}"),
+        }
     }
+}
+
+/// What a heading is called in links to it.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars()
+        .filter(|char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_'))
+        .map(|char| if char == ' ' { '-' } else { char })
+        .collect()
 }
