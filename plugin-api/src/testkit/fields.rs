@@ -59,7 +59,7 @@ mod tests {
         for (known, expected) in [
             (&["model", "messages.role", "messages.content", "extra.*"][..], None),
             (&["model", "messages.role", "extra.*"], Some("messages.content")),
-            (&["model", "messages", "extra.*"], Some("messages.content")),
+            (&["model", "messages", "messages.role", "extra.*"], Some("messages.content")),
             (&["messages.*", "extra.a.b"], Some("model")),
             (&["model", "messages.*", "extra.a.bc"], Some("extra.a.b")),
             (&["model", "messages.*", "extr.*"], Some("extra")),
