@@ -18,7 +18,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     circuit::{Circuit, MOST},
-    link::{Death, Failure, Link, Said, State},
+    death::Death,
+    link::{Failure, Link, Said, State},
     message::Load,
     output::{self, Written},
     process, program,

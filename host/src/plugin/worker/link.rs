@@ -3,8 +3,6 @@
 use std::{
     collections::HashMap,
     io,
-    net::Shutdown,
-    os::unix::net::UnixStream as Socket,
     process::ExitStatus,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -19,16 +17,17 @@ use plugin_api::{
     message,
 };
 use tokio::{
-    net::UnixStream,
     runtime::Handle,
     sync::{Notify, oneshot},
     time::timeout,
 };
 
 use super::{
+    death::Death,
     frame::{self, FrameError, Incoming},
     message::{Did, FromWorker},
     process::{Process, Started},
+    socket::Socket,
     watch::{Served, overdue},
 };
 use crate::{
@@ -91,13 +90,8 @@ pub(super) struct Link {
 pub(super) struct Inner {
     /// The plugin, in messages.
     name: String,
-    stream: UnixStream,
-    /// The same socket, to be closed at once.
     socket: Socket,
     process: Process,
-    outbox: Mutex<Outbox>,
-    /// Told when the outbox could not be emptied at once.
-    unsent: Notify,
     sessions: Mutex<HashMap<u64, Slot>>,
     /// Who waits for the next answer to `load`, `open` or `close`.
     asking: Mutex<Option<oneshot::Sender<Said>>>,
@@ -109,41 +103,6 @@ pub(super) struct Inner {
     death: OnceLock<Death>,
     died: Notify,
     runtime: Handle,
-}
-
-/// Why a worker is dead. Clones are one.
-#[derive(Clone)]
-pub(super) struct Death {
-    error: Error,
-    is_told: Arc<AtomicBool>,
-}
-
-impl Death {
-    fn new(error: Error) -> Self {
-        Self { error, is_told: Arc::default() }
-    }
-
-    /// For whoever waited for something.
-    pub(super) fn tell(&self) -> Error {
-        self.is_told.store(true, Ordering::Release);
-        self.error.clone()
-    }
-
-    /// Whether anybody was told.
-    pub(super) fn is_told(&self) -> bool {
-        self.is_told.load(Ordering::Acquire)
-    }
-}
-
-/// What is yet to be sent.
-#[derive(Default)]
-struct Outbox {
-    bytes: Vec<u8>,
-    /// How many of them are sent. They stay until all are: to move the rest for each part that a socket takes would take
-    /// longer than to send it.
-    sent: usize,
-    /// Set with the last frame of all: once that is sent, the worker is told that no more comes, and may end by itself.
-    is_last: bool,
 }
 
 /// A session that the worker has.
@@ -162,15 +121,10 @@ impl Link {
     /// Takes a process over. `on_death` is not told of an end that the host wanted.
     pub(super) fn new(name: &str, started: Started, on_death: OnDeath) -> io::Result<Self> {
         let Started { socket, process, end } = started;
-        let copy = socket.try_clone()?;
-        socket.set_nonblocking(true)?;
         let inner = Arc::new(Inner {
             name: name.to_owned(),
-            stream: UnixStream::from_std(socket)?,
-            socket: copy,
+            socket: Socket::new(socket)?,
             process,
-            outbox: Mutex::default(),
-            unsent: Notify::new(),
             sessions: Mutex::default(),
             asking: Mutex::default(),
             served: Served::default(),
@@ -193,7 +147,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.inner.is_closing.store(true, Ordering::Release);
-        let _ = self.inner.socket.shutdown(Shutdown::Both);
+        self.inner.socket.close();
     }
 }
 
@@ -230,14 +184,14 @@ impl Inner {
     /// Sends a frame that is about the backend as a whole, and waits for the answer.
     pub(super) async fn ask(&self, head: &[u8], body: &[u8]) -> Said {
         let answer = self.expect();
-        self.send(&[head], body).map_err(not_sent)?;
+        self.socket.send(&[head], body).map_err(not_sent)?;
         self.said(answer).await
     }
 
     /// Sends the last frame of all, and waits for the answer, or for the worker to end as one does that is told no more.
     pub(super) async fn ask_last(&self, head: &[u8]) -> Said {
         let answer = self.expect();
-        self.send_last(head).map_err(not_sent)?;
+        self.socket.send_last(head).map_err(not_sent)?;
         match self.said(answer).await {
             Err(Failure::Died(error)) if error.kind == ErrorKind::Cancelled => Ok(State::Ended),
             said => said,
@@ -287,7 +241,8 @@ impl Inner {
             slot.step = Some(told);
             slot.number = self.served.number();
         }
-        self.send(head, body).map_err(|error| protocol(error.to_string()))?;
+        let sent = self.socket.send(head, body);
+        sent.map_err(|error| protocol(error.to_string()))?;
         Ok((answer, self.served.sent()))
     }
 
@@ -320,7 +275,7 @@ impl Inner {
         if self.death.get().is_none() {
             let head = format!(r#"{{"end":{{"session":"{token}"}}}}"#);
             // It is short enough for a frame.
-            let _ = self.send(&[head.as_bytes()], &[]);
+            let _ = self.socket.send(&[head.as_bytes()], &[]);
         }
         goes_on
     }
@@ -331,59 +286,11 @@ impl Inner {
         sessions.get(&token).is_some_and(|slot| slot.step.is_some() || slot.abandoned)
     }
 
-    /// Queues a frame and sends what the socket takes at once.
-    fn send(&self, head: &[&[u8]], body: &[u8]) -> Result<(), FrameError> {
-        let mut outbox = lock(&self.outbox);
-        frame::append(&mut outbox.bytes, head, body)?;
-        self.begin_sending(&mut outbox);
-        Ok(())
-    }
-
-    /// The same with the last frame of all.
-    fn send_last(&self, head: &[u8]) -> Result<(), FrameError> {
-        let mut outbox = lock(&self.outbox);
-        frame::append(&mut outbox.bytes, &[head], b"")?;
-        // Not a moment sooner: whoever flushes what came before would close the way to it.
-        outbox.is_last = true;
-        self.begin_sending(&mut outbox);
-        Ok(())
-    }
-
-    fn begin_sending(&self, outbox: &mut Outbox) {
-        if !self.flush(outbox) {
-            self.unsent.notify_one();
-        }
-    }
-
-    /// Sends what the socket takes. Whether that is all.
-    fn flush(&self, outbox: &mut Outbox) -> bool {
-        while let Some(rest) = outbox.bytes.get(outbox.sent..).filter(|rest| !rest.is_empty()) {
-            match self.stream.try_write(rest) {
-                Ok(sent) => outbox.sent += sent,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if outbox.sent > outbox.bytes.len() / 2 {
-                        outbox.bytes.drain(..outbox.sent);
-                        outbox.sent = 0;
-                    }
-                    return false;
-                }
-                // It is dead, which whoever reads finds out.
-                Err(_) => break,
-            }
-        }
-        outbox.bytes.clear();
-        outbox.sent = 0;
-        if outbox.is_last {
-            let _ = self.socket.shutdown(Shutdown::Write);
-        }
-        true
-    }
-
     /// Hears the worker until it ends, and says so to all who wait for it.
     async fn attend(&self, mut end: oneshot::Receiver<ExitStatus>, on_death: OnDeath) {
         let breach = tokio::select! {
             breach = self.read() => breach,
-            () = self.send_on() => None,
+            () = self.socket.send_on() => None,
         };
         if let Some(breach) = breach {
             self.kill(&format!("sent what is no message ({breach}), and was ended"));
@@ -396,7 +303,7 @@ impl Inner {
             }
         };
         let is_well = lock(&self.why).is_none() && status.is_some_and(|status| status.success());
-        if self.is_closing.load(Ordering::Acquire) || is_well && lock(&self.outbox).is_last {
+        if self.is_closing.load(Ordering::Acquire) || is_well && self.socket.is_last() {
             return self.fail(&Error::new(ErrorKind::Cancelled, "the backend is closed"));
         }
         let how = match (lock(&self.why).take(), status) {
@@ -423,31 +330,12 @@ impl Inner {
         self.died.notify_waiters();
     }
 
-    /// Sends what could not be sent at once.
-    async fn send_on(&self) {
-        loop {
-            self.unsent.notified().await;
-            while self.stream.writable().await.is_ok() {
-                if self.flush(&mut lock(&self.outbox)) {
-                    break;
-                }
-            }
-        }
-    }
-
     /// Takes frames until the end, or until one is none.
     async fn read(&self) -> Option<String> {
         let mut incoming = Incoming::default();
         loop {
-            if self.stream.readable().await.is_err() {
-                return None;
-            }
-            match self.stream.try_read(incoming.room()) {
-                Ok(0) => return None,
-                Ok(bytes) => incoming.came(bytes),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(_) => return None,
-            }
+            let bytes = self.socket.read(incoming.room()).await?;
+            incoming.came(bytes);
             loop {
                 match incoming.frame() {
                     Ok(Some(frame)) => {

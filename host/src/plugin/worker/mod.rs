@@ -7,6 +7,7 @@
 mod become_script;
 pub mod circuit;
 pub mod client;
+mod death;
 pub mod frame;
 mod link;
 mod memory;
@@ -19,4 +20,5 @@ mod program;
 mod sandbox;
 pub mod serve;
 pub mod session;
+mod socket;
 mod watch;
