@@ -12,11 +12,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod sources;
+
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
+use sources::file_of;
 use syn::{Attribute, Expr, ImplItem, Item, Lit, Meta, TraitItem, Visibility};
 
 /// What `export_plugin!` is made of: no author calls it.
@@ -159,15 +162,6 @@ impl Sources {
             self.called.push(called);
         }
     }
-}
-
-/// Where a module that is declared in this file lies.
-fn file_of(declaring: &Path, name: &str) -> PathBuf {
-    let stem = declaring.file_stem().unwrap();
-    let folder = declaring.parent().unwrap();
-    let folder = if stem == "lib" || stem == "mod" { folder.to_owned() } else { folder.join(stem) };
-    let flat = folder.join(format!("{name}.rs"));
-    if flat.exists() { flat } else { folder.join(name).join("mod.rs") }
 }
 
 /// Whether the documentation does not have it.

@@ -3,11 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+mod sources;
 
+use std::{fs, path::Path};
+
+use sources::file_of;
 use syn::{
     Attribute, Block, Field, Fields, File, ImplItem, Item, TraitItem, Visibility, parse_quote,
 };
@@ -64,15 +64,6 @@ fn items(all: Vec<Item>, file: &Path, module: &str, listing: &mut String) {
             None => list(&file_of(file, &inner.ident.to_string()), &name, listing),
         }
     }
-}
-
-/// Where a module that is declared in this file lies.
-fn file_of(declaring: &Path, name: &str) -> PathBuf {
-    let stem = declaring.file_stem().unwrap();
-    let folder = declaring.parent().unwrap();
-    let folder = if stem == "lib" || stem == "mod" { folder.to_owned() } else { folder.join(stem) };
-    let flat = folder.join(format!("{name}.rs"));
-    if flat.exists() { flat } else { folder.join(name).join("mod.rs") }
 }
 
 fn is_of_tests(attributes: &[Attribute]) -> bool {

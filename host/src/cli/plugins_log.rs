@@ -44,26 +44,14 @@ pub(super) fn plugins_log(printer: Printer) -> impl Fn(Option<&str>, u32, &str) 
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{self, Write},
-        sync::Arc,
-    };
+    use std::io;
 
     use super::*;
-    use crate::{plugin::line::MOST_BYTES, printer::Mode, secret::Secret};
-
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::{
+        plugin::line::MOST_BYTES,
+        printer::{Mode, tests::Shared},
+        secret::Secret,
+    };
 
     #[test]
     fn a_plugin_that_logs_much_hides_no_other_and_ends() {
