@@ -13,6 +13,7 @@ mod keys;
 pub mod letter;
 mod lines;
 pub mod number;
+mod plain;
 mod plan;
 pub mod prompt;
 pub mod raw;

@@ -6,11 +6,10 @@
 /// The last number of a text: no commas, no plus, no needless zeros, no exponent; `-0` is `0`.
 #[must_use]
 pub fn last_number(text: &str) -> Option<String> {
-    let text: Vec<char> = text.chars().collect();
     let mut last = None;
     let mut at = 0;
     while at < text.len() {
-        match Number::parse(&text, at) {
+        match Number::parse(text, at) {
             Some((number, end)) => {
                 last = number.canonical().or(last);
                 at = end;
@@ -33,50 +32,42 @@ const EXPONENT_LIMIT: i64 = 400;
 
 impl Number {
     /// The number whose first digit (or point) stands at `start`, and where it ends.
-    fn parse(text: &[char], start: usize) -> Option<(Self, usize)> {
-        let digit = |i: usize| text.get(i).is_some_and(char::is_ascii_digit);
-        let mut at = start;
-        let mut digits = String::new();
-        if digit(at) {
-            while digit(at) {
-                digits.push(text[at]);
-                at += 1;
-            }
-            // A comma belongs to the number only where it parts thousands.
-            if digits.len() <= 3 {
-                while text.get(at) == Some(&',') && (1..=3).all(|i| digit(at + i)) && !digit(at + 4)
-                {
-                    digits.extend(&text[at + 1..at + 4]);
-                    at += 4;
-                }
-            }
-        } else if !(text.get(at) == Some(&'.') && digit(at + 1)) {
+    fn parse(text: &str, start: usize) -> Option<(Self, usize)> {
+        let bytes = text.as_bytes();
+        let digit = |i: usize| bytes.get(i).is_some_and(u8::is_ascii_digit);
+        let digits_end = |from: usize| (from..).find(|i| !digit(*i)).unwrap_or(from);
+        let mut at = digits_end(start);
+        if at == start && !(bytes.get(at) == Some(&b'.') && digit(at + 1)) {
             return None;
         }
-        let mut point = digits.len() as i64;
-        if text.get(at) == Some(&'.') && digit(at + 1) {
-            at += 1;
-            while digit(at) {
-                digits.push(text[at]);
-                at += 1;
+        let mut digits = text[start..at].to_owned();
+        // A comma belongs to the number only where it parts thousands.
+        if (1..=3).contains(&digits.len()) {
+            while bytes.get(at) == Some(&b',') && (1..=3).all(|i| digit(at + i)) && !digit(at + 4) {
+                digits.push_str(&text[at + 1..at + 4]);
+                at += 4;
             }
         }
-        if matches!(text.get(at), Some('e' | 'E')) {
-            let signed = matches!(text.get(at + 1), Some('+' | '-'));
-            let first = at + 1 + usize::from(signed);
-            let end = (first..).find(|i| !digit(*i)).unwrap_or(first);
-            let exponent: String =
-                text[first.min(text.len())..end.min(text.len())].iter().collect();
-            if let Ok(exponent) = exponent.parse::<i64>() {
-                point =
-                    point.saturating_add(if text[at + 1] == '-' { -exponent } else { exponent });
+        let mut point = digits.len() as i64;
+        if bytes.get(at) == Some(&b'.') && digit(at + 1) {
+            let end = digits_end(at + 1);
+            digits.push_str(&text[at + 1..end]);
+            at = end;
+        }
+        if matches!(bytes.get(at), Some(b'e' | b'E')) {
+            let sign = bytes.get(at + 1).filter(|sign| matches!(sign, b'+' | b'-'));
+            let first = at + 1 + usize::from(sign.is_some());
+            let end = digits_end(first);
+            if let Some(Ok(exponent)) = text.get(first..end).map(str::parse::<i64>) {
+                let exponent = if sign == Some(&b'-') { -exponent } else { exponent };
+                point = point.saturating_add(exponent);
                 at = end;
             }
         }
         // A minus after a digit, a letter or a bracket is a dash or a difference.
-        let minus = start > 0 && matches!(text[start - 1], '-' | '\u{2212}');
-        let before = start.checked_sub(2).map(|i| text[i]);
-        let negative = minus && !before.is_some_and(|c| c.is_alphanumeric() || c == ')');
+        let mut before = text[..start].chars().rev();
+        let minus = matches!(before.next(), Some('-' | '\u{2212}'));
+        let negative = minus && !before.next().is_some_and(|c| c.is_alphanumeric() || c == ')');
         Some((Self { negative, digits, point }, at))
     }
 
@@ -131,6 +122,12 @@ mod tests {
             ("it costs 18 dollars", Some("18")),
             ("5e", Some("5")),
             ("1e99999999999999999999", Some("99999999999999999999")),
+            ("ü-5 €", Some("5")),
+            ("€-5", Some("-5")),
+            ("€\u{2212}5", Some("-5")),
+            ("5e+", Some("5")),
+            ("1,234,5", Some("5")),
+            ("1,234.5e-1é", Some("123.45")),
             ("none", None),
             ("", None),
         ];

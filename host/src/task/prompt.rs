@@ -77,6 +77,13 @@ pub struct Turn {
 
 const DEFAULT_DELIMITER: &str = " ";
 
+impl Turn {
+    /// Whether it is a question and nothing else.
+    fn is_bare(&self) -> bool {
+        self.generation_prefix.is_empty() && self.answer.is_empty()
+    }
+}
+
 impl Layout {
     /// What stands between a prompt and the option whose likelihood is asked for.
     #[must_use]
@@ -95,48 +102,55 @@ impl Layout {
 
     /// The prompt of `question` after the solved examples. An empty system prompt is none.
     #[must_use]
-    pub fn assemble(&self, system: &str, examples: &[Turn], question: &Turn) -> Prompt {
+    pub fn assemble(&self, system: String, examples: &[Turn], question: Turn) -> Prompt {
         match self.format {
             PromptFormat::Text => {
-                let mut text = system.to_owned();
-                for example in examples {
-                    text.push_str(&self.as_text(example));
+                let mut text = system;
+                examples.iter().for_each(|example| self.put(example, &mut text));
+                if text.is_empty() && question.is_bare() {
+                    return Prompt::Text(question.question);
                 }
-                text.push_str(&self.as_text(question));
+                self.put(&question, &mut text);
                 Prompt::Text(text)
             }
             PromptFormat::Chat => Prompt::Chat(self.as_chat(system, examples, question)),
         }
     }
 
-    fn as_chat(&self, system: &str, examples: &[Turn], question: &Turn) -> Chat {
-        let message = |role, text: &str| Message { role, text: text.to_owned() };
+    fn as_chat(&self, system: String, examples: &[Turn], question: Turn) -> Chat {
+        let message = |role, text| Message { role, text };
         let mut messages = Vec::new();
         if !system.is_empty() {
             messages.push(message(Role::System, system));
         }
+        let delimiter = self.inner_delimiter(&question);
+        let Turn { question, generation_prefix, .. } = question;
         if self.as_turns {
             for example in examples {
-                messages.push(message(Role::User, &example.question));
+                messages.push(message(Role::User, example.question.clone()));
                 let reply = join_with_space(&example.generation_prefix, &example.answer);
-                messages.push(message(Role::Assistant, &reply));
+                messages.push(message(Role::Assistant, reply));
             }
-            messages.push(message(Role::User, &question.question));
+            messages.push(message(Role::User, question));
         } else {
-            let shown: String = examples.iter().map(|example| self.as_text(example)).collect();
+            let mut shown = String::new();
+            examples.iter().for_each(|example| self.put(example, &mut shown));
+            let mut shown = if shown.is_empty() { question } else { shown + &question };
             // The prefix is a message of its own, but the delimiter before it stays with the question.
-            let delimiter = self.inner_delimiter(question);
-            messages.push(message(Role::User, &format!("{shown}{}{delimiter}", question.question)));
+            shown.push_str(delimiter);
+            messages.push(message(Role::User, shown));
         }
-        let generation_prefix =
-            Some(question.generation_prefix.clone()).filter(|prefix| !prefix.is_empty());
+        let generation_prefix = Some(generation_prefix).filter(|prefix| !prefix.is_empty());
         Chat { messages, generation_prefix }
     }
 
-    fn as_text(&self, turn: &Turn) -> String {
-        let reply = join_with_space(&turn.generation_prefix, &turn.answer);
-        let end = if turn.answer.is_empty() { "" } else { &self.separator };
-        format!("{}{}{reply}{end}", turn.question, self.inner_delimiter(turn))
+    fn put(&self, turn: &Turn, text: &mut String) {
+        text.push_str(&turn.question);
+        text.push_str(self.inner_delimiter(turn));
+        text.push_str(&join_with_space(&turn.generation_prefix, &turn.answer));
+        if !turn.answer.is_empty() {
+            text.push_str(&self.separator);
+        }
     }
 
     /// What stands between a question and what follows it in the same text.
@@ -196,9 +210,9 @@ mod tests {
         ];
         for (format, as_turns, prefix, expected) in table {
             let prompt = layout(format, as_turns).assemble(
-                "",
+                String::new(),
                 &shots(prefix),
-                &turn("Q: 3\nA:", prefix, ""),
+                turn("Q: 3\nA:", prefix, ""),
             );
             assert_eq!(show(prompt), expected);
         }
@@ -206,10 +220,11 @@ mod tests {
 
     #[test]
     fn a_system_prompt_stands_first() {
-        let question = turn("Q", "", "");
-        let text = layout(PromptFormat::Text, false).assemble("Be brief.\n\n", &[], &question);
+        let question = || turn("Q", "", "");
+        let text =
+            layout(PromptFormat::Text, false).assemble("Be brief.\n\n".into(), &[], question());
         assert_eq!(show(text), "Be brief.\n\nQ");
-        let chat = layout(PromptFormat::Chat, true).assemble("Be brief.", &[], &question);
+        let chat = layout(PromptFormat::Chat, true).assemble("Be brief.".into(), &[], question());
         assert_eq!(show(chat), "System:Be brief.|User:Q");
     }
 

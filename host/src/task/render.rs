@@ -174,7 +174,6 @@ impl Plan {
             })
             .collect::<Result<Vec<Turn>, _>>()?;
         let Question { turn, choices, gold, references } = self.question(context)?;
-        let prompt = self.layout.assemble(&system, &examples, &turn);
         let form = match self.form {
             FormPlan::MultipleChoice { unconditional } => {
                 let delimiter = self.layout.continuation_delimiter(&turn.generation_prefix);
@@ -189,6 +188,7 @@ impl Plan {
             }
             _ => Form::Generate(Generate { references, choices }),
         };
+        let prompt = self.layout.assemble(system, &examples, turn);
         Ok(Rendered { prompt, form })
     }
 

@@ -4,12 +4,13 @@
 //! and line ends are part of the prompt. Names that do not exist are errors, since a prompt with a
 //! hole in it would be scored as if it were whole.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, collections::HashMap, sync::Arc};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, ValueKind};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 
+use super::plain::{Plain, is_field};
 use super::raw::Record;
 
 /// A template that cannot be compiled or rendered.
@@ -45,48 +46,41 @@ impl TemplateError {
     }
 }
 
-/// Names that mean something else than a field.
-const RESERVED: [&str; 13] =
-    ["doc", "true", "false", "none", "True", "False", "None", "not", "and", "or", "in", "is", "if"];
-
 /// The names that a template sees: the record's fields, and `doc` for the whole record.
 #[derive(Clone, Debug)]
 pub struct Context<'r> {
     record: &'r Record,
-    names: Vec<(String, Value)>,
+    /// The record's, as the engine wants them; made when it is first of use.
+    fields: OnceCell<Vec<(String, Value)>>,
+    added: Vec<(String, Value)>,
 }
 
 impl<'r> Context<'r> {
     /// The names for one record.
     #[must_use]
     pub fn new(record: &'r Record) -> Self {
-        let mut names: Vec<(String, Value)> = record
-            .iter()
-            .filter(|(name, _)| *name != "doc")
-            .map(|(name, value)| (name.clone(), Value::from(Serde(value))))
-            .collect();
-        names.push(("doc".to_owned(), Value::from(Serde(record))));
-        Self { record, names }
+        Self { record, fields: OnceCell::new(), added: Vec::new() }
     }
 
     /// Adds a name unless the record has a field of that name.
     pub fn add(&mut self, name: &str, value: Value) {
-        if !self.names.iter().any(|(known, _)| known == name) {
-            self.names.push((name.to_owned(), value));
+        if name != "doc" && !self.record.contains_key(name) {
+            self.added.push((name.to_owned(), value));
         }
     }
 
     fn value(&self) -> Value {
-        Value::from_pairs(self.names.iter().cloned())
+        let fields = self.fields.get_or_init(|| {
+            let fields = self.record.iter().filter(|(name, _)| *name != "doc");
+            let fields = fields.map(|(name, value)| (name.clone(), Value::from(Serde(value))));
+            fields.chain([("doc".to_owned(), Value::from(Serde(self.record)))]).collect()
+        });
+        Value::from_pairs(fields.iter().chain(&self.added).cloned())
     }
 
     /// The field of the record that an expression names, if it is nothing but a name: most targets are.
     fn field(&self, expression: &str) -> Option<&'r serde_json::Value> {
-        let mut letters = expression.bytes();
-        let is_name = letters.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-            && letters.all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        let is_other = RESERVED.contains(&expression);
-        if is_name && !is_other { self.record.get(expression) } else { None }
+        if is_field(expression) { self.record.get(expression) } else { None }
     }
 }
 
@@ -94,6 +88,8 @@ impl<'r> Context<'r> {
 #[derive(Clone, Debug)]
 pub struct Templates {
     environment: Arc<Environment<'static>>,
+    /// Those that need no engine.
+    plain: HashMap<String, Plain>,
 }
 
 impl Templates {
@@ -123,12 +119,14 @@ impl Templates {
             }
             minijinja::escape_formatter(out, state, value)
         });
+        let mut plain = HashMap::new();
         for (key, source) in sources {
+            plain.extend(Plain::new(source).map(|plain| (key.to_owned(), plain)));
             environment
                 .add_template_owned(key.to_owned(), source.to_owned())
                 .map_err(|error| TemplateError::new(key, &error))?;
         }
-        Ok(Self { environment: Arc::new(environment) })
+        Ok(Self { environment: Arc::new(environment), plain })
     }
 
     /// Renders the template of a key.
@@ -136,6 +134,13 @@ impl Templates {
     /// # Errors
     /// [`TemplateError`] with the line, for example when a name is not defined.
     pub fn render(&self, key: &str, context: &Context<'_>) -> Result<String, TemplateError> {
+        if let Some(text) = self.plain.get(key).and_then(|plain| plain.render(context.record)) {
+            return Ok(text);
+        }
+        self.by_engine(key, context)
+    }
+
+    fn by_engine(&self, key: &str, context: &Context<'_>) -> Result<String, TemplateError> {
         let explain = |error: minijinja::Error| TemplateError::new(key, &error);
         self.environment
             .get_template(key)
@@ -240,6 +245,78 @@ mod tests {
         for (template, expected) in table {
             assert_eq!(render(template, record()).unwrap(), expected, "{template}");
         }
+    }
+
+    #[test]
+    fn what_needs_no_engine_is_as_the_engine_makes_it() {
+        let record = serde_json::json!({
+            "q": "a {{ b }}\n", "_x1": "<&>", "n": 1.0, "no": null, "self": "s", "loop": "l", "range": "r", "é": "e",
+            "doc": "d", "in": "i", "raw": "", "l": ["x"],
+        });
+        let context = Context::new(record.as_object().unwrap());
+        let pieces = [
+            "{{ q }}",
+            "{{q}}",
+            "{{ _x1\n}}",
+            "{{\tq }}",
+            "{{ n }}",
+            "{{ no }}",
+            "{{ self }}",
+            "{{ loop }}",
+            "{{ range }}",
+            "{{ é }}",
+            "{{ doc }}",
+            "{{ in }}",
+            "{{ raw }}",
+            "{{ l }}",
+            "{{ gone }}",
+            "{{- q }}",
+            "{{ q -}}",
+            "{{+ q }}",
+            "{{ q | upper }}",
+            "{{ q.x }}",
+            "{{ 'q' }}",
+            "{{ '}}' }}",
+            "{{ q q }}",
+            "{{ }}",
+            "{{ 1 }}",
+            "{{ true }}",
+            "{# q #}",
+            "{% raw %}{{ q }}{% endraw %}",
+            "{{ q",
+            "}}",
+            "{",
+            "}",
+            "{{{ q }}}",
+            "{ { q } }",
+            "text",
+            " ",
+            "\n",
+            "\r\n",
+            "\u{a0}",
+            "{{\u{a0}q }}",
+            "{{\rq }}",
+            "{{\u{b}q }}",
+            "{{\u{c}q }}",
+            "-",
+            "#}",
+            "%}",
+            "ü",
+            "",
+        ];
+        let mut plain = 0;
+        for first in pieces {
+            for second in pieces {
+                let source = format!("{first}{second}");
+                let Ok(templates) = Templates::compile([("user", source.as_str())]) else {
+                    continue;
+                };
+                let by_engine = templates.by_engine("user", &context);
+                assert_eq!(templates.render("user", &context), by_engine, "{source:?}");
+                plain += usize::from(templates.plain.contains_key("user"));
+            }
+        }
+        assert!(plain > 100, "{plain}");
     }
 
     #[test]
