@@ -1,64 +1,70 @@
 //! One spelling for equal JSON values, so that a digest names a meaning and not a layout.
 
+use plugin_api::abi::{buffer, recycle};
 use serde_json::{Map, Value};
 
 /// `value` with sorted keys and no white space; numbers and strings as `serde_json` writes them.
-pub fn canonical_json(value: &Value) -> String {
-    let mut out = String::new();
+pub fn canonical_json(value: &Value) -> Vec<u8> {
+    let mut out = Vec::new();
     write(value, &mut out);
     out
 }
 
-/// [`canonical_json`] of an object that is not wrapped into a value.
-pub fn canonical_object(object: &Map<String, Value>) -> String {
-    let mut out = String::new();
+/// BLAKE3 of [`canonical_json`] of an object that is not wrapped into a value.
+pub fn object_digest(object: &Map<String, Value>) -> blake3::Hash {
+    let mut out = buffer();
     write_object(object, &mut out);
-    out
+    let digest = blake3::hash(&out);
+    recycle(out);
+    digest
 }
 
 /// BLAKE3 of [`canonical_json`], in lower-case hex.
 pub fn digest(value: &Value) -> String {
-    blake3::hash(canonical_json(value).as_bytes()).to_hex().to_string()
+    blake3::hash(&canonical_json(value)).to_hex().to_string()
 }
 
-fn write(value: &Value, out: &mut String) {
+fn write(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Array(items) => {
-            out.push('[');
+            out.push(b'[');
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
                 write(item, out);
             }
-            out.push(']');
+            out.push(b']');
         }
         Value::Object(object) => write_object(object, out),
         Value::String(text) => quote(text, out),
-        scalar => out.push_str(&scalar.to_string()),
+        scalar => out.extend_from_slice(scalar.to_string().as_bytes()),
     }
 }
 
-fn write_object(object: &Map<String, Value>, out: &mut String) {
+fn write_object(object: &Map<String, Value>, out: &mut Vec<u8>) {
     // Not left to the map: it keeps the order of insertion, since `serde_json` is built so.
     let mut entries: Vec<_> = object.iter().collect();
     entries.sort_unstable_by_key(|(key, _)| *key);
-    out.push('{');
+    out.push(b'{');
     for (index, (key, item)) in entries.into_iter().enumerate() {
         if index > 0 {
-            out.push(',');
+            out.push(b',');
         }
         quote(key, out);
-        out.push(':');
+        out.push(b':');
         write(item, out);
     }
-    out.push('}');
+    out.push(b'}');
 }
 
-fn quote(text: &str, out: &mut String) {
+fn quote(text: &str, out: &mut Vec<u8>) {
     // Both spell it alike, this one many bytes at a time.
-    let quoted = sonic_rs::to_string(text);
-    out.push_str(&quoted.unwrap_or_else(|_| Value::from(text).to_string()));
+    let start = out.len();
+    if sonic_rs::to_writer(&mut *out, text).is_err() {
+        out.truncate(start);
+        out.extend_from_slice(Value::from(text).to_string().as_bytes());
+    }
 }
 
 #[cfg(test)]
@@ -70,7 +76,8 @@ mod tests {
     #[test]
     fn keys_are_sorted_at_every_depth() {
         let value = json!({"b": [1, 1.0, null, {"z": "ü\n", "a": true}], "a": {}});
-        assert_eq!(canonical_json(&value), r#"{"a":{},"b":[1,1.0,null,{"a":true,"z":"ü\n"}]}"#);
+        let written = r#"{"a":{},"b":[1,1.0,null,{"a":true,"z":"ü\n"}]}"#;
+        assert_eq!(canonical_json(&value), written.as_bytes());
         assert_eq!(digest(&value).len(), 64);
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::raw::Record;
-use crate::canonical::canonical_object;
+use crate::canonical::object_digest;
 use serde::{Deserialize, Serialize};
 
 /// What identifies a sample in its task: the value of the data set's `id_field`, else the zero-based
@@ -62,7 +62,7 @@ impl Digest {
     /// The digest of a record.
     #[must_use]
     pub fn of(record: &Record) -> Self {
-        Self(*blake3::hash(canonical_object(record).as_bytes()).as_bytes())
+        Self(*object_digest(record).as_bytes())
     }
 }
 

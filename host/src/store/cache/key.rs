@@ -96,7 +96,7 @@ impl Identity {
         });
         let model = of.model.map(str::to_owned).or_else(|| description.model.clone());
         let label = Label { backend: of.backend.to_owned(), plugin: of.plugin.to_owned(), model };
-        let digest = blake3::hash(canonical_json(&all).as_bytes()).into();
+        let digest = blake3::hash(&canonical_json(&all)).into();
         Self { digest, label: Arc::new(label) }
     }
 
@@ -111,7 +111,7 @@ impl Identity {
             body.clear();
             // Texts lie in the body in a fixed order, so equal requests have equal spans.
             let head = serde_json::to_value(request.put(&mut body)).unwrap_or_default();
-            text(&mut hasher, canonical_json(&head).as_bytes());
+            text(&mut hasher, &canonical_json(&head));
             text(&mut hasher, &body);
         }
         Key(hasher.finalize().into())
