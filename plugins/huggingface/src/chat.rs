@@ -93,7 +93,8 @@ impl ChatServer {
                         .to_owned(),
                 ));
             }
-            let call = self.caller.dress(HttpRequest::post(self.url.as_str())).json(&chat)?;
+            let call = self.caller.dress(HttpRequest::post(self.url.as_str()));
+            let call = wire::json::body(call, &chat)?;
             let reading = reading.clone();
             under_way.push(async move {
                 if stream {

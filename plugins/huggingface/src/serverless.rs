@@ -136,7 +136,7 @@ impl Serverless {
             .dress(HttpRequest::post(self.settings.url.as_str()))
             .header("x-use-cache", if options.use_cache { "true" } else { "false" })
             .header("x-wait-for-model", if options.wait_for_model { "true" } else { "false" });
-        call.json(&body)
+        wire::json::body(call, &body)
     }
 
     fn choice(

@@ -43,7 +43,7 @@ use crate::{
     call::{Collect, Encoded},
     config::Config,
     key::Keys,
-    prices::Prices,
+    prices::Model,
     provider::Provider,
     score::Server,
 };
@@ -63,7 +63,10 @@ pub struct Litellm {
     /// Vendor parameters where a request names none.
     defaults: Map<String, Value>,
     keys: Keys,
-    prices: Prices,
+    /// What the model costs, if that is known.
+    price: Option<Model>,
+    /// Which table says so.
+    prices: String,
     /// Who the server is, once it was asked.
     server: OnceLock<Option<Server>>,
     /// The server was found to have no route that tokenises.
@@ -161,8 +164,8 @@ impl Backend for Litellm {
             context_tokens: server
                 .and_then(|server| server.context_tokens)
                 .or(self.config.max_model_length.map(u64::from))
-                .or_else(|| self.prices.window(&self.provider.id, self.family())?.input_tokens),
-            prices: Some(self.prices.name().to_owned()),
+                .or_else(|| self.price.as_ref()?.window.input_tokens),
+            prices: Some(self.prices.clone()),
             bos: own.then(|| {
                 let added = self.config.add_special_tokens;
                 if added { "as the server's tokenizer adds it" } else { "none" }.to_owned()
@@ -226,8 +229,9 @@ impl Litellm {
             reader.decode(&reply, &stop).map_err(|error| self.keys.explain(error))?
         };
         completion.changed.splice(0..0, changed);
-        let cost = self.prices.cost_usd_nanos(&self.provider.id, self.family(), &completion.usage);
-        completion.usage.cost_usd_nanos = cost;
+        let price = self.price.as_ref();
+        completion.usage.cost_usd_nanos =
+            price.and_then(|price| price.cost_usd_nanos(&completion.usage));
         Ok(completion)
     }
 

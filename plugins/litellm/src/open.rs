@@ -43,6 +43,8 @@ pub(crate) fn open(config: Config, host: &Host) -> Result<Litellm> {
         &config.model,
         config.base_url.as_deref(),
     )?;
+    let family = config.base_model.as_deref().unwrap_or(&model);
+    provider.keep_rules_for(family);
     let base = base(&provider, config.base_url.as_deref(), host)?;
     if !base.own && provider.flavor == Flavor::Openai {
         // Another server under the provider's name is taken for a plain one of the wire: it may not know the
@@ -61,6 +63,7 @@ pub(crate) fn open(config: Config, host: &Host) -> Result<Litellm> {
     let defaults = defaults(&config, &provider)?;
     let headers = headers(&config, &provider, &base, host);
     let prices = prices(host)?;
+    let price = prices.find(&provider.id, family).cloned();
     Ok(Litellm {
         config,
         provider,
@@ -71,7 +74,8 @@ pub(crate) fn open(config: Config, host: &Host) -> Result<Litellm> {
         headers,
         defaults,
         keys,
-        prices,
+        price,
+        prices: prices.name().to_owned(),
         server: OnceLock::new(),
         no_tokenize: AtomicBool::new(false),
         no_lists: AtomicBool::new(false),

@@ -5,13 +5,16 @@
 
 use plugin_api::{Completion, Error, Generate, Prompt, Reply, Result, SseEvent};
 use serde_json::{Map, Value};
-use wire::openai::{self, Chat, Collector, Dialect, Input, Parameters, Prefill, Reading};
+use wire::{
+    json,
+    openai::{self, Chat, Collector, Dialect, Input, Parameters, Prefill, Reading},
+};
 
 use crate::{
     call::{Collect, Encoded},
     config::Mode,
     normalise::{normalise, say_what_is_unset},
-    parameters::{change, invalid, stop, to_json},
+    parameters::{change, invalid, stop},
     provider::Provider,
 };
 
@@ -77,7 +80,7 @@ pub fn encode(
                      is not known to continue it (`prefill` says how it would)",
                 ));
             }
-            (&provider.chat_route, to_json(&chat)?)
+            (&provider.chat_route, json::bytes(&chat)?)
         }
         Mode::Completions => {
             let Prompt::Text(text) = request.prompt else {
@@ -93,7 +96,7 @@ pub fn encode(
                 stream_usage: dialect.stream_usage,
                 ..openai::Completion::new(model, Input::Text(text, ""), &parameters)
             };
-            (&provider.completions_route, to_json(&body)?)
+            (&provider.completions_route, json::bytes(&body)?)
         }
     };
     let headers = provider.headers.clone().into_iter().collect();

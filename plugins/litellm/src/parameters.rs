@@ -147,15 +147,6 @@ pub(crate) fn number_dropped(name: &str, value: &Value, changed: &mut Vec<Change
     Ok(())
 }
 
-/// The body as JSON.
-///
-/// # Errors
-/// `invalid_request` if it has no JSON form.
-pub(crate) fn to_json<T: Serialize>(body: &T) -> Result<Vec<u8>> {
-    sonic_rs::to_vec(body)
-        .map_err(|error| invalid(format!("the request has no JSON form: {error}")))
-}
-
 /// Bytes written as base64, without a copy in memory first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Base64<'a>(pub(crate) &'a [u8]);

@@ -174,6 +174,11 @@ impl Provider {
         self.id == ANY
     }
 
+    /// Drops the rules that are for other models.
+    pub fn keep_rules_for(&mut self, model: &str) {
+        self.rules.retain(|rule| rule.is_for(model));
+    }
+
     /// Whether the provider says that this model reasons.
     pub fn reasons(&self, model: &str) -> bool {
         self.rules.iter().any(|rule| rule.reasoning && rule.is_for(model))

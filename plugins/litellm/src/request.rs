@@ -50,7 +50,7 @@ impl Litellm {
         )]
         let wide = (f64::from(wanted) * factor).ceil() as u32;
         // Widening stops at what the model can give; what was asked for is never cut by a table.
-        let table = self.prices.window(&self.provider.id, family).and_then(|w| w.output_tokens);
+        let table = self.price.as_ref().and_then(|price| price.window.output_tokens);
         let table = table.and_then(|most| u32::try_from(most).ok()).map(|most| most.max(wanted));
         let most = self.config.max_model_length.or(table).unwrap_or(u32::MAX);
         let now = wide.min(most);

@@ -142,7 +142,7 @@ impl Sglang {
 
     fn post<T: Serialize>(&self, route: &str, body: &T) -> Result<HttpRequest<'static>> {
         let call = HttpRequest::post(format!("{}{route}", self.config.base_url));
-        self.authorized(call).json(body)
+        wire::json::body(self.authorized(call), body)
     }
 
     fn authorized<'a>(&self, call: HttpRequest<'a>) -> HttpRequest<'a> {

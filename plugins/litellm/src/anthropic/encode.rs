@@ -4,13 +4,14 @@
 
 use plugin_api::{Changed, Error, ErrorKind, Generate, Part, Result};
 use serde_json::{Map, Value};
+use wire::json;
 
 use crate::{
     call::Encoded,
     conversation::{Conversation, Speaker, Turn},
     parameters::{
         AnswerFormat, Base64, answer_format, change, invalid, number_dropped, sampling_dropped,
-        stop, temperature, to_json, top_p, typed, unknown,
+        stop, temperature, top_p, typed, unknown,
     },
 };
 
@@ -114,7 +115,7 @@ pub fn encode(options: &Options, model: &str, request: &Generate<'_>) -> Result<
     };
     body.sample(options.sampling, thinks, &mut changed);
     let (route, headers) = ("/v1/messages".to_owned(), headers(options));
-    Ok(Encoded { route, headers, body: to_json(&body)?, stop, changed })
+    Ok(Encoded { route, headers, body: json::bytes(&body)?, stop, changed })
 }
 
 /// What every request carries, whatever it asks for.

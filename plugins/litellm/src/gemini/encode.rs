@@ -7,13 +7,14 @@ use std::borrow::Cow;
 use plugin_api::{Changed, Error, ErrorKind, Generate, JsonSchema, Part, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use wire::json;
 
 use crate::{
     call::Encoded,
     conversation::{Conversation, Speaker, Turn},
     parameters::{
         AnswerFormat, Base64, answer_format, change, invalid, number_dropped, sampling_dropped,
-        stop, temperature, to_json, top_p, typed, unknown,
+        stop, temperature, top_p, typed, unknown,
     },
 };
 
@@ -118,7 +119,7 @@ pub fn encode(options: &Options, model: &str, request: &Generate<'_>) -> Result<
         let (temperature, top_p) = (config.temperature.take(), config.top_p.take());
         sampling_dropped(model, temperature, top_p, config.top_k.take(), &mut changed);
     }
-    let body = to_json(&body)?;
+    let body = json::bytes(&body)?;
     Ok(Encoded { route: route(model, request.stream), headers: Vec::new(), body, stop, changed })
 }
 

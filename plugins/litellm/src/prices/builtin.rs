@@ -172,10 +172,10 @@ mod tests {
             ("gemini", "gemini-2.5-pro", usage(200_001, 100, 1, 0), 501_500_250),
             ("proxy", "moonshot/kimi-k3", usage(1000, 100, 0, 0), 4_500_000),
         ] {
-            let cost = prices.cost_usd_nanos(provider, model, &usage);
+            let cost = prices.find(provider, model).and_then(|model| model.cost_usd_nanos(&usage));
             assert_eq!(cost, Some(nanos), "{provider}/{model}");
         }
-        let window = prices.window("openai", "gpt-4o-mini").unwrap();
+        let window = prices.find("openai", "gpt-4o-mini").unwrap().window;
         assert_eq!(window, Window { input_tokens: Some(128_000), output_tokens: Some(16_384) });
     }
 

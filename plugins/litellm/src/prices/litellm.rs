@@ -254,10 +254,10 @@ mod tests {
             ("acme", "text", usage(1, 1), None),
             ("openai", "dall-e", usage(1, 1), None),
         ] {
-            let cost = prices.cost_usd_nanos(provider, model, &usage);
+            let cost = prices.find(provider, model).and_then(|model| model.cost_usd_nanos(&usage));
             assert_eq!(cost, nanos, "{provider}/{model}");
         }
-        let window = prices.window("openai", "gpt-4o-mini").unwrap();
+        let window = prices.find("openai", "gpt-4o-mini").unwrap().window;
         assert_eq!(window, Window { input_tokens: Some(128_000), output_tokens: None });
     }
 

@@ -6,4 +6,4 @@ mod builtin;
 mod litellm;
 mod table;
 
-pub use table::{Prices, Window};
+pub use table::{Model, Prices, Window};

@@ -31,11 +31,12 @@ pub struct Window {
 
 /// What one model costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Model {
+pub struct Model {
     pub(super) rates: Rates,
     /// What a request costs whose prompt has more tokens than this; ascending.
     pub(super) above: Vec<(u64, Rates)>,
-    pub(super) window: Window,
+    /// How much it takes in and gives out.
+    pub window: Window,
 }
 
 /// Billionths of a US dollar a million tokens.
@@ -79,44 +80,41 @@ impl Prices {
         self.models.len()
     }
 
-    /// What a request is estimated to cost, in billionths of a US dollar. None, never 0, if the model is unknown or the
-    /// server did not count the tokens. Free models cost 0.
-    ///
-    /// (prompt − cached) · input + cached · cached price + (completion − reasoning) · output + reasoning · reasoning price
-    /// (wire.md 4.6; `Usage` counts reasoning in `completion_tokens`, so it is taken out before it is priced apart).
-    pub fn cost_usd_nanos(&self, provider: &str, model: &str, usage: &Usage) -> Option<u64> {
-        let model = self.find(provider, model)?;
-        let (prompt, completion) = (usage.prompt_tokens?, usage.completion_tokens?);
-        let cached = usage.cached_tokens.unwrap_or(0).min(prompt);
-        let reasoning = usage.reasoning_tokens.unwrap_or(0).min(completion);
-        let rates = model
-            .above
-            .iter()
-            .rev()
-            .find(|(tokens, _)| prompt > *tokens)
-            .map_or(&model.rates, |(_, rates)| rates);
-        let price = |tokens: u64, rate: u64| u128::from(tokens) * u128::from(rate);
-        let per_million = price(prompt - cached, rates.input)
-            + price(cached, rates.cached.unwrap_or(rates.input))
-            + price(completion - reasoning, rates.output)
-            + price(reasoning, rates.reasoning.unwrap_or(rates.output));
-        u64::try_from((per_million + 500_000) / 1_000_000).ok()
-    }
-
-    /// How much a model takes in and gives out; none if it is unknown.
-    pub fn window(&self, provider: &str, model: &str) -> Option<Window> {
-        self.find(provider, model).map(|model| model.window)
-    }
-
     /// `provider/model`; then `model` if that names its vendor itself, as it does behind a proxy; then the same two
-    /// without a date at the end (`gpt-4o-2024-11-20` is priced as `gpt-4o` unless it has a price of its own).
-    fn find(&self, provider: &str, model: &str) -> Option<&Model> {
+    /// without a date at the end (`gpt-4o-2024-11-20` is priced as `gpt-4o` unless it has a price of its own). None if the
+    /// model is unknown.
+    pub fn find(&self, provider: &str, model: &str) -> Option<&Model> {
         let dated = Some(model);
         let undated = without_date(model);
         dated.into_iter().chain(undated).find_map(|model| {
             let full = format!("{provider}/{model}");
             self.models.get(&full).or_else(|| self.models.get(model))
         })
+    }
+}
+
+impl Model {
+    /// What a request is estimated to cost, in billionths of a US dollar. None, never 0, if the server did not count the
+    /// tokens. Free models cost 0.
+    ///
+    /// (prompt − cached) · input + cached · cached price + (completion − reasoning) · output + reasoning · reasoning price
+    /// (wire.md 4.6; `Usage` counts reasoning in `completion_tokens`, so it is taken out before it is priced apart).
+    pub fn cost_usd_nanos(&self, usage: &Usage) -> Option<u64> {
+        let (prompt, completion) = (usage.prompt_tokens?, usage.completion_tokens?);
+        let cached = usage.cached_tokens.unwrap_or(0).min(prompt);
+        let reasoning = usage.reasoning_tokens.unwrap_or(0).min(completion);
+        let rates = self
+            .above
+            .iter()
+            .rev()
+            .find(|(tokens, _)| prompt > *tokens)
+            .map_or(&self.rates, |(_, rates)| rates);
+        let price = |tokens: u64, rate: u64| u128::from(tokens) * u128::from(rate);
+        let per_million = price(prompt - cached, rates.input)
+            + price(cached, rates.cached.unwrap_or(rates.input))
+            + price(completion - reasoning, rates.output)
+            + price(reasoning, rates.reasoning.unwrap_or(rates.output));
+        u64::try_from((per_million + 500_000) / 1_000_000).ok()
     }
 }
 
@@ -203,7 +201,11 @@ mod tests {
             ("full", Usage { completion_tokens: Some(1), ..Usage::default() }, None),
             ("full", usage(u64::MAX, u64::MAX, 0, 0), None),
         ] {
-            assert_eq!(table.cost_usd_nanos("acme", model, &usage), nanos, "{model} {usage:?}");
+            assert_eq!(
+                table.find("acme", model).and_then(|model| model.cost_usd_nanos(&usage)),
+                nanos,
+                "{model} {usage:?}"
+            );
         }
     }
 
@@ -223,7 +225,9 @@ mod tests {
             ("acme", "20260131", false),
             ("acme", "", false),
         ] {
-            let cost = table.cost_usd_nanos(provider, model, &usage(1, 1, 0, 0));
+            let cost = table
+                .find(provider, model)
+                .and_then(|model| model.cost_usd_nanos(&usage(1, 1, 0, 0)));
             assert_eq!(cost.is_some(), found, "{provider} {model}");
         }
     }

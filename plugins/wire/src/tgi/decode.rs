@@ -6,36 +6,38 @@
 use std::borrow::Cow;
 
 use plugin_api::{Choice, FinishReason, Reply, Result, TokenLogprob, Usage, message::Str};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::failure;
 use crate::{object::Object, stop};
 
-/// Reply of `/generate`.
+/// Reply of `/generate`, with a list of tokens as `L`.
 #[derive(Debug, Deserialize)]
-pub struct Generated<'a> {
+#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+pub struct Generated<'a, L = Vec<Token<'a>>> {
     /// The answer, with the stop text that ended it.
     #[serde(borrow)]
     pub generated_text: Cow<'a, str>,
     /// Present if it was asked for.
     #[serde(borrow, default)]
-    pub details: Option<Details<'a>>,
+    pub details: Option<Details<'a, L>>,
 }
 
 /// How a generation went.
 #[derive(Debug, Deserialize)]
-pub struct Details<'a> {
+#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+pub struct Details<'a, L = Vec<Token<'a>>> {
     /// `length`, `eos_token` or `stop_sequence`.
     #[serde(borrow)]
     pub finish_reason: Cow<'a, str>,
     /// Tokens generated, the end token included.
     pub generated_tokens: u64,
     /// Tokens generated; absent from the last event of a stream.
-    #[serde(borrow, default)]
-    pub tokens: Vec<Token<'a>>,
+    #[serde(default)]
+    pub tokens: L,
     /// The likeliest tokens at each position, if they were asked for.
-    #[serde(borrow, default)]
-    pub top_tokens: Option<Vec<Vec<Token<'a>>>>,
+    #[serde(default)]
+    pub top_tokens: Option<Vec<L>>,
     /// Tokens of the prompt; only in the last event of a stream.
     #[serde(default)]
     pub input_length: Option<u64>,
@@ -133,8 +135,17 @@ pub fn success<'a, T: Deserialize<'a>>(reply: &'a Reply) -> Result<T> {
 /// # Errors
 /// As for [`success`].
 pub fn choice(reply: &Reply, stops: &[&str], logprobs: bool) -> Result<(Choice, Usage)> {
+    let prompt_tokens = prompt_tokens(reply);
+    // Most of a reply is tokens. Where they are not of use they are passed over, which `serde_json` is fast at.
+    if !logprobs
+        && reply.is_success()
+        && let Ok(Object(generated)) = serde_json::from_slice(reply.body())
+    {
+        let Cut { choice, usage, .. } = cut::<IgnoredAny>(generated, prompt_tokens, stops);
+        return Ok((choice, usage));
+    }
     let Object(generated) = success(reply)?;
-    Ok(choice_of(generated, prompt_tokens(reply), stops, logprobs))
+    Ok(choice_of(generated, prompt_tokens, stops, logprobs))
 }
 
 /// Tokens of the prompt, which the server tells in a header.
@@ -149,26 +160,42 @@ pub fn choice_of(
     stops: &[&str],
     logprobs: bool,
 ) -> (Choice, Usage) {
-    let Generated { generated_text, details } = generated;
-    let usage = Usage {
-        prompt_tokens,
-        completion_tokens: details.as_ref().map(|details| details.generated_tokens),
-        ..Usage::default()
-    };
-    let reason = details.as_ref().map(|details| &*details.finish_reason);
-    let cut = stop::find(&generated_text, 0, stops);
-    let tokens = logprobs.then(|| {
+    let Cut { mut choice, usage, at, details } = cut(generated, prompt_tokens, stops);
+    if logprobs {
         let (tokens, top) =
             details.as_ref().map_or((&[][..], None), |d| (&d.tokens[..], d.top_tokens.as_deref()));
         let tokens = tokens.iter().enumerate().map(|(at, token)| {
             let alternatives = top.and_then(|top| top.get(at)).map_or(&[][..], Vec::as_slice);
             (token, alternatives)
         });
-        token_logprobs(tokens, cut)
-    });
-    let mut choice = finished(generated_text.into_owned(), cut, reason);
-    choice.logprobs = tokens;
+        choice.logprobs = Some(token_logprobs(tokens, at));
+    }
     (choice, usage)
+}
+
+/// An answer cut at its first stop text, before its tokens are looked at.
+struct Cut<'a, L> {
+    choice: Choice,
+    usage: Usage,
+    /// Where it was cut.
+    at: Option<usize>,
+    details: Option<Details<'a, L>>,
+}
+
+fn cut<'a, L>(
+    Generated { generated_text, details }: Generated<'a, L>,
+    prompt_tokens: Option<u64>,
+    stops: &[&str],
+) -> Cut<'a, L> {
+    let usage = Usage {
+        prompt_tokens,
+        completion_tokens: details.as_ref().map(|details| details.generated_tokens),
+        ..Usage::default()
+    };
+    let reason = details.as_ref().map(|details| &*details.finish_reason);
+    let at = stop::find(&generated_text, 0, stops);
+    let choice = finished(generated_text.into_owned(), at, reason);
+    Cut { choice, usage, at, details }
 }
 
 /// A choice cut at `cut`. TGI calls it `length` if budget and stop text are reached by the same token; a text

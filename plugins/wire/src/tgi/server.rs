@@ -31,7 +31,7 @@ use super::{
     failure, likelihood,
     stream::{Collector, Ended},
 };
-use crate::{object::Object, text};
+use crate::{json, object::Object, text};
 
 /// One server that speaks TGI's routes.
 #[derive(Debug)]
@@ -239,7 +239,7 @@ impl Server {
 
     fn post<T: Serialize>(&self, route: &str, body: &T) -> Result<HttpRequest<'_>> {
         let call = HttpRequest::post(format!("{}{route}", self.base_url));
-        self.with_its_headers(call).json(body)
+        json::body(self.with_its_headers(call), body)
     }
 
     fn with_its_headers<'a>(&'a self, mut call: HttpRequest<'a>) -> HttpRequest<'a> {
