@@ -181,29 +181,40 @@ impl Drop for Reply {
     }
 }
 
-/// Headers in one buffer: each name and value followed by a zero, which neither may hold.
+/// Headers in one buffer: names and values by turns, each behind its length.
 #[derive(Default)]
 struct Headers(Vec<u8>);
+
+/// Bytes of a length.
+const LENGTH: usize = size_of::<usize>();
 
 impl Headers {
     fn collect<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut bytes = Vec::new();
-        for (name, value) in
-            headers.filter(|(name, value)| !(*name).contains('\0') && !value.contains('\0'))
-        {
+        for (name, value) in headers {
             if bytes.capacity() == 0 {
                 bytes = abi::buffer();
             }
             for text in [name, value] {
+                bytes.extend_from_slice(&text.len().to_ne_bytes());
                 bytes.extend_from_slice(text.as_bytes());
-                bytes.push(0);
             }
         }
         Self(bytes)
     }
 
+    fn texts(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.0.as_slice();
+        std::iter::from_fn(move || {
+            let (length, after) = rest.split_first_chunk::<LENGTH>()?;
+            let (text, after) = after.split_at_checked(usize::from_ne_bytes(*length))?;
+            rest = after;
+            Some(text)
+        })
+    }
+
     fn get(&self, name: &str) -> Option<&str> {
-        let mut texts = self.0.split(|byte| *byte == 0);
+        let mut texts = self.texts();
         loop {
             let (known, value) = (texts.next()?, texts.next()?);
             if known == name.as_bytes() {
@@ -213,10 +224,7 @@ impl Headers {
     }
 
     fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut texts = self
-            .0
-            .split(|byte| *byte == 0)
-            .map(|text| std::str::from_utf8(text).unwrap_or_default());
+        let mut texts = self.texts().map(|text| std::str::from_utf8(text).unwrap_or_default());
         std::iter::from_fn(move || Some((texts.next()?, texts.next()?)))
     }
 }
