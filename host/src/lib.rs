@@ -14,6 +14,7 @@ pub mod run;
 pub mod scaffold;
 pub mod score;
 pub mod secret;
+pub mod stage;
 pub mod stats;
 pub mod store;
 pub mod sweep;

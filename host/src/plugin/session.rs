@@ -20,7 +20,10 @@ use super::{
     waiting::Waiting,
     wake::Registration,
 };
-use crate::transport::{self, Body, Response};
+use crate::{
+    stage,
+    transport::{self, Body, Response},
+};
 
 /// What a session is given.
 #[derive(Clone, Copy, Debug)]
@@ -356,6 +359,7 @@ impl<'i> Drive<'i> {
                 Err(error) => return Happened::Whole(call, Err(error), None),
             };
             let whole = body.whole().await.map(|body| Whole { status, headers, body });
+            stage::begin().await;
             Happened::Whole(call, whole, retry_after)
         };
         self.open_call(call, Box::pin(send));

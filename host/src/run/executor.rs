@@ -31,6 +31,7 @@ use crate::{
         change::{Patience, Rest},
         router::{Place, Wanted},
     },
+    stage,
     store::record::{Timing, Tokens},
 };
 
@@ -107,14 +108,17 @@ pub async fn execute(work: Work, desk: &Desk<'_>) -> Option<Finished> {
         asked.clock = None;
         result = ask_all(&work, backend, &mut asked, desk).await;
     }
+    // What follows is the host's time and not the sample's.
+    let ended = Instant::now();
+    stage::begin().await;
     let result = match result {
         Ok(answers) => grade(task, rendered, answers),
         Err(Unanswered::Failed(error)) => refused(task, rendered, &error).unwrap_or(Err(error)),
         Err(Unanswered::Spent) => return None,
     };
     let Asked { attempts, mut timing, first, replica, cached, usage, .. } = asked;
-    let started = first.unwrap_or_else(Instant::now);
-    timing.total = milliseconds(started.elapsed());
+    let started = first.unwrap_or(ended);
+    timing.total = milliseconds(ended.duration_since(started));
     timing.ended_unix = unix_ms();
     let backend = Arc::clone(backend);
     Some(Finished {
@@ -241,6 +245,7 @@ async fn ask(
             place = place(backend, wanted, asked) => place?,
             () = Asked::cut_off(paid, desk) => return Err(Unanswered::Spent),
         };
+        stage::begin().await;
         if asked.is_cut_off(desk) {
             return Err(Unanswered::Spent);
         }
