@@ -1,5 +1,7 @@
 //! What a plugin pushed, read on receipt: typed and owned, or a breach of the contract.
 
+use std::{cell::RefCell, ops::Deref, sync::Arc};
+
 use plugin_api::{
     Answer, Error, ErrorKind,
     abi::Buf,
@@ -82,6 +84,23 @@ impl Receive for RawAction {
 /// A request as the plugin wants it sent; secrets are still names.
 #[derive(Debug)]
 pub struct HttpCall {
+    /// All but the body: mostly the same from sample to sample, and then read once.
+    pub head: Arc<HttpHead>,
+    /// The body, in the plugin's own memory.
+    pub body: Buf,
+}
+
+impl Deref for HttpCall {
+    type Target = HttpHead;
+
+    fn deref(&self) -> &HttpHead {
+        &self.head
+    }
+}
+
+/// A request without its body.
+#[derive(Clone, Debug)]
+pub struct HttpHead {
     /// The plugin's number for it.
     pub call: u64,
     /// HTTP method.
@@ -90,8 +109,6 @@ pub struct HttpCall {
     pub url: String,
     /// Names in lower case, and values.
     pub headers: Vec<(String, Value)>,
-    /// The body, in the plugin's own memory.
-    pub body: Buf,
     /// Whether the reply is wanted in chunks.
     pub stream: bool,
     /// Milliseconds for this call; 0 leaves it to the host.
@@ -101,7 +118,7 @@ pub struct HttpCall {
 }
 
 /// A header value.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// As it stands.
     Text(String),
@@ -110,7 +127,7 @@ pub enum Value {
 }
 
 /// A part of a header value.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// As it stands.
     Text(String),
@@ -121,25 +138,19 @@ pub enum Part {
 impl Pushed {
     /// Reads an action. Whatever cannot be read is a [`Pushed::Breach`] that says why.
     pub fn read(head: &[u8], body: Buf) -> Self {
+        if let Some(head) = last_http(head) {
+            return Self::Http(HttpCall { head, body });
+        }
         let action: Action<'_> = match message::read(head) {
             Ok(action) => action,
             Err(error) => return Self::Breach(format!("an action cannot be read: {error}")),
         };
         match action {
-            Action::Http(http) => Self::Http(HttpCall {
-                call: http.call.0,
-                method: http.method.into_owned(),
-                url: http.url.into_owned(),
-                headers: http
-                    .headers
-                    .into_iter()
-                    .map(|(name, value)| (name.into_owned(), owned(value)))
-                    .collect(),
-                body,
-                stream: http.stream,
-                timeout_ms: http.timeout_ms,
-                reply_headers: http.reply_headers.into_iter().map(Str::into_owned).collect(),
-            }),
+            Action::Http(http) => {
+                let http = Arc::new(HttpHead::from(http));
+                keep_http(head, &http);
+                Self::Http(HttpCall { head: http, body })
+            }
             Action::Wait(wait) => Self::Wait { call: wait.call.0, ms: wait.ms },
             Action::Hold(hold) => match serde_json::from_slice(body.as_slice()) {
                 Ok(note) => Self::Hold { call: hold.call.0, name: hold.name.into_owned(), note },
@@ -159,6 +170,47 @@ impl Pushed {
                 Err(error) => Self::Breach(error.to_string()),
             },
             Action::Fail(fail) => Self::Fail(fail.item, fail.into()),
+        }
+    }
+}
+
+thread_local! {
+    /// The head of the request that this thread read last, as it was pushed and as it was read.
+    static LAST_HTTP: RefCell<Option<(Vec<u8>, Arc<HttpHead>)>> = const { RefCell::new(None) };
+}
+
+/// Longest head that is kept: one may hold whatever a plugin writes there.
+const KEPT_HEAD: usize = 8 * 1024;
+
+/// What a head says, if it is that of the last request byte for byte.
+fn last_http(head: &[u8]) -> Option<Arc<HttpHead>> {
+    let of_last = |last: &RefCell<Option<(Vec<u8>, Arc<HttpHead>)>>| {
+        let last = last.borrow();
+        let (_, http) = last.as_ref().filter(|(known, _)| known == head)?;
+        Some(Arc::clone(http))
+    };
+    // A thread that is ending keeps none any more.
+    LAST_HTTP.try_with(of_last).ok().flatten()
+}
+
+fn keep_http(head: &[u8], http: &Arc<HttpHead>) {
+    if head.len() <= KEPT_HEAD {
+        let _ =
+            LAST_HTTP.try_with(|last| *last.borrow_mut() = Some((head.to_vec(), Arc::clone(http))));
+    }
+}
+
+impl From<message::Http<'_>> for HttpHead {
+    fn from(http: message::Http<'_>) -> Self {
+        let headers = http.headers.into_iter();
+        Self {
+            call: http.call.0,
+            method: http.method.into_owned(),
+            url: http.url.into_owned(),
+            headers: headers.map(|(name, value)| (name.into_owned(), owned(value))).collect(),
+            stream: http.stream,
+            timeout_ms: http.timeout_ms,
+            reply_headers: http.reply_headers.into_iter().map(Str::into_owned).collect(),
         }
     }
 }
@@ -189,6 +241,27 @@ mod tests {
 
     fn read(head: &str, body: &[u8]) -> Pushed {
         Pushed::read(head.as_bytes(), Buf::from(body.to_vec()))
+    }
+
+    #[test]
+    fn a_request_like_the_last_one_is_read_once_and_any_other_anew() {
+        let head = |call: u32, url: &str| {
+            format!(
+                r#"{{"http":{{"call":"{call}","method":"POST","url":"{url}","headers":[["a","b"]]}}}}"#
+            )
+        };
+        let call = |head: &str, body: &[u8]| match read(head, body) {
+            Pushed::Http(call) => call,
+            other => panic!("{other:?}"),
+        };
+        let first = call(&head(1, "http://x/a"), b"one");
+        let same = call(&head(1, "http://x/a"), b"two");
+        assert!(Arc::ptr_eq(&first.head, &same.head));
+        assert_eq!((first.body.as_slice(), same.body.as_slice()), (&b"one"[..], &b"two"[..]));
+        let other = call(&head(1, "http://x/b"), b"");
+        assert_eq!((other.call, other.url.as_str()), (1, "http://x/b"));
+        assert_eq!(call(&head(2, "http://x/b"), b"").call, 2);
+        assert!(matches!(read(r#"{"park":{}}"#, b""), Pushed::Park));
     }
 
     #[test]

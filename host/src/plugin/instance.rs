@@ -215,7 +215,7 @@ impl Instance {
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         let mut response = match &self.access.tape {
             None => self.transport.send(call, &self.access).await?,
-            Some(tape) => tape.send(&self.transport, call, &self.access).await?,
+            Some(tape) => Box::pin(tape.send(&self.transport, call, &self.access)).await?,
         };
         response.body.hold(place);
         Ok(response)

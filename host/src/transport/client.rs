@@ -10,7 +10,7 @@ use std::{
 
 use plugin_api::ErrorKind;
 use reqwest::{
-    Client, Method,
+    Client, Method, StatusCode,
     header::{HeaderMap, HeaderName, HeaderValue, LOCATION},
     redirect,
 };
@@ -174,13 +174,13 @@ impl Transport {
         };
         let deadline = tokio::time::Instant::now() + limit;
         let url = &target.url;
-        let HttpCall { headers: list, body, reply_headers, .. } = call;
+        let HttpCall { head, body } = call;
         let body = match body.as_slice() {
             [] => bytes::Bytes::new(),
             _ => bytes::Bytes::from_owner(body),
         };
-        let headers = target.headers(list, |list| {
-            let mut headers = headers(list, url, access)?;
+        let headers = target.headers(&head, || {
+            let mut headers = headers(&head.headers, url, access)?;
             if target.lean.is_some() {
                 lean::complete(&mut headers, url)?;
             }
@@ -201,30 +201,36 @@ impl Transport {
                 let (status, headers, reading) = lean::send(pool, &ask).await?;
                 (status, headers, Source::Lean(reading))
             }
-            None => {
-                let mut request = self.client(url)?.request(method, url.clone()).headers(headers);
-                if !body.is_empty() {
-                    request = request.body(body);
-                }
-                let mut sent = tokio::time::timeout_at(deadline, request.send())
-                    .await
-                    .map_err(|_| {
-                        TransportError::new(
-                            ErrorKind::Timeout,
-                            format!("no reply within {limit:?}"),
-                        )
-                    })?
-                    .map_err(|error| classify(&error))?;
-                let target =
-                    sent.headers().get(LOCATION).filter(|_| sent.status().is_redirection());
-                if let Some(target) = target {
-                    return Err(redirected(url, &String::from_utf8_lossy(target.as_bytes())));
-                }
-                (sent.status(), std::mem::take(sent.headers_mut()), Source::Wire(sent))
-            }
+            // Beside what is kept for a request to this machine, this is much.
+            None => Box::pin(self.send_far(method, url, headers, body, (deadline, limit))).await?,
         };
         let reply = (status, headers, source);
-        Ok(Response::new(reply, deadline, self.settings, access, &reply_headers))
+        Ok(Response::new(reply, deadline, self.settings, access, &head.reply_headers))
+    }
+
+    /// Sends a request by the general client.
+    async fn send_far(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: Arc<HeaderMap>,
+        body: bytes::Bytes,
+        (deadline, limit): (tokio::time::Instant, Duration),
+    ) -> Result<(StatusCode, HeaderMap, Source), TransportError> {
+        let headers = Arc::unwrap_or_clone(headers);
+        let mut request = self.client(url)?.request(method, url.clone()).headers(headers);
+        if !body.is_empty() {
+            request = request.body(body);
+        }
+        let late =
+            |_| TransportError::new(ErrorKind::Timeout, format!("no reply within {limit:?}"));
+        let sent = tokio::time::timeout_at(deadline, request.send()).await.map_err(late)?;
+        let mut sent = sent.map_err(|error| classify(&error))?;
+        let target = sent.headers().get(LOCATION).filter(|_| sent.status().is_redirection());
+        if let Some(target) = target {
+            return Err(redirected(url, &String::from_utf8_lossy(target.as_bytes())));
+        }
+        Ok((sent.status(), std::mem::take(sent.headers_mut()), Source::Wire(sent)))
     }
 
     /// What there is to know of a URL, if requests may go there.

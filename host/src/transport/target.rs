@@ -9,7 +9,7 @@ use hyper::{HeaderMap, Uri};
 use url::Url;
 
 use super::lean::Pool;
-use crate::plugin::action::Value;
+use crate::plugin::action::HttpHead;
 
 /// A URL that requests may go to.
 pub(super) struct Target {
@@ -19,11 +19,8 @@ pub(super) struct Target {
     pub(super) lean: Option<Lean>,
     /// The headers that were asked for last, and what they came to with their secrets: mostly all requests have the
     /// same.
-    headers: Mutex<Option<(List, HeaderMap)>>,
+    headers: Mutex<Option<(Arc<HttpHead>, Arc<HeaderMap>)>>,
 }
-
-/// Headers as a plugin names them.
-type List = Vec<(String, Value)>;
 
 /// A server of this machine.
 #[derive(Clone, Debug)]
@@ -45,18 +42,20 @@ impl Target {
         Self { url, lean, headers: Mutex::default() }
     }
 
-    /// The headers of this list; `make` makes them where it is not the last one.
+    /// The headers of a request to it; `make` makes them where they are not the last one's.
     pub(super) fn headers<E>(
         &self,
-        list: List,
-        make: impl FnOnce(&[(String, Value)]) -> Result<HeaderMap, E>,
-    ) -> Result<HeaderMap, E> {
+        head: &Arc<HttpHead>,
+        make: impl FnOnce() -> Result<HeaderMap, E>,
+    ) -> Result<Arc<HeaderMap>, E> {
         let last = || self.headers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, headers)) = last().as_ref().filter(|(known, _)| *known == list) {
-            return Ok(headers.clone());
+        let same =
+            |known: &Arc<HttpHead>| Arc::ptr_eq(known, head) || known.headers == head.headers;
+        if let Some((_, headers)) = last().as_ref().filter(|(known, _)| same(known)) {
+            return Ok(Arc::clone(headers));
         }
-        let headers = make(&list)?;
-        *last() = Some((list, headers.clone()));
+        let headers = Arc::new(make()?);
+        *last() = Some((Arc::clone(head), Arc::clone(&headers)));
         Ok(headers)
     }
 }

@@ -17,7 +17,7 @@ use url::Url;
 
 use super::{Access, Response, Settings, Targets, Transport, TransportError};
 use crate::{
-    plugin::action::{HttpCall, Value},
+    plugin::action::{HttpCall, HttpHead, Value},
     secret::{Grants, Origin, Redactor, Secrets},
 };
 
@@ -108,16 +108,16 @@ fn settings() -> Settings {
 }
 
 fn post(url: String, body: &str) -> HttpCall {
-    HttpCall {
+    let head = HttpHead {
         call: 1,
         method: "POST".into(),
         url,
         headers: vec![("content-type".into(), Value::Text("text/plain".into()))],
-        body: Buf::from(body.as_bytes().to_vec()),
         stream: false,
         timeout_ms: 0,
         reply_headers: Vec::new(),
-    }
+    };
+    HttpCall { head: head.into(), body: Buf::from(body.as_bytes().to_vec()) }
 }
 
 /// A client of one server.
@@ -315,7 +315,7 @@ async fn a_time_that_was_long_does_not_lengthen_the_next_which_is_short() {
     let client = Client::of(&server);
     client.ask("/answered", "").await.unwrap();
     let mut call = post(format!("{}/silent", server.url), "");
-    call.timeout_ms = 20;
+    Arc::make_mut(&mut call.head).timeout_ms = 20;
     let error = client.transport.send(call, &client.access).await.unwrap_err();
     assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Timeout, "no reply within 20ms"));
 }

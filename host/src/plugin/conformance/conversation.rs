@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -343,7 +344,7 @@ impl Holding {
             Answering::With(reply) => reply.clone(),
             Answering::Server(server) => {
                 // It is read to its end here, and told in pieces.
-                http.stream = false;
+                Arc::make_mut(&mut http.head).stream = false;
                 server.ask(http).await
             }
         };

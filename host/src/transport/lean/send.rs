@@ -32,7 +32,7 @@ pub(crate) struct Ask<'a> {
     /// What its request line names.
     pub(crate) uri: &'a Uri,
     /// [`complete`].
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Arc<HeaderMap>,
     pub(crate) body: Bytes,
     /// Longest time to connect.
     pub(crate) connect_timeout: Duration,
@@ -108,7 +108,7 @@ impl Way {
     }
 
     fn request(&self, ask: &Ask<'_>) -> Result<Request<Full<Bytes>>, TransportError> {
-        let mut headers = ask.headers.clone();
+        let mut headers = HeaderMap::clone(&ask.headers);
         if self.body.is_empty() && !ask.body.is_empty() {
             headers.remove(CONTENT_TYPE);
         }
@@ -174,7 +174,8 @@ async fn exchange(
             Err(ended) => return Err(failed(url, ask.limit, ended)),
         }
     }
-    let mut connection = Box::new(connect(pool, ask, url).await?);
+    // Boxed, since most requests need none of it.
+    let mut connection = Box::new(Box::pin(connect(pool, ask, url)).await?);
     match connection.ask(request, ask.due).await {
         Ok(reply) => Ok((connection, reply)),
         Err(ended) => Err(failed(url, ask.limit, ended)),
