@@ -1,6 +1,6 @@
 //! The stages that a sample goes through, which samples go through side by side.
 
-/// Begins another stage: whichever samples can run come to this point first.
+/// Begins another stage: what samples of this thread can run, some dozens at most, come to this point first.
 ///
 /// From a reply to the next request a sample runs through more code than a core's instruction cache holds. Of samples
 /// that each go all the way at once, every one finds nothing of it there; of those that come stage by stage, only the

@@ -327,6 +327,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_header_is_found_among_others_and_its_first_value_counts() {
+        let headers =
+            [("a", "b"), ("b", ""), ("c", "d\0e"), ("d", "1"), ("d", "2"), ("long", "é\u{1}")];
+        let reply = Reply::new(200, &headers, b"");
+        for (name, value) in [
+            ("a", Some("b")),
+            ("b", Some("")),
+            ("c", Some("d\0e")),
+            ("d", Some("1")),
+            ("e", None),
+            ("long", Some("é\u{1}")),
+            ("", None),
+        ] {
+            assert_eq!(reply.header(name), value, "{name}");
+        }
+        assert_eq!(reply.headers.iter().collect::<Vec<_>>(), headers);
+        assert_eq!(Reply::new(200, &[], b"").header("a"), None);
+    }
+
+    #[test]
     fn a_status_tells_the_kind_of_failure() {
         for (status, kind) in [
             (401, ErrorKind::Unauthorized),

@@ -180,7 +180,7 @@ thread_local! {
 }
 
 /// Longest head that is kept: one may hold whatever a plugin writes there.
-const KEPT_HEAD: usize = 8 * 1024;
+const KEPT_HEAD: usize = 2 * 1024;
 
 /// What a head says, if it is that of the last request byte for byte.
 fn last_http(head: &[u8]) -> Option<Arc<HttpHead>> {

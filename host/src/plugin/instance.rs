@@ -215,6 +215,7 @@ impl Instance {
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         let mut response = match &self.access.tape {
             None => self.transport.send(call, &self.access).await?,
+            // Boxed: it would make the future of every request as large.
             Some(tape) => Box::pin(tape.send(&self.transport, call, &self.access)).await?,
         };
         response.body.hold(place);

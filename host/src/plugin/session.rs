@@ -49,14 +49,16 @@ pub struct Outcome {
     pub first_delta: Option<Duration>,
     /// What the server last said of its limits.
     pub limits: Option<Limits>,
+    /// The longest that a reply which was there waited for those of other sessions: no server's time.
+    pub held_up: Duration,
 }
 
 /// Something that a session waits for has happened.
 enum Happened {
     /// The head of a reply that is streamed.
     Reply(u64, Result<Response, transport::TransportError>),
-    /// A whole reply, and how long the server asked to wait.
-    Whole(u64, Result<Whole, transport::TransportError>, Option<Duration>),
+    /// A whole reply, how long the server asked to wait, and how long the reply waited for others.
+    Whole(u64, Result<Whole, transport::TransportError>, Option<Duration>, Duration),
     Chunk(u64, Result<Option<bytes::Bytes>, transport::TransportError>, Body),
     Elapsed(u64),
     Stored(u64, Result<(), String>),
@@ -91,6 +93,7 @@ struct Drive<'i> {
     started: tokio::time::Instant,
     first_delta: Option<Duration>,
     limits: Option<Limits>,
+    held_up: Duration,
 }
 
 impl<'i> Drive<'i> {
@@ -109,6 +112,7 @@ impl<'i> Drive<'i> {
             started: tokio::time::Instant::now(),
             first_delta: None,
             limits: None,
+            held_up: Duration::ZERO,
         }
     }
 
@@ -203,7 +207,8 @@ impl<'i> Drive<'i> {
                     self.read_chunk(call, body);
                 }
             }
-            Happened::Whole(call, whole, retry_after) => {
+            Happened::Whole(call, whole, retry_after, held_up) => {
+                self.held_up = self.held_up.max(held_up);
                 self.asked_to_wait(retry_after);
                 match whole {
                     Ok(Whole { status, headers, body }) => {
@@ -356,11 +361,13 @@ impl<'i> Drive<'i> {
         let send = async move {
             let Response { status, headers, body, retry_after } = match instance.send(http).await {
                 Ok(response) => response,
-                Err(error) => return Happened::Whole(call, Err(error), None),
+                Err(error) => return Happened::Whole(call, Err(error), None, Duration::ZERO),
             };
             let whole = body.whole().await.map(|body| Whole { status, headers, body });
+            // What follows is the plugin's reading of the reply.
+            let came = tokio::time::Instant::now();
             stage::begin().await;
-            Happened::Whole(call, whole, retry_after)
+            Happened::Whole(call, whole, retry_after, came.elapsed())
         };
         self.open_call(call, Box::pin(send));
     }
@@ -428,6 +435,7 @@ impl<'i> Drive<'i> {
             retry_after: self.retry_after,
             first_delta: self.first_delta,
             limits: self.limits,
+            held_up: self.held_up,
         }
     }
 }

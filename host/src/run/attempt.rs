@@ -24,6 +24,8 @@ pub(super) struct Tried {
     pub(super) first_delta: Option<Duration>,
     /// The replica that gave the result.
     pub(super) replica: usize,
+    /// How long a reply that was there waited for those of other samples.
+    pub(super) held_up: Duration,
 }
 
 /// One attempt. If it takes long and the run wants that, another one is sent after it, and the first answer counts.
@@ -50,7 +52,7 @@ pub(super) async fn try_once(
         None => try_at(backend, place, job).await,
     };
     if tried.result.is_ok() {
-        lock(hedge).answered(begun.elapsed());
+        lock(hedge).answered(begun.elapsed().saturating_sub(tried.held_up));
     }
     tried
 }
@@ -139,16 +141,16 @@ async fn try_at(backend: &OpenBackend, place: Place, job: Job<'_>) -> Tried {
         },
         None => (lost(), None),
     };
-    let Outcome { retry_after, first_delta, limits, .. } = outcome.unwrap_or_default();
+    let Outcome { retry_after, first_delta, limits, held_up, .. } = outcome.unwrap_or_default();
     let by_plugin = result.as_ref().err().and_then(|error| error.retry_after_ms);
     let retry_after = by_plugin.map(Duration::from_millis).or(retry_after);
     place.done(&Attempt {
         result: result.as_ref().map(tokens_of).map_err(|error| error.kind),
-        took: begun.elapsed(),
+        took: begun.elapsed().saturating_sub(held_up),
         retry_after,
         limits: limits.as_ref(),
     });
-    Tried { result, retry_after, first_delta, replica }
+    Tried { result, retry_after, first_delta, replica, held_up }
 }
 
 fn lock(hedge: &Mutex<Hedge>) -> MutexGuard<'_, Hedge> {

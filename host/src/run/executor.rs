@@ -109,7 +109,7 @@ pub async fn execute(work: Work, desk: &Desk<'_>) -> Option<Finished> {
         result = ask_all(&work, backend, &mut asked, desk).await;
     }
     // What follows is the host's time and not the sample's.
-    let ended = Instant::now();
+    let (ended, ended_unix) = (Instant::now(), unix_ms());
     stage::begin().await;
     let result = match result {
         Ok(answers) => grade(task, rendered, answers),
@@ -119,7 +119,7 @@ pub async fn execute(work: Work, desk: &Desk<'_>) -> Option<Finished> {
     let Asked { attempts, mut timing, first, replica, cached, usage, .. } = asked;
     let started = first.unwrap_or(ended);
     timing.total = milliseconds(ended.duration_since(started));
-    timing.ended_unix = unix_ms();
+    timing.ended_unix = ended_unix;
     let backend = Arc::clone(backend);
     Some(Finished {
         work,
@@ -245,6 +245,7 @@ async fn ask(
             place = place(backend, wanted, asked) => place?,
             () = Asked::cut_off(paid, desk) => return Err(Unanswered::Spent),
         };
+        // What follows is the plugin's encoding of the request.
         stage::begin().await;
         if asked.is_cut_off(desk) {
             return Err(Unanswered::Spent);
@@ -267,7 +268,7 @@ async fn ask(
         };
         let is_probe = place.is_probe();
         let tried = try_once(backend, place, wanted, job, desk.spending).await;
-        let took = begun.elapsed();
+        let took = begun.elapsed().saturating_sub(tried.held_up);
         asked.timing.attempt = milliseconds(took);
         asked.timing.first_text = tried.first_delta.map(milliseconds);
         asked.replica = Some(tried.replica);

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use aho_corasick::packed;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use memchr::memmem;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -15,6 +16,8 @@ use super::Secret;
 /// Values shorter than this are placeholders of local servers (`x`, `no`); replacing them would only
 /// make every text unreadable.
 const SHORTEST_SECRET: usize = 4;
+/// Bytes by which a secret is looked for together with all others.
+const BEGINNING: usize = 8;
 
 /// What may stand unencoded in a URL's query.
 const PERCENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -24,8 +27,8 @@ const PERCENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 pub struct Redactor {
     /// Needle and replacement, longest needle first.
     needles: Vec<(Zeroizing<String>, String)>,
-    /// Finds all of them at once, many bytes at a time: nearly every text holds none.
-    any: Option<packed::Searcher>,
+    /// Finds the beginnings of all of them at once, many bytes at a time: nearly every text holds none.
+    beginnings: Option<packed::Searcher>,
 }
 
 impl Redactor {
@@ -49,12 +52,17 @@ impl Redactor {
         }
         self.needles.sort_by_key(|(needle, _)| std::cmp::Reverse(needle.len()));
         self.needles.dedup();
-        self.look_for_all();
+        self.look_for_beginnings();
     }
 
-    fn look_for_all(&mut self) {
-        // Too many of them, or a processor that has no such instructions: then they are looked for one by one.
-        self.any = packed::Searcher::new(self.needles.iter().map(|(needle, _)| needle.as_str()));
+    fn look_for_beginnings(&mut self) {
+        // No more of a secret, since what is copied here is not wiped.
+        let beginning = |needle: &'_ str| needle.bytes().take(BEGINNING).collect::<Vec<u8>>();
+        let mut all: Vec<_> = self.needles.iter().map(|(needle, _)| beginning(needle)).collect();
+        all.sort_unstable();
+        all.dedup();
+        // None if there are too many, or the processor has no such instructions: then all are looked for one by one.
+        self.beginnings = packed::Searcher::new(all);
     }
 
     /// Whether it knows no secret, and so changes nothing.
@@ -65,11 +73,11 @@ impl Redactor {
     /// `text` without secrets.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut clean = Cow::Borrowed(text);
-        if self.is_empty() || self.any.as_ref().is_some_and(|any| any.find(text).is_none()) {
+        if self.is_empty() || self.beginnings.as_ref().is_some_and(|any| any.find(text).is_none()) {
             return clean;
         }
         for (needle, replacement) in &self.needles {
-            if clean.contains(needle.as_str()) {
+            if memmem::find(clean.as_bytes(), needle.as_bytes()).is_some() {
                 clean = Cow::Owned(clean.replace(needle.as_str(), replacement));
             }
         }
@@ -86,8 +94,8 @@ impl Redactor {
     /// A redactor from another's [`Redactor::pairs`], in their order.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let needles = pairs.into_iter().map(|(needle, to)| (Zeroizing::new(needle), to)).collect();
-        let mut redactor = Self { needles, any: None };
-        redactor.look_for_all();
+        let mut redactor = Self { needles, beginnings: None };
+        redactor.look_for_beginnings();
         redactor
     }
 
@@ -226,6 +234,32 @@ mod tests {
         let (short, long) = (Secret::new("abcd".into()), Secret::new("abcdefgh".into()));
         let redactor = Redactor::new([("short", &short), ("long", &long)]);
         assert_eq!(redactor.redact("abcd abcdefgh"), "[redacted:short] [redacted:long]");
+    }
+
+    #[test]
+    fn any_of_many_is_found_wherever_it_stands() {
+        for many in [1, 3, 200] {
+            let secrets: Vec<(String, Secret)> = (0..many)
+                .map(|n| {
+                    (format!("slot{n}"), Secret::new(format!("{:08x}-{n}", n * 7_654_321 + 9)))
+                })
+                .collect();
+            let redactor = Redactor::new(secrets.iter().map(|(slot, secret)| (&**slot, secret)));
+            let pairs = redactor.pairs().map(|(needle, to)| (needle.to_owned(), to.to_owned()));
+            let again = Redactor::from_pairs(pairs.collect::<Vec<_>>());
+            for (slot, secret) in &secrets {
+                for (before, after) in [(0, 0), (1, 0), (0, 1), (500, 0), (500, 500)] {
+                    let text = |middle: &str| {
+                        format!("{}{middle}{}", " ".repeat(before), " ".repeat(after))
+                    };
+                    let (dirty, clean) =
+                        (text(secret.expose()), text(&format!("[redacted:{slot}]")));
+                    assert_eq!(redactor.redact(&dirty), clean, "{many} {dirty}");
+                    assert_eq!(again.redact(&dirty), clean, "{many} {dirty}");
+                }
+            }
+            assert!(matches!(redactor.redact(&"nothing here ".repeat(99)), Cow::Borrowed(_)));
+        }
     }
 
     #[test]

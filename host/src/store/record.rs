@@ -318,7 +318,7 @@ pub fn add_known(sum: &mut Option<u64>, part: Option<u64>) {
 /// Times of a sample in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
-    /// From the first attempt's start to the end, waits included.
+    /// From the first attempt's start to the last answer, waits included.
     pub total: f64,
     /// The attempt that answered.
     pub attempt: f64,

@@ -62,9 +62,10 @@ impl<'r> Context<'r> {
         Self { record, fields: OnceCell::new(), added: Vec::new() }
     }
 
-    /// Adds a name unless the record has a field of that name.
+    /// Adds a name unless there is one already.
     pub fn add(&mut self, name: &str, value: Value) {
-        if name != "doc" && !self.record.contains_key(name) {
+        let added = self.added.iter().any(|(known, _)| known == name);
+        if name != "doc" && !added && !self.record.contains_key(name) {
             self.added.push((name.to_owned(), value));
         }
     }
@@ -89,7 +90,7 @@ impl<'r> Context<'r> {
 pub struct Templates {
     environment: Arc<Environment<'static>>,
     /// Those that need no engine.
-    plain: HashMap<String, Plain>,
+    plain: Arc<HashMap<String, Plain>>,
 }
 
 impl Templates {
@@ -126,7 +127,7 @@ impl Templates {
                 .add_template_owned(key.to_owned(), source.to_owned())
                 .map_err(|error| TemplateError::new(key, &error))?;
         }
-        Ok(Self { environment: Arc::new(environment), plain })
+        Ok(Self { environment: Arc::new(environment), plain: Arc::new(plain) })
     }
 
     /// Renders the template of a key.
@@ -263,6 +264,8 @@ mod tests {
             "{{ no }}",
             "{{ self }}",
             "{{ loop }}",
+            "{{ super }}",
+            "{{ else }}",
             "{{ range }}",
             "{{ é }}",
             "{{ doc }}",

@@ -201,7 +201,7 @@ impl Transport {
                 let (status, headers, reading) = lean::send(pool, &ask).await?;
                 (status, headers, Source::Lean(reading))
             }
-            // Beside what is kept for a request to this machine, this is much.
+            // Boxed: it would make the future of every request as large.
             None => Box::pin(self.send_far(method, url, headers, body, (deadline, limit))).await?,
         };
         let reply = (status, headers, source);

@@ -68,7 +68,7 @@ pub struct Provider {
     pub explicit_sampling: bool,
     /// How reasoning is switched on and off.
     pub thinking: Option<ThinkingSwitch>,
-    /// What differs by model.
+    /// What differs by model; of a backend that is open, what differs for its own.
     pub rules: Vec<Rule>,
 }
 

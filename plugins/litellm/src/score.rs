@@ -285,7 +285,7 @@ impl Litellm {
         let root = self.base.url.strip_suffix("/v1").unwrap_or(&self.base.url);
         let body = json!({ "model": self.model, "prompt": text,
                            "add_special_tokens": self.config.add_special_tokens });
-        let call = HttpRequest::post(format!("{root}/tokenize")).json(&body)?;
+        let call = wire::json::body(HttpRequest::post(format!("{root}/tokenize")), &body)?;
         let reply = self.keys.send(self.headed(call), io).await?;
         let none = matches!(reply.status, 401 | 403 | 404 | 405 | 501);
         if !reply.is_success() && !none {
@@ -366,7 +366,7 @@ impl Litellm {
 
     async fn completion(&self, body: &Completion<'_>, io: &Io) -> Result<Reply> {
         let url = self.url(&self.provider.completions_route);
-        let call = HttpRequest::post(url).json(body)?;
+        let call = wire::json::body(HttpRequest::post(url), body)?;
         let reply = self.keys.send(self.headed(call), io).await?;
         if reply.status == 404 {
             return Err(Error::new(

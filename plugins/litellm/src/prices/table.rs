@@ -81,8 +81,8 @@ impl Prices {
     }
 
     /// `provider/model`; then `model` if that names its vendor itself, as it does behind a proxy; then the same two
-    /// without a date at the end (`gpt-4o-2024-11-20` is priced as `gpt-4o` unless it has a price of its own). None if the
-    /// model is unknown.
+    /// without a date at the end (`gpt-4o-2024-11-20` is priced as `gpt-4o` unless it has a price of its own). None if
+    /// the model is unknown.
     pub fn find(&self, provider: &str, model: &str) -> Option<&Model> {
         let dated = Some(model);
         let undated = without_date(model);
@@ -94,8 +94,8 @@ impl Prices {
 }
 
 impl Model {
-    /// What a request is estimated to cost, in billionths of a US dollar. None, never 0, if the server did not count the
-    /// tokens. Free models cost 0.
+    /// What a request is estimated to cost, in billionths of a US dollar. None, never 0, if the server did not count
+    /// the tokens. Free models cost 0.
     ///
     /// (prompt − cached) · input + cached · cached price + (completion − reasoning) · output + reasoning · reasoning price
     /// (wire.md 4.6; `Usage` counts reasoning in `completion_tokens`, so it is taken out before it is priced apart).

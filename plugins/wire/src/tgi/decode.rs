@@ -5,7 +5,10 @@
 
 use std::borrow::Cow;
 
-use plugin_api::{Choice, FinishReason, Reply, Result, TokenLogprob, Usage, message::Str};
+use plugin_api::{
+    Choice, FinishReason, Reply, Result, TokenLogprob, Usage,
+    message::{self, Str},
+};
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::failure;
@@ -130,7 +133,7 @@ pub fn success<'a, T: Deserialize<'a>>(reply: &'a Reply) -> Result<T> {
     reply.json().map_err(|error| failure::in_body(reply.body()).unwrap_or(error))
 }
 
-/// The answer and what it cost.
+/// The answer and what it cost. Tokens whose log-probabilities are not asked for may be of any shape.
 ///
 /// # Errors
 /// As for [`success`].
@@ -139,7 +142,7 @@ pub fn choice(reply: &Reply, stops: &[&str], logprobs: bool) -> Result<(Choice, 
     // Most of a reply is tokens. Where they are not of use they are passed over, which `serde_json` is fast at.
     if !logprobs
         && reply.is_success()
-        && let Ok(Object(generated)) = serde_json::from_slice(reply.body())
+        && let Ok(Object(generated)) = message::read(reply.body())
     {
         let Cut { choice, usage, .. } = cut::<IgnoredAny>(generated, prompt_tokens, stops);
         return Ok((choice, usage));
@@ -234,5 +237,52 @@ pub fn token_logprob(token: &Token<'_>, top: &[Token<'_>]) -> TokenLogprob {
         token: token.text.clone().into_owned(),
         logprob: token.logprob,
         top: top.iter().map(|other| (other.text.clone().into_owned(), other.logprob)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plugin_api::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn tokens_are_looked_at_only_where_they_are_asked_for() {
+        let body = |text: &[u8], tokens: &str| {
+            let details = format!(
+                r#"","details":{{"finish_reason":"length","generated_tokens":2,"tokens":{tokens}}}}}"#
+            );
+            [br#"{"generated_text":""#, text, details.as_bytes()].concat()
+        };
+        let choice = |body: &[u8], logprobs| {
+            let reply = Reply::new(200, &[("x-prompt-tokens", "7")], body);
+            choice(&reply, &["!"], logprobs).map_err(|error| error.kind)
+        };
+        for (text, tokens, without, with) in [
+            (&b"a! b"[..], r#"[{"text":"a","logprob":-1.5}]"#, true, true),
+            (b"a", r#"[{"logprob":"high"}]"#, true, false),
+            (b"a", "[", false, false),
+            (b"\xff", "[]", false, false),
+        ] {
+            let body = body(text, tokens);
+            for (logprobs, good) in [(false, without), (true, with)] {
+                match choice(&body, logprobs) {
+                    Ok((choice, usage)) => {
+                        assert!(good, "{tokens} {logprobs}");
+                        assert_eq!(
+                            (choice.text.as_str(), choice.logprobs.is_some()),
+                            ("a", logprobs)
+                        );
+                        assert_eq!(
+                            (usage.prompt_tokens, usage.completion_tokens),
+                            (Some(7), Some(2))
+                        );
+                    }
+                    Err(kind) => {
+                        assert!(!good && kind == ErrorKind::UnexpectedReply, "{tokens} {logprobs}");
+                    }
+                }
+            }
+        }
     }
 }
