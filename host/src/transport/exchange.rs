@@ -21,6 +21,9 @@ use super::{
 };
 use crate::secret::Redactor;
 
+/// Bytes of a reply that is not worth a connection's whole buffer.
+const SMALL: usize = 2 * 1024;
+
 /// A reply whose body has not been read.
 #[derive(Debug)]
 pub struct Response {
@@ -187,8 +190,11 @@ impl Body {
     /// As for [`Body::chunk`].
     pub async fn whole(mut self) -> Result<Bytes, TransportError> {
         let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
-        // Most replies come in one piece, which is then not copied.
-        let Some(second) = self.chunk().await? else { return Ok(first) };
+        let Some(second) = self.chunk().await? else {
+            // Most replies come in one piece. A small one leaves the connection its buffer, a large one is not copied.
+            let is_small = first.len() <= SMALL;
+            return Ok(if is_small { Bytes::copy_from_slice(&first) } else { first });
+        };
         let mut whole = Vec::with_capacity((first.len() + second.len()).max(16 * 1024));
         whole.extend_from_slice(&first);
         let mut next = Some(second);

@@ -3,24 +3,22 @@
 use plugin_api::{Error, ErrorKind, HttpRequest, Result, abi};
 use serde::Serialize;
 
-/// Bytes of a buffer that may be mostly empty.
-const ROOM: usize = 32 * 1024;
-
 /// A value as JSON. Strings and numbers are spelt as `serde_json` spells them; of its own types, those that stand for
 /// JSON which is written already (`RawValue`) have no place here.
 ///
 /// # Errors
 /// `invalid_request` if it has no JSON form.
 pub fn bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
-    let mut bytes = abi::buffer();
-    sonic_rs::to_writer(&mut bytes, value).map_err(|error| {
+    // It makes room for six times a text, as if all of it had to be escaped: too much for what lies there until the
+    // answer comes.
+    let mut written = abi::buffer();
+    sonic_rs::to_writer(&mut written, value).map_err(|error| {
         let message = format!("the request has no JSON form: {error}");
         Error::new(ErrorKind::InvalidRequest, message)
     })?;
-    // Room is made for six times a text, as if all of it had to be escaped.
-    if bytes.capacity() > ROOM && bytes.capacity() > 2 * bytes.len() {
-        bytes.shrink_to_fit();
-    }
+    let mut bytes = abi::buffer();
+    bytes.extend_from_slice(&written);
+    abi::recycle(written);
     Ok(bytes)
 }
 
