@@ -12,7 +12,8 @@ use crate::{
     table::{Budget, Rule},
 };
 
-/// Fits parameters and dialect to a provider and one of its models (`family`, the name whose rules hold).
+/// Fits parameters and dialect to a provider with the rules of one of its models ([`Provider::for_model`]); `family` is
+/// what that is called.
 pub fn normalise(
     provider: &Provider,
     family: &str,
@@ -21,11 +22,8 @@ pub fn normalise(
 ) -> Vec<Changed> {
     let mut changed = Vec::new();
     let reasons = parameters.reasoning_effort.as_deref() != Some("none");
-    let rules: Vec<&Rule> = provider
-        .rules
-        .iter()
-        .filter(|rule| rule.is_for(family) && (reasons || !rule.while_reasoning))
-        .collect();
+    let rules: Vec<&Rule> =
+        provider.rules.iter().filter(|rule| reasons || !rule.while_reasoning).collect();
     for name in &provider.drop {
         drop(parameters, name, &provider.id, &mut changed);
     }
@@ -183,7 +181,8 @@ mod tests {
         model: &str,
         mut parameters: Parameters,
     ) -> (Parameters, Dialect, Vec<String>) {
-        let provider = Provider::named(&Table::builtin().unwrap(), provider).unwrap();
+        let provider =
+            Provider::named(&Table::builtin().unwrap(), provider).unwrap().for_model(model);
         let mut dialect = Dialect::default();
         let changed = normalise(&provider, model, &mut parameters, &mut dialect);
         (parameters, dialect, changed.into_iter().map(|change| change.parameter).collect())

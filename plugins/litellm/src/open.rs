@@ -37,14 +37,14 @@ pub const PROJECT_ENV: [&str; 1] = ["OPENAI_PROJECT_ID"];
 pub(crate) fn open(config: Config, host: &Host) -> Result<Litellm> {
     let config = config.resolved()?;
     let table = Table::builtin()?.extended(&config.providers);
-    let (mut provider, model) = provider::resolve(
+    let (provider, model) = provider::resolve(
         &table,
         config.provider.as_deref(),
         &config.model,
         config.base_url.as_deref(),
     )?;
     let family = config.base_model.as_deref().unwrap_or(&model);
-    provider.keep_rules_for(family);
+    let mut provider = provider.for_model(family);
     let base = base(&provider, config.base_url.as_deref(), host)?;
     if !base.own && provider.flavor == Flavor::Openai {
         // Another server under the provider's name is taken for a plain one of the wire: it may not know the

@@ -68,7 +68,7 @@ pub struct Provider {
     pub explicit_sampling: bool,
     /// How reasoning is switched on and off.
     pub thinking: Option<ThinkingSwitch>,
-    /// What differs by model; of a backend that is open, what differs for its own.
+    /// What differs by model; after [`Provider::for_model`], what differs for that one.
     pub rules: Vec<Rule>,
 }
 
@@ -174,14 +174,16 @@ impl Provider {
         self.id == ANY
     }
 
-    /// Drops the rules that are for other models.
-    pub fn keep_rules_for(&mut self, model: &str) {
+    /// The provider with the rules for this model alone.
+    #[must_use]
+    pub fn for_model(mut self, model: &str) -> Self {
         self.rules.retain(|rule| rule.is_for(model));
+        self
     }
 
-    /// Whether the provider says that this model reasons.
-    pub fn reasons(&self, model: &str) -> bool {
-        self.rules.iter().any(|rule| rule.reasoning && rule.is_for(model))
+    /// Whether its rules say that the model reasons.
+    pub fn reasons(&self) -> bool {
+        self.rules.iter().any(|rule| rule.reasoning)
     }
 }
 
@@ -363,8 +365,9 @@ mod tests {
     #[test]
     fn azure_reasons_where_openai_does() {
         let azure = Provider::named(&Table::builtin().unwrap(), "azure").unwrap();
-        assert!(azure.reasons("o3-mini") && azure.reasons("gpt-5-mini"));
-        assert!(!azure.reasons("gpt-4o") && !azure.reasons("gpt-5-chat-latest"));
+        let reasons = |model| azure.clone().for_model(model).reasons();
+        assert!(reasons("o3-mini") && reasons("gpt-5-mini"));
+        assert!(!reasons("gpt-4o") && !reasons("gpt-5-chat-latest"));
         assert_eq!(azure.key.token.as_ref().map(|(slot, _)| slot.as_str()), Some("azure_token"));
     }
 }

@@ -40,8 +40,7 @@ impl Litellm {
     /// Widens the budget of a model that reasons, if the run file says so, and keeps it within the context.
     fn budget(&self, request: &mut Generate<'_>, notes: &mut Vec<Changed>) {
         let Some(wanted) = request.max_tokens else { return };
-        let family = self.family();
-        let reasons = self.config.reasoning_model.unwrap_or_else(|| self.provider.reasons(family));
+        let reasons = self.config.reasoning_model.unwrap_or_else(|| self.provider.reasons());
         let factor = self.config.reasoning_budget_factor.filter(|_| reasons).unwrap_or(1.0);
         #[allow(
             clippy::cast_possible_truncation,
@@ -63,11 +62,6 @@ impl Litellm {
             notes.push(change("max_tokens", format!("{now} instead of {wanted}: {why}")));
             request.max_tokens = Some(now);
         }
-    }
-
-    /// The model's name by which rules are found.
-    pub(crate) fn family(&self) -> &str {
-        self.config.base_model.as_deref().unwrap_or(&self.model)
     }
 
     /// The calls that give as many choices as were asked for, of a server that gives `several` at once or one. Each has a seed of its own, and only the first one is

@@ -9,7 +9,7 @@ use serde::Serialize;
 /// # Errors
 /// `invalid_request` if it has no JSON form.
 pub fn bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
-    // It makes room for six times a text, as if all of it had to be escaped: too much for what lies there until the
+    // The writer makes room for six times a text, as if all of it had to be escaped: too much for what is kept until the
     // answer comes.
     let mut written = abi::buffer();
     sonic_rs::to_writer(&mut written, value).map_err(|error| {
