@@ -36,8 +36,10 @@ struct Streams {
     redactor: Redactor,
     /// Whether a terminal shows what goes to stdout, so that what would steer it is taken out.
     out_is_terminal: bool,
-    /// Whether the reader of stdout went away.
+    /// Whether the reader of stdout went away, or stdout cannot be written.
     out_closed: bool,
+    /// Whether something was lost that somebody waits for.
+    out_lost: bool,
     /// How many lines at the end of stderr are status lines, to be overwritten.
     status_shown: usize,
 }
@@ -81,6 +83,7 @@ impl Printer {
             redactor: Redactor::default(),
             out_is_terminal: false,
             out_closed: false,
+            out_lost: false,
             status_shown: 0,
         };
         Self { mode, color: false, stderr_is_terminal, streams: Arc::new(Mutex::new(streams)) }
@@ -99,6 +102,11 @@ impl Printer {
     /// The mode that was asked for.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether stdout could not be written, though its reader was there.
+    pub fn has_lost(&self) -> bool {
+        self.lock().out_lost
     }
 
     /// Whether a person may be watching: a bar or a status line makes sense.
@@ -249,6 +257,7 @@ impl Streams {
         if let Err(error) = written {
             self.out_closed = true;
             if error.kind() != io::ErrorKind::BrokenPipe {
+                self.out_lost = true;
                 self.write_err(&format!("error: cannot write to stdout: {error}\n"));
             }
         }

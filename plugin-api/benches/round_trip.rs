@@ -28,7 +28,7 @@ use std::{
 
 use plugin_api::{
     abi::{self, Buf, Bytes, MessageRef},
-    message::{self, Action, Decimal, Event, ReplyHead, Start},
+    message::{Action, Decimal, Event, ReplyHead, Start},
     *,
 };
 
@@ -153,7 +153,7 @@ impl Bench {
         self.step(session, &body);
         self.body = body;
         let (head, body) = self.pushed.pop().unwrap();
-        let completion = match message::read(&head).unwrap() {
+        let completion = match Action::read(&head).unwrap() {
             Action::Http(http) => {
                 assert!(!body.as_slice().is_empty());
                 write_reply(http.call, &mut self.head);
@@ -188,17 +188,17 @@ fn write_start(prompt: &str, head: &mut Vec<u8>, body: &mut Vec<u8>) {
     let requests = vec![request.put(body)];
     let request_id = "gsm8k/17/0#1".into();
     let start = Start { request_id, attempt: 1, deadline_ms: 60_000, requests };
-    serde_json::to_writer(head, &Event::Start(start)).unwrap();
+    Event::Start(start).write(head).unwrap();
 }
 
 fn write_reply(call: Decimal, head: &mut Vec<u8>) {
     head.clear();
     let headers = vec![("x-request-id".into(), "req_0123456789abcdef".into())];
-    serde_json::to_writer(head, &Event::Reply(ReplyHead { call, status: 200, headers })).unwrap();
+    Event::Reply(ReplyHead { call, status: 200, headers }).write(head).unwrap();
 }
 
 fn read_done(head: &[u8], body: &[u8]) -> Completion {
-    let Action::Done(done) = message::read(head).unwrap() else { panic!("not done") };
+    let Action::Done(done) = Action::read(head).unwrap() else { panic!("not done") };
     let Answer::Completion(completion) = Answer::resolve(done.answer, body).unwrap() else {
         panic!("not a completion")
     };
@@ -207,11 +207,11 @@ fn read_done(head: &[u8], body: &[u8]) -> Completion {
 
 fn write(action: &Action<'_>, out: &mut Vec<u8>) {
     out.clear();
-    serde_json::to_writer(out, black_box(action)).unwrap();
+    black_box(action).write(out).unwrap();
 }
 
 fn read_start<'a>(head: &'a [u8], body: &'a [u8]) -> Option<Request<'a>> {
-    let Event::Start(start) = message::read(head).unwrap() else { return None };
+    let Event::Start(start) = Event::read(head).unwrap() else { return None };
     start.requests.into_iter().map(|head| Request::resolve(head, body).unwrap()).next()
 }
 
@@ -312,8 +312,8 @@ fn main() {
     let (mut start, mut replied) = ((Vec::new(), Vec::new()), Vec::new());
     write_start(&prompt, &mut start.0, &mut start.1);
     write_reply(Decimal(1), &mut replied);
-    let http: Action<'_> = message::read(http_head).unwrap();
-    let done: Action<'_> = message::read(done_head).unwrap();
+    let http = Action::read(http_head).unwrap();
+    let done = Action::read(done_head).unwrap();
     let (mut http_out, mut done_out) = (Vec::new(), Vec::new());
 
     let mut cases: Vec<Case<'_>> = vec![
@@ -329,13 +329,13 @@ fn main() {
         ),
         ("codec: decode", Box::new(|| drop(black_box(codec::decode(&whole))))),
         ("host: write start", Box::new(|| write_start(&prompt, &mut start_head, &mut start_body))),
-        ("host: read http", Box::new(|| drop(black_box(message::read::<Action<'_>>(http_head))))),
+        ("host: read http", Box::new(|| drop(black_box(Action::read(http_head))))),
         ("host: write reply", Box::new(|| write_reply(Decimal(1), &mut reply_head))),
         ("host: read done", Box::new(|| drop(black_box(read_done(done_head, done_body))))),
         ("sdk: begin and end", Box::new(|| begun.begin_and_end())),
         ("sdk: read start", Box::new(|| drop(black_box(read_start(&start.0, &start.1))))),
         ("sdk: write http", Box::new(|| write(&http, &mut http_out))),
-        ("sdk: read reply", Box::new(|| drop(black_box(message::read::<Event<'_>>(&replied))))),
+        ("sdk: read reply", Box::new(|| drop(black_box(Event::read(&replied))))),
         ("sdk: write done", Box::new(|| write(&done, &mut done_out))),
     ];
     // `cargo bench -p plugin-api -- crossing` measures that alone, under a profiler say.

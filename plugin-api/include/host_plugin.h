@@ -114,7 +114,8 @@ typedef struct host_plugin_session host_plugin_session;
 /* What a plugin offers. Owner: the plugin; lives as long as the process (a library is never unloaded). */
 typedef struct host_plugin_table {
     size_t size;
-    /* Makes a backend. The head of `config` holds the backend's table of the run file under "config".
+    /* Makes a backend. The head of `config` holds, under "config", that of the backend's table in the
+       run file (`config.KEY`), with the table's own `base_url` and `model` if the schema has them.
        `host` may be kept. Success: `*out` is set. Failure: `*out` stays untouched and `*err` gets the
        reason, which the host releases. May come several times. [any thread] */
     int32_t (*open)(host_plugin_message config, const host_plugin_host *host, uint64_t instance,

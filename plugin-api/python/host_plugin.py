@@ -74,8 +74,11 @@ class PluginError(Exception):
 
     def _head(self) -> dict[str, Json]:
         return _known(
-            kind=self.kind, message=self.message, http_status=self.http_status,
-            retry_after_ms=self.retry_after_ms, request_id=self.request_id, excerpt=self.excerpt,
+            kind=_str("PluginError.kind", self.kind), message=str(self.message),
+            http_status=_whole("PluginError.http_status", self.http_status, 2**16),
+            retry_after_ms=_rounded_up("PluginError.retry_after_ms", self.retry_after_ms),
+            request_id=None if self.request_id is None else str(self.request_id),
+            excerpt=None if self.excerpt is None else str(self.excerpt),
         )
 
 
@@ -186,8 +189,14 @@ class TokenLogprob:
     top: list[tuple[str, float | None]] = field(default_factory=list)
 
     def _head(self) -> dict[str, Json]:
-        top = [[token, _finite(logprob)] for token, logprob in self.top]
-        return {"token": self.token, "logprob": _finite(self.logprob), **({"top": top} if top else {})}
+        top = [
+            [_str("TokenLogprob.top", token), _number("TokenLogprob.top", logprob)] for token, logprob in self.top
+        ]
+        return {
+            "token": _str("TokenLogprob.token", self.token),
+            "logprob": _number("TokenLogprob.logprob", self.logprob),
+            **({"top": top} if top else {}),
+        }
 
 
 @dataclass
@@ -232,21 +241,28 @@ class Completion:
     choices: list[Choice] | None = None
 
     def _head(self, body: bytearray) -> dict[str, Json]:
-        choices = self.choices
+        choices, of = self.choices, "Choice"
         if choices is None:
-            choices = [Choice(self.text, self.finish_reason, self.reasoning)]
+            choices, of = [Choice(self.text, self.finish_reason, self.reasoning)], "Completion"
         heads = []
-        for choice in choices:
+        for choice in _list("Completion.choices", choices, Choice):
             logprobs = choice.logprobs
+            if logprobs is not None:
+                logprobs = [one._head() for one in _list(f"{of}.logprobs", logprobs, TokenLogprob)]
             heads.append(_known(
-                text=_put(body, choice.text),
-                reasoning=None if choice.reasoning is None else _put(body, choice.reasoning),
-                finish_reason=choice.finish_reason,
-                logprobs=None if logprobs is None else [token._head() for token in logprobs],
+                text=_put(body, f"{of}.text", choice.text),
+                reasoning=None if choice.reasoning is None else _put(body, f"{of}.reasoning", choice.reasoning),
+                finish_reason=_str(f"{of}.finish_reason", choice.finish_reason),
+                logprobs=logprobs,
             ))
-        changed = [vars(one) for one in self.changed]
-        usage = _known(**vars(self.usage))
-        return _known(choices=heads, usage=usage, model=self.model, changed=changed or None)
+        changed = [
+            {name: _str(f"Changed.{name}", value) for name, value in vars(one).items()}
+            for one in _list("Completion.changed", self.changed, Changed)
+        ]
+        usage = Usage() if self.usage is None else _is("Completion.usage", self.usage, Usage)
+        used = {name: _whole(f"Usage.{name}", value) for name, value in vars(usage).items()}
+        model = _str_or_none("Completion.model", self.model)
+        return _known(choices=heads, usage=_known(**used), model=model, changed=changed or None)
 
 
 @dataclass
@@ -263,12 +279,16 @@ class Likelihood:
 
     def _head(self) -> dict[str, Json]:
         each = self.token_logprobs
+        if each is not None:
+            each = [_number("Likelihood.token_logprobs", one) for one in each]
         return {
-            "logprob": _finite(self.logprob),
+            "logprob": _number("Likelihood.logprob", self.logprob),
+            "tokens": _whole("Likelihood.tokens", _is_there("Likelihood.tokens", self.tokens), 2**32),
             **_known(
-                tokens=self.tokens, greedy=self.greedy, boundary_merged=self.boundary_merged or None,
-                token_logprobs=None if each is None else [_finite(one) for one in each],
-                prompt_tokens=self.prompt_tokens,
+                greedy=None if self.greedy is None else _is("Likelihood.greedy", self.greedy, bool),
+                boundary_merged=_is("Likelihood.boundary_merged", self.boundary_merged, bool) or None,
+                token_logprobs=each,
+                prompt_tokens=_whole("Likelihood.prompt_tokens", self.prompt_tokens),
             ),
         }
 
@@ -279,6 +299,9 @@ class Health:
 
     ready: bool
     detail: str = ""
+
+    def _head(self) -> dict[str, Json]:
+        return {"ready": _is("Health.ready", self.ready, bool), "detail": _str("Health.detail", self.detail)}
 
 
 @dataclass
@@ -293,6 +316,16 @@ class Description:
     bos: str | None = None
     lacks: list[str] = field(default_factory=list)
     prices: str | None = None
+
+    def _head(self) -> dict[str, Json]:
+        texts = {
+            name: _str_or_none(f"Description.{name}", getattr(self, name))
+            for name in ("model", "engine", "version", "bos", "prices")
+        }
+        return _known(
+            **texts, context_tokens=_whole("Description.context_tokens", self.context_tokens),
+            lacks=_list("Description.lacks", self.lacks, str) or None,
+        )
 
 
 # What a backend may use
@@ -325,7 +358,7 @@ class Host:
 
     def log(self, text: str, level: int = 2) -> None:
         """Writes a line to the host's log: 1 an error, 2 a warning; 3 to 5 are not shown."""
-        self._plugin.send({"log": {"level": level, "text": text}})
+        self._plugin.send({"log": {"level": level, "text": str(text)}})
 
 
 class Reply:
@@ -576,9 +609,10 @@ class Io:
             name, before, slot = secret
             values[name.lower()] = [before, Secret(slot)] if before else [Secret(slot)]
         return self._session.call("http", {
-            "method": method, "url": url,
-            "headers": [[name, _header(value)] for name, value in values.items()],
-            "stream": stream, "timeout_ms": timeout_ms, "reply_headers": list(reply_headers),
+            "method": _str("method", method), "url": _str("url", url),
+            "headers": [[name, _header(name, value)] for name, value in values.items()],
+            "stream": stream, "timeout_ms": _rounded_up("timeout_ms", timeout_ms) or 0,
+            "reply_headers": _list("reply_headers", list(reply_headers), str),
         }, body.encode("utf-8", "replace") if isinstance(body, str) else bytes(body))
 
     async def wait(self, seconds: float) -> None:
@@ -588,11 +622,11 @@ class Io:
     async def hold(self, name: str, note: Json) -> None:
         """Notes that an outside resource, one that costs until it is freed, is about to be made. When this returns
         the note is on the disk, and `release` will be given it."""
-        await self._session.call("hold", {"name": name}, _dumps(note)).next()
+        await self._session.call("hold", {"name": _str("name", name)}, _dumps(note)).next()
 
     async def free(self, name: str) -> None:
         """Notes that a resource is held no more."""
-        await self._session.call("free", {"name": name}).next()
+        await self._session.call("free", {"name": _str("name", name)}).next()
 
     async def turn(self) -> None:
         """Gives others a turn. A backend that computes calls this at least every 200 ms."""
@@ -609,7 +643,7 @@ class Io:
 
     def delta(self, text: str) -> None:
         """Passes on text of this item as it is generated. The completion brings the whole text all the same."""
-        self._session.push({"delta": {"item": self.item}}, text.encode("utf-8", "replace"))
+        self._session.push({"delta": {"item": self.item}}, _str("text", text).encode("utf-8", "replace"))
 
     def limits(
         self,
@@ -620,7 +654,8 @@ class Io:
     ) -> None:
         """Passes on what the server said of its rate limits."""
         self._session.push({"limits": _known(
-            requests_remaining=requests_remaining, tokens_remaining=tokens_remaining, reset_ms=reset_ms,
+            requests_remaining=_whole("requests_remaining", requests_remaining),
+            tokens_remaining=_whole("tokens_remaining", tokens_remaining), reset_ms=_rounded_up("reset_ms", reset_ms),
         )})
 
 
@@ -632,8 +667,8 @@ class Backend:
     as `panic`, with the traceback among the host's warnings, and the backend goes on."""
 
     def __init__(self, config: dict[str, Json], host: Host) -> None:
-        """`config` is the backend's table in the run file, checked against the manifest's schema. No I/O here, but to
-        the files that `host.assets` names."""
+        """`config` is that of the backend's table in the run file, with the table's own `base_url` and `model`, checked
+        against the manifest's schema. No I/O here, but to the files that `host.assets` names."""
         self.config = config
         self.host = host
 
@@ -756,19 +791,19 @@ def _answer(kind: str, answer: Any, body: bytearray) -> dict[str, Json]:
     if kind == "generate":
         return {"completion": answer._head(body)}
     if kind == "loglikelihood":
-        return {"likelihoods": [one._head() for one in answer]}
+        return {"likelihoods": [one._head() for one in _list("loglikelihood", answer, Likelihood)]}
     if kind == "loglikelihood_rolling":
         return {"likelihoods": [answer._head()]}
     if kind == "health":
-        return {"health": vars(answer)}
+        return {"health": answer._head()}
     if kind == "describe":
-        return {"description": _known(**{**vars(answer), "lacks": answer.lacks or None})}
+        return {"description": answer._head()}
     if kind == "tokenize":
-        return {"tokens": answer}
+        return {"tokens": [_whole("tokenize", _is_there("tokenize", one), 2**32) for one in answer]}
     if kind == "render":
-        return {"rendered": _put(body, answer)}
+        return {"rendered": _put(body, "render", answer)}
     if kind == "embed":
-        return {"vectors": [[_finite(x) for x in vector] for vector in answer]}
+        return {"vectors": [[_number("embed", x) for x in vector] for vector in answer]}
     return {"nothing": {}}
 
 
@@ -785,8 +820,13 @@ _ANSWERS: dict[str, type] = {
 }
 
 
-def _put(body: bytearray, text: str) -> Span:
-    raw = text.encode("utf-8", "replace")
+def _put(body: bytearray, field: str, text: str) -> Span:
+    try:
+        raw = _str(field, text).encode("utf-8")
+    except UnicodeEncodeError as error:
+        found = ascii(text[error.start])
+        message = f"`{field}` is no text: it holds the lone surrogate {found} at character {error.start}"
+        raise PluginError("unexpected_reply", message) from None
     span = (len(body), len(raw))
     body += raw
     return span
@@ -796,16 +836,76 @@ def _known(**values: Any) -> dict[str, Json]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _finite(value: float | None) -> float | None:
-    """What is not a number of JSON travels as null. (To Python `True` is a number, and to nobody else.)"""
-    if isinstance(value, bool):
-        raise TypeError(f"must be a number, not {value}")
-    return value if value is not None and math.isfinite(value) else None
+# What the host would not read is told here, where the field still has its name. (To Python `True` is a number, and to
+# nobody else.)
 
 
-def _header(value: HeaderValue) -> Json:
+def _is(field: str, value: Any, expected: type) -> Any:
+    if not isinstance(value, expected):
+        raise TypeError(f"`{field}` must be {expected.__name__}, and is {type(value).__name__}")
+    return value
+
+
+def _is_there(field: str, value: Any) -> Any:
+    if value is None:
+        raise TypeError(f"`{field}` must be int, and is NoneType")
+    return value
+
+
+def _str(field: str, value: Any) -> str:
+    text: str = _is(field, value, str)
+    return text
+
+
+def _str_or_none(field: str, value: Any) -> str | None:
+    return None if value is None else _str(field, value)
+
+
+def _list(field: str, values: Any, expected: type) -> list[Any]:
+    if isinstance(values, (list, tuple)):
+        for one in values:
+            if not isinstance(one, expected):
+                raise TypeError(f"`{field}` must be list of {expected.__name__}, and holds {type(one).__name__}")
+        return list(values)
+    raise TypeError(f"`{field}` must be list, and is {type(values).__name__}")
+
+
+def _number(field: str, value: Any) -> float | None:
+    """What is not a number of JSON travels as null."""
+    if value is None:
+        return None
+    if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
+        raise TypeError(f"`{field}` must be a number, and is {value!r}")
+    value = value if type(value) in (int, float) else float(value)
+    return value if math.isfinite(value) else None
+
+
+def _whole(field: str, value: Any, end: int = 2**64) -> int | None:
+    """A whole number from 0 to below `end`, also one that is written as a float."""
+    number = value
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        number = int(value)
+    elif not isinstance(value, bool) and hasattr(value, "__index__"):
+        number = value.__index__()
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < end:
+        raise TypeError(f"`{field}` must be a whole number from 0 to {end - 1}, and is {value!r}")
+    return number
+
+
+def _rounded_up(field: str, ms: Any) -> int | None:
+    """A time, of which a part of a millisecond is a whole one, and one that is over is none."""
+    if isinstance(ms, (int, float)) and not isinstance(ms, bool) and math.isfinite(ms):
+        ms = max(0, math.ceil(ms))
+    return _whole(field, ms)
+
+
+def _header(name: str, value: HeaderValue) -> Json:
     if isinstance(value, str):
         return value
+    if not isinstance(value, (list, tuple)) or not all(isinstance(part, (str, Secret)) for part in value):
+        raise TypeError(f"header `{name}` must be str, or a list of str and Secret")
     return [part._head() if isinstance(part, Secret) else {"text": part} for part in value]
 
 
@@ -980,13 +1080,9 @@ class _Session:
             head = _answer(kind, answer, texts)
             self.give_up_calls()
             self.push({"done": {"item": item, "answer": head}}, bytes(texts))
-        except PluginError as error:
-            self.give_up_calls()
-            self.push({"fail": {"item": item, **error._head()}})
         except Exception as error:
-            _report(error)
             self.give_up_calls()
-            self.push({"fail": {"item": item, "kind": "panic", "message": _in_words(error)}})
+            self.push({"fail": {"item": item, **_failure(error)}})
 
     def give_up_calls(self) -> None:
         if self.task is not None:
@@ -1186,6 +1282,17 @@ def _object(raw: bytes) -> dict[str, Json]:
 
 def _frame(head: bytes, body: bytes) -> bytes:
     return struct.pack("<II", len(head), len(body)) + head + body
+
+
+def _failure(error: Exception) -> dict[str, Json]:
+    """What an item fails with: what the plugin says, or else a fault of its own."""
+    if isinstance(error, PluginError):
+        try:
+            return error._head()
+        except TypeError as fault:
+            error = fault
+    _report(error)
+    return {"kind": "panic", "message": _in_words(error)}
 
 
 def _in_words(error: Exception) -> str:

@@ -133,7 +133,8 @@ use crate::{
 /// assert!(matches!(played.answer(), Answer::Tokens(ids) if ids == &[1, 263]));
 /// ```
 pub trait Backend: Send + Sync + Sized + 'static {
-    /// The backend's table in the run file. Its JSON Schema is part of the manifest.
+    /// The `config` of the backend's table in the run file, with the table's own `base_url` and `model` if there are
+    /// fields of that name. Its JSON Schema is part of the manifest.
     type Config: DeserializeOwned + JsonSchema;
 
     /// Makes a backend from its configuration. Does no I/O, except to assets that the host grants.

@@ -15,7 +15,7 @@ use crate::{
     completion::Answer,
     error::{Error, ErrorKind, Result},
     io::Io,
-    message::{self, Action, Event, Start},
+    message::{Action, Event, Start},
     panics::{self, Panic},
     request::{Generate, Loglikelihood, Request},
     shared::{Outgoing, Shared},
@@ -129,7 +129,7 @@ impl<B: Backend> Session<B> {
             }
         }
         self.wake.begin();
-        let event: Event<'_> = message::read(head).map_err(|error| unreadable(&error))?;
+        let event = Event::read(head).map_err(|error| unreadable(&error))?;
         match event {
             Event::Start(_) => {
                 return Err(Error::new(ErrorKind::Protocol, "a second start event in one session"));
@@ -206,7 +206,7 @@ impl Message {
 
     fn start(&self) -> Result<(Start<'_>, &[u8])> {
         let (head, body) = self.bytes.split_at(self.head);
-        match message::read(head).map_err(|error| unreadable(&error))? {
+        match Event::read(head).map_err(|error| unreadable(&error))? {
             Event::Start(start) => Ok((start, body)),
             _ => Err(Error::new(ErrorKind::Protocol, "the first event of a session is not start")),
         }

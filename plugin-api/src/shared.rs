@@ -10,8 +10,6 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use serde::Serialize;
-
 use crate::{
     abi::{self, HostRef},
     error::{Error, ErrorKind, Result},
@@ -180,10 +178,10 @@ impl State {
         }
     }
 
-    pub(crate) fn push<T: Serialize>(&mut self, action: &T, body: Vec<u8>) {
+    pub(crate) fn push(&mut self, action: &Action<'_>, body: Vec<u8>) {
         let mut head = abi::buffer();
         // The heads are structs of strings and numbers: writing them into memory cannot fail.
-        if serde_json::to_writer(&mut head, action).is_ok() {
+        if action.write(&mut head).is_ok() {
             self.outbox.push((head, body));
         }
     }

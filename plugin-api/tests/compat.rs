@@ -51,14 +51,22 @@ const CHANGE: [(&str, &str, &str); 8] = [
     ),
 ];
 
-/// What makes a `Done` and a `Start` of the changed copy where the unchanged one lacks the field.
-const FILL: [(&str, &str, &str); 2] = [
+/// What makes a `Done` and a `Start` of the changed copy where the unchanged one lacks the field, and what writes them.
+const FILL: [(&str, &str, &str); 6] = [
     (
         "src/io.rs",
         "Action::Done(Done { item, answer })",
         "Action::Done(Done { item, answer, weight: 9 })",
     ),
-    ("src/testkit.rs", "Start { request_id:", "Start { mood: 3, request_id:"),
+    ("src/message/usual.rs", "Self::Done(Done { item,", "Self::Done(Done { weight: 7, item,"),
+    ("src/message/usual/read.rs", "Some(Done { item,", "Some(Done { weight: 7, item,"),
+    ("src/message/usual/read.rs", "Some(Start { request_id,", "Some(Start { mood: 0, request_id,"),
+    ("src/message/usual/write.rs", "let Start { request_id,", "let Start { mood, request_id,"),
+    (
+        "src/message/usual/write.rs",
+        "        self.put(r#\",\"requests\":\"#);\n",
+        "        self.optional(r#\",\"mood\":\"#, Some(*mood));\n        self.put(r#\",\"requests\":\"#);\n",
+    ),
 ];
 
 /// The copies have no benchmark.

@@ -28,6 +28,16 @@ fn cargo(arguments: &[&str], target: &Path) {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.arg("build").args(arguments).arg("--target-dir").arg(target).current_dir(root());
+    // What cargo tells a test about the test's package. Build scripts that watch it would run again, and all that
+    // depends on them with it, whenever a build of the tests follows one of the shell or the other way around.
+    for (name, _) in env::vars_os() {
+        let told = name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        });
+        if told {
+            command.env_remove(name);
+        }
+    }
     let output = command.output().expect("cargo must be there");
     assert!(
         output.status.success(),
@@ -40,8 +50,9 @@ fn cargo(arguments: &[&str], target: &Path) {
 pub fn installed() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        // The default members, so that nothing is built that `cargo build` has not built already.
-        cargo(&[], &target());
+        // With the features that `cargo test --workspace` has built everything with already: any test brings
+        // those of the dev-dependencies. Other features would mean every dependency a second time.
+        cargo(&["--workspace", "--lib", "--bins", "--test", "readme"], &target());
         target().join("debug")
     })
 }

@@ -14,7 +14,7 @@ use std::{
     process::Command,
 };
 
-use host_tests::real;
+use host_tests::{built, real};
 use serde_json::Value;
 
 #[test]
@@ -25,7 +25,7 @@ fn piqa_through_the_binary_is_llama_cpps_and_the_same_every_time() {
     let count = if all { references.len() } else { 50 };
     println!("{count} samples; set HOST_TEST_FULL for all");
 
-    let host = build();
+    let host = program();
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("piqa");
     drop(fs::remove_dir_all(&folder));
     fs::create_dir_all(&folder).unwrap();
@@ -131,25 +131,15 @@ choices.texts = ["{{{{ sol1 }}}}", "{{{{ sol2 }}}}"]
     )
 }
 
-/// Builds what is run, in the profile of this test, and says where the program is.
-fn build() -> PathBuf {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "-p", "host", "-p", "local"]).current_dir(root());
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
-    }
-    assert!(cargo.status().unwrap().success());
-    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join(profile).join("host")
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+/// The program that is run, in the profile of this test.
+fn program() -> PathBuf {
+    if cfg!(debug_assertions) { built::host() } else { built::released().join("host") }
 }
 
 /// llama.cpp's log-likelihoods, in the order of the data set.
 fn references() -> Vec<[f64; 2]> {
-    let text = fs::read_to_string(root().join("tests/fixtures/piqa_llama_cpp.jsonl")).unwrap();
+    let text =
+        fs::read_to_string(built::root().join("tests/fixtures/piqa_llama_cpp.jsonl")).unwrap();
     let lines = text.lines().skip(1).map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines.map(|line| [0, 1].map(|choice| line["ll"][choice].as_f64().unwrap())).collect()
 }

@@ -20,7 +20,10 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
-use crate::launch::link::{BECOME, SUPERVISE};
+use crate::{
+    launch::link::{BECOME, SUPERVISE},
+    run::grade::reasons,
+};
 
 pub(super) use cache::{CacheCommand, PruneArgs};
 pub(super) use check::CheckArgs;
@@ -245,8 +248,23 @@ pub struct ResumeFlags {
     #[arg(long)]
     pub accept_changes: bool,
     /// Also ask again what is unscored, or what is unscored for this reason (`timeout`, `overloaded`, ...).
-    #[arg(long, value_name = "REASON", num_args = 0..=1, require_equals = true)]
+    #[arg(
+        long,
+        value_name = "REASON",
+        num_args = 0..=1,
+        require_equals = true,
+        value_parser = unscored_reason
+    )]
     pub retry_unscored: Option<Option<String>>,
+}
+
+/// A reason for which a sample can be unscored: one that there is not would look as if nothing were unscored.
+fn unscored_reason(typed: &str) -> Result<String, String> {
+    let reasons = reasons();
+    if reasons.contains(&typed) {
+        return Ok(typed.to_owned());
+    }
+    Err(format!("expected one of {}", reasons.join(", ")))
 }
 
 /// `host resume`.
@@ -255,6 +273,9 @@ pub struct ResumeArgs {
     /// The run's directory.
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
+    /// Change a value of the run file, as `host run --set` does: `run.budget.max_usd=20`. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
     /// Ask no server, as `host run --replay` does: a run that this recording answered so far goes on with it.
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,

@@ -145,7 +145,7 @@ fn forecasts(units: &[UnitForecast], width: Option<u16>) -> String {
         "tokens in ≈",
         "tokens out ≤",
         "US$ ≤",
-        "time ≤",
+        "time ≈",
     ];
     let rows = units.iter().map(|unit| {
         let amount = &unit.amount;

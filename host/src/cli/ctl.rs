@@ -85,7 +85,9 @@ fn ask(directory: &Path, command: &Command) -> anyhow::Result<Reply> {
         Err(error)
             if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
         {
-            bail!("{shown}: no run goes on here; `host resume {shown}` takes one up again")
+            bail!(
+                "{shown}: no run goes on here; `host resume {shown}` takes up one that is not complete"
+            )
         }
         Err(error) => {
             return Err(error).with_context(|| format!("{shown}: the run cannot be asked"));

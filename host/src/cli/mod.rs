@@ -73,6 +73,10 @@ pub fn main() -> u8 {
     host_table::set_log(plugins_log::plugins_log(printer.clone()));
     let done = carry_out(args.command, &printer);
     printer.record(&done);
+    // What was asked for did not get there, however well it went.
+    if done.exit_code == exit::DONE && printer.has_lost() {
+        return exit::INTERNAL;
+    }
     done.exit_code
 }
 

@@ -249,7 +249,7 @@ fn facts(
         ("sha256", sha256.to_owned()),
         ("version", manifest.version.clone()),
         ("needs ABI", format!("{}.{}", manifest.abi.major, manifest.abi.minor)),
-        ("built with", format!("SDK {}, {}", manifest.sdk, manifest.rustc)),
+        ("built with", built_with(manifest)),
         ("licence", manifest.license.clone()),
         ("homepage", manifest.homepage.clone()),
         ("layout check", if manifest.layout_check { "yes" } else { "no" }.to_owned()),
@@ -272,11 +272,40 @@ fn facts(
         ),
         ("configuration", if keys.is_empty() { "none".to_owned() } else { keys }),
     ];
+    // A script was not built, and a library in C need not say of what.
+    facts.retain(|(key, value)| *key != "built with" || script.is_none() && !value.is_empty());
     if let Some(script) = script {
-        // Nothing was built.
-        facts.retain(|(key, _)| !matches!(*key, "built with" | "layout check"));
+        facts.retain(|(key, _)| *key != "layout check");
         facts.push(("command", script.command.join(" ")));
         facts.push(("files", or_none(script.files.clone())));
     }
     facts
+}
+
+/// What the manifest says of SDK and compiler, as far as it does.
+fn built_with(manifest: &Manifest) -> String {
+    let sdk = (!manifest.sdk.is_empty()).then(|| format!("SDK {}", manifest.sdk));
+    let compiler = Some(manifest.rustc.clone()).filter(|rustc| !rustc.is_empty());
+    sdk.into_iter().chain(compiler).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_of_no_sdk_is_built_with_what_it_says() {
+        let built_with = |more: &str| {
+            let manifest = format!(
+                r#"{{"format":1,"version":"1","abi":{{"major":1,"minor":0}},"plugin":{{"id":"a"}}{more}}}"#
+            );
+            let manifest: Manifest = plugin_api::serde_json::from_str(&manifest).unwrap();
+            let facts = facts(&manifest, "a.so", "00", 1, None);
+            facts.into_iter().find(|(key, _)| *key == "built with").map(|(_, value)| value)
+        };
+        assert_eq!(built_with(""), None);
+        assert_eq!(built_with(r#","rustc":"rustc 1.90""#).as_deref(), Some("rustc 1.90"));
+        let both = built_with(r#","rustc":"rustc 1.90","sdk":"0.1.0""#);
+        assert_eq!(both.as_deref(), Some("SDK 0.1.0, rustc 1.90"));
+    }
 }

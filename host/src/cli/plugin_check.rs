@@ -137,7 +137,7 @@ async fn look_over(
         }
         Err(refusal) => return told.tell(&Finding::failed("file", refusal.to_string())),
     };
-    for finding in look_at_manifest(&candidate.inspection.manifest) {
+    for finding in look_at_manifest(&candidate.inspection) {
         told.tell(&finding);
     }
     let manifest = &candidate.inspection.manifest;

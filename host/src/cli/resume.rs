@@ -16,7 +16,7 @@ use crate::{
     store::run_dir,
 };
 
-/// Reads the run file that the directory keeps, and goes on.
+/// Reads the run file that the directory keeps, changes what is typed, and goes on.
 pub(super) fn main(args: &ResumeArgs, printer: &Printer) -> Done {
     let discovery = match discover(&args.plugins, args.strict, printer) {
         Ok(discovery) => discovery,
@@ -42,5 +42,6 @@ pub(super) fn main(args: &ResumeArgs, printer: &Printer) -> Done {
 fn kept(args: &ResumeArgs) -> anyhow::Result<RunFile> {
     let manifest = read_manifest(&args.directory)?;
     let kept = manifest.run_file.ok_or_else(|| ResumeError::NoRunFile(args.directory.clone()))?;
-    Ok(config::reopen_run(&kept, &args.directory.join(run_dir::MANIFEST))?)
+    let manifest = args.directory.join(run_dir::MANIFEST);
+    Ok(config::reopen_changed(&kept, &manifest, &args.sets)?)
 }

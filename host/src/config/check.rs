@@ -14,11 +14,27 @@ use super::node::Node;
 /// # Errors
 /// If `schema` is no JSON Schema; the text says why.
 pub(crate) fn check(node: &Node, schema: &Value, prefix: &str) -> Result<Vec<Problem>, String> {
+    check_advised(node, schema, prefix, &|_| None)
+}
+
+/// Where an unknown key may belong, by its path below the node that is checked; a part of its hint.
+pub(crate) type Advice = dyn Fn(&[String]) -> Option<String>;
+
+/// The same, with advice on unknown keys.
+///
+/// # Errors
+/// As for [`check`].
+pub(crate) fn check_advised(
+    node: &Node,
+    schema: &Value,
+    prefix: &str,
+    advice: &Advice,
+) -> Result<Vec<Problem>, String> {
     let validator = jsonschema::validator_for(schema).map_err(|error| error.to_string())?;
     let value = node.to_value();
     let mut problems = Vec::new();
     for error in validator.iter_errors(&value) {
-        explain(&error, node, schema, prefix, &mut problems);
+        explain(&error, node, schema, prefix, advice, &mut problems);
     }
     Ok(problems)
 }
@@ -28,6 +44,7 @@ fn explain(
     node: &Node,
     schema: &Value,
     prefix: &str,
+    advice: &Advice,
     problems: &mut Vec<Problem>,
 ) {
     let path = segments(error.instance_path().as_str());
@@ -41,8 +58,11 @@ fn explain(
                 below.push(unknown.clone());
                 let (place, name) = node.locate(&below);
                 problems.push(
-                    Problem::new(&place, join(prefix, &name), "unknown key")
-                        .maybe_hint(hint(unknown, &known)),
+                    Problem::new(&place, join(prefix, &name), "unknown key").maybe_hint(hint(
+                        unknown,
+                        &known,
+                        advice(&below),
+                    )),
                 );
             }
         }
@@ -60,7 +80,7 @@ fn explain(
                 .min_by_key(|branch| distance(branch))
             {
                 for error in branch {
-                    explain(error, node, schema, prefix, problems);
+                    explain(error, node, schema, prefix, advice, problems);
                 }
             } else {
                 problems.push(Problem::new(&place, key, error.to_string()));
@@ -85,12 +105,12 @@ fn explain(
             problems.push(Problem::new(&place, join(&key, property), "is required and missing"));
         }
         Kind::Type { kind } => {
-            let expected = expected_type(kind);
-            problems.push(Problem::new(
-                &place,
-                key,
-                format!("expected {expected}, found {}", describe(error.instance())),
-            ));
+            let (expected, found) = (expected_type(kind), error.instance());
+            let message = format!("expected {expected}, found {}", describe(found));
+            let is_list = found.is_object() && matches!(key.as_str(), "backend" | "task");
+            let hint =
+                is_list.then(|| format!("there may be several: each begins with `[[{key}]]`"));
+            problems.push(Problem::new(&place, key, message).maybe_hint(hint));
         }
         Kind::Minimum { limit } => problems.push(Problem::new(
             &place,
@@ -116,12 +136,17 @@ fn one_of(problem: Problem, options: &[Value], found: &Value) -> Problem {
         .maybe_hint(hint)
 }
 
-fn hint(unknown: &str, known: &[String]) -> Option<String> {
+fn hint(unknown: &str, known: &[String], advice: Option<String>) -> Option<String> {
     let near = nearest(unknown, known.iter().map(String::as_str));
-    match near {
+    let of_known = match near {
         Some(near) => Some(format!("did you mean `{near}`?")),
         None if known.is_empty() => None,
         None => Some(format!("known keys: {}", known.join(", "))),
+    };
+    match (of_known, advice) {
+        (Some(of_known), Some(advice)) if near.is_some() => Some(format!("{of_known} ({advice})")),
+        (Some(of_known), Some(advice)) => Some(format!("{advice}; {of_known}")),
+        (of_known, advice) => of_known.or(advice),
     }
 }
 

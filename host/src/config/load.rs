@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::check;
+use super::check::{self, Advice};
 use super::env::{self, Variables};
 use super::error::{ConfigError, Problem};
 use super::named::Named;
@@ -60,7 +60,7 @@ pub fn load(
     let run_dir = path.parent().unwrap_or(Path::new(""));
     let mut problems = Vec::new();
     let sets = parse_sets(changes, &mut problems);
-    read_tree(node::read(path)?, &stem, run_dir, sets, problems, variables)
+    read_tree((node::read(path)?, &of_plugin), &stem, run_dir, sets, problems, variables)
 }
 
 /// Loads what the command line names in place of a run file. Here `--set base_url=…` is every backend's, as is
@@ -75,13 +75,31 @@ pub fn load_named(
 ) -> Result<RunFile, ConfigError> {
     let mut problems = Vec::new();
     let sets = Named::adapt(parse_sets(changes, &mut problems));
-    read_tree(named.tree(), &named.name(), Path::new(""), sets, problems, variables)
+    // Here a key of the plugin's own may also have been meant as one of every backend's.
+    let advice = |path: &[String]| match path {
+        [key] => Some(own_key(key)),
+        _ => of_plugin(path),
+    };
+    let tree = (named.tree(), &advice as &Advice);
+    read_tree(tree, &named.name(), Path::new(""), sets, problems, variables)
 }
 
-/// What a tree means whose paths are relative to `run_dir`. `stem` names the run if nothing else does; `problems`
-/// are those that are known already.
+/// What an unknown key of a `[[backend]]` may be: the plugins' own keys are not known here.
+fn of_plugin(path: &[String]) -> Option<String> {
+    match path {
+        [list, _, key] if list == "backend" => Some(own_key(key)),
+        _ => None,
+    }
+}
+
+fn own_key(key: &str) -> String {
+    format!("a key of the plugin's own is written `config.{key}`")
+}
+
+/// What a tree means whose paths are relative to `run_dir`, with advice on its unknown keys. `stem` names the run if
+/// nothing else does; `problems` are those that are known already.
 fn read_tree(
-    mut root: Node,
+    (mut root, advice): (Node, &Advice),
     stem: &str,
     run_dir: &Path,
     sets: Vec<Set>,
@@ -118,7 +136,7 @@ fn read_tree(
     let invalid_schema = |reason: String| {
         vec![Problem::new(&root.place, "", format!("the schema of run files is broken: {reason}"))]
     };
-    let problems = check::check(&root, &schema, "").unwrap_or_else(invalid_schema);
+    let problems = check::check_advised(&root, &schema, "", advice).unwrap_or_else(invalid_schema);
     ConfigError::unless_empty(problems)?;
 
     let config = resolve::resolve(&root, stem, run_dir, base_dirs)?;

@@ -125,8 +125,14 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "plugin = \"local\"",
             "plugin = \"local\"\nurl = 1\nisolation = \"workr\"",
             &[],
-            "demo.toml:14: backend.small.url: unknown key\n  hint: known keys: allow_unchecked_layout, asset, base_url, concurrency, config, eject_after, fallback, id, isolation, launch, max_concurrency, min_concurrency, model, origins, plugin, replica, route, rpm, secrets, slot, stream, tpm, wait_ready\n\
+            "demo.toml:14: backend.small.url: unknown key\n  hint: a key of the plugin's own is written `config.url`; known keys: allow_unchecked_layout, asset, base_url, concurrency, config, eject_after, fallback, id, isolation, launch, max_concurrency, min_concurrency, model, origins, plugin, replica, route, rpm, secrets, slot, stream, tpm, wait_ready\n\
              demo.toml:15: backend.small.isolation: expected one of `in-process`, `worker`, found the string \"workr\"\n  hint: did you mean `worker`?",
+        ),
+        (
+            "plugin = \"local\"",
+            "plugin = \"local\"\nmode = \"ok\"",
+            &[],
+            "demo.toml:14: backend.small.mode: unknown key\n  hint: did you mean `model`? (a key of the plugin's own is written `config.mode`)",
         ),
         (
             "max_samples = 100",
@@ -262,6 +268,12 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "--set run.budget.max_usd: run.budget.max_usd: expected at least 0, found -2",
         ),
         ("plugin = \"tgi\"", "", &[], "demo.toml:6: backend.0.plugin: is required and missing"),
+        (
+            "[[task]]",
+            "[task]",
+            &[],
+            "demo.toml:18: task: expected an array, found a table\n  hint: there may be several: each begins with `[[task]]`",
+        ),
         (
             "tasks/piqa.toml",
             "${DIR}/piqa.toml",

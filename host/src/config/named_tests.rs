@@ -35,6 +35,10 @@ fn a_run_without_a_file_takes_a_backends_keys_as_they_are() {
     }
     let table = [
         ("base_ulr=mock:x", "--set base_ulr: base_ulr: unknown key"),
+        (
+            "mode=ok",
+            "--set mode: mode: unknown key\n  hint: a key of the plugin's own is written `config.mode`; known keys: ",
+        ),
         ("base_url=x", "--set base_url: backend.tgi.base_url: expected a URL"),
     ];
     for (set, expected) in table {

@@ -236,7 +236,7 @@ pub(crate) struct RawBackend {
     /// Load the plugin although it carries no layout check.
     #[serde(default)]
     pub allow_unchecked_layout: bool,
-    /// The plugin's own configuration; `host plugin inspect ID` shows its keys.
+    /// The plugin's own configuration; `host plugin inspect FILE` shows its keys, and `host plugin list` the files.
     #[serde(default)]
     pub config: Map<String, Value>,
     /// Secret slots beside those of the plugin's manifest, for a plugin such as `custom` that speaks to any server.

@@ -141,9 +141,9 @@ impl Pushed {
         if let Some(head) = last_http(head) {
             return Self::Http(HttpCall { head, body });
         }
-        let action: Action<'_> = match message::read(head) {
+        let action = match Action::read(head) {
             Ok(action) => action,
-            Err(error) => return Self::Breach(format!("an action cannot be read: {error}")),
+            Err(error) => return Self::Breach(unread(head, &error)),
         };
         match action {
             Action::Http(http) => {
@@ -171,6 +171,17 @@ impl Pushed {
             },
             Action::Fail(fail) => Self::Fail(fail.item, fail.into()),
         }
+    }
+}
+
+/// Why a head is no action, with the path to what is wrong: its first word is the action's kind.
+fn unread(head: &[u8], error: &serde_json::Error) -> String {
+    let mut reader = serde_json::Deserializer::from_slice(head);
+    let read: Result<Action<'_>, _> = serde_path_to_error::deserialize(&mut reader);
+    let path = read.err().map(|found| found.path().to_string());
+    match path.filter(|path| path.starts_with(|first: char| first.is_ascii_lowercase())) {
+        Some(path) => format!("an action cannot be read: {path}: {error}"),
+        None => format!("an action cannot be read: {error}"),
     }
 }
 
@@ -274,6 +285,25 @@ mod tests {
             (r#"{"done":{"item":0,"answer":{"rendered":[0,9]}}}"#, b"short"),
         ] {
             assert!(matches!(read(head, body), Pushed::Breach(_)), "{head}");
+        }
+        for (head, expected) in [
+            ("not json", "an action cannot be read: expected value"),
+            (r#"{"dance":{}}"#, "an action cannot be read: "),
+            (
+                r#"{"done":{"item":0,"answer":{"completion":{"choices":[],"usage":{"prompt_tokens":1.5}}}}}"#,
+                "an action cannot be read: done.answer.completion.usage.prompt_tokens: invalid type: floating point `1.5`, expected u64",
+            ),
+            (
+                r#"{"fail":{"kind":"rate_limited","retry_after_ms":100.5}}"#,
+                "an action cannot be read: fail.retry_after_ms: invalid type",
+            ),
+            (
+                r#"{"done":{"item":0,"answer":{"completion":{"choices":[{"text":[0,0]}]}}}}"#,
+                "an action cannot be read: done.answer.completion.choices[0]: missing field `finish_reason`",
+            ),
+        ] {
+            let Pushed::Breach(told) = read(head, b"") else { panic!("{head}") };
+            assert!(told.starts_with(expected), "{told}");
         }
         let Pushed::Fail(None, error) = read(r#"{"fail":{"kind":"tired","message":"no"}}"#, b"")
         else {

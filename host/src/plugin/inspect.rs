@@ -30,6 +30,8 @@ const MACHINE: elf::Machine = elf::EM_AARCH64;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("plugins are supported on x86_64 and aarch64 only");
 
+/// The format of a manifest's JSON.
+const MANIFEST_FORMAT: u32 = 1;
 /// Bytes of the manifest section before its JSON: magic, version, length.
 const MANIFEST_HEADER: usize = 16;
 
@@ -83,6 +85,9 @@ pub enum Refusal {
     /// A section that is there and cannot be read.
     #[error("damaged manifest: {0}")]
     Manifest(String),
+    /// A record of another kind.
+    #[error("the manifest's format is {0}; this host reads {MANIFEST_FORMAT}{hint}", hint = format_hint(*.0))]
+    Format(u32),
     /// An id that no run file could name.
     #[error("the manifest's id {0:?} is not made of lower-case letters, digits, `-` and `_`")]
     Id(String),
@@ -241,8 +246,11 @@ fn parse_manifest(json: &[u8]) -> Result<Manifest, Refusal> {
 /// What holds for every manifest, wherever it stands.
 ///
 /// # Errors
-/// An id that no run file could name, a slot that is declared twice, another ABI.
+/// Another format, an id that no run file could name, a slot that is declared twice, another ABI.
 pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), Refusal> {
+    if manifest.format != MANIFEST_FORMAT {
+        return Err(Refusal::Format(manifest.format));
+    }
     let id = &manifest.plugin.id;
     let legal = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
@@ -266,6 +274,10 @@ pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), Refusal> {
 fn check_abi(major: u32, minor: u32, host_major: u32, host_minor: u32) -> Result<(), Refusal> {
     let fits = major == host_major && minor <= host_minor;
     if fits { Ok(()) } else { Err(Refusal::Abi { major, minor }) }
+}
+
+fn format_hint(format: u32) -> &'static str {
+    if format > MANIFEST_FORMAT { ": it needs a newer host" } else { "" }
 }
 
 fn abi_hint(major: u32, minor: u32) -> &'static str {

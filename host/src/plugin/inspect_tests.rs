@@ -136,6 +136,7 @@ fn a_damaged_manifest_says_what_is_wrong() {
         (outcome_of_section(&patched(&whole, 8, &[9])), "damaged manifest: its format is 9, this host reads 1".into()),
         (outcome_of_section(&too_long), format!("damaged manifest: it says that it has 4294967295 bytes, and has {}", whole.len() - 16)),
         (says("{"), "damaged manifest: EOF while parsing an object at line 1 column 1".into()),
+        (says(&manifest_json("tiny").replace("\"format\":1", "\"format\":2")), "the manifest's format is 2; this host reads 1: it needs a newer host".into()),
         (says(&manifest_json("No Spaces")), "the manifest's id \"No Spaces\" is not made of lower-case letters, digits, `-` and `_`".into()),
         (outcome_of_section(&whole), "ok".into()),
     ];

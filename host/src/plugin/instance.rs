@@ -230,3 +230,9 @@ pub fn threads(limits: Limits) -> usize {
         bound => bound as usize,
     }
 }
+
+/// Why a backend did not open, also where its plugin does not say.
+pub(crate) fn reason(error: &OpenError) -> String {
+    let words = error.to_string();
+    if words.trim().is_empty() { "it gives no reason".to_owned() } else { words }
+}

@@ -26,7 +26,10 @@ use plugin_api::{
     },
     manifest::{AbiFloor, Manifest},
 };
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::{
+    fs::{MemfdFlags, SealFlags},
+    io::Errno,
+};
 
 use super::{action::Receive, host_table, lock::command::command};
 
@@ -118,6 +121,14 @@ struct Functions {
 
 /// What an entry of ABI 1.0 is long, in bytes.
 const ENTRY_BYTES: usize = offset_of!(abi::Entry, plugin) + size_of::<usize>();
+/// The functions of a plugin that are called, and where its table has them.
+const REQUIRED: [(&str, usize); 5] = [
+    ("open", offset_of!(abi::Plugin, open)),
+    ("close", offset_of!(abi::Plugin, close)),
+    ("begin", offset_of!(abi::Plugin, begin)),
+    ("step", offset_of!(abi::Plugin, step)),
+    ("end", offset_of!(abi::Plugin, end)),
+];
 /// What a plugin's table of ABI 1.0 is long, in bytes.
 const PLUGIN_BYTES: usize = offset_of!(abi::Plugin, extension) + size_of::<usize>();
 
@@ -199,7 +210,16 @@ impl Loaded {
         if unsafe { (*plugin).size } < PLUGIN_BYTES {
             return Err(entry_error("its table of functions is shorter than that of ABI 1.0"));
         }
-        // SAFETY: the size covers these fields; later ones are not read, and no reference is made.
+        let table = plugin.cast::<u8>();
+        for (name, offset) in REQUIRED {
+            // SAFETY: the size covers this field, whose address may be null where the plugin is not written in Rust: it
+            // is read as a number.
+            if unsafe { table.add(offset).cast::<usize>().read() } == 0 {
+                return Err(entry_error(&format!("its table has no function `{name}`")));
+            }
+        }
+        // SAFETY: the size covers these fields, and they hold addresses; later ones are not read, and no reference is
+        // made.
         let functions = unsafe {
             Functions {
                 open: (*plugin).open,
@@ -381,11 +401,24 @@ fn private_copy(bytes: &[u8]) -> io::Result<OwnedFd> {
         rustix::fs::memfd_create("host-plugin", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = File::from(fd);
     file.write_all(bytes)?;
-    rustix::fs::fcntl_add_seals(
-        &file,
-        SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
-    )?;
+    seal(&file)?;
     Ok(file.into())
+}
+
+/// How often a file is sealed that the kernel is busy with.
+const SEALINGS: usize = 10;
+
+/// Seals a file. While the kernel moves one of its pages elsewhere, it waits for a tenth of a second and then refuses.
+fn seal(file: &File) -> io::Result<()> {
+    let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    let mut sealed = Err(Errno::BUSY);
+    for _ in 0..SEALINGS {
+        sealed = rustix::fs::fcntl_add_seals(file, seals);
+        if sealed != Err(Errno::BUSY) {
+            break;
+        }
+    }
+    Ok(sealed?)
 }
 
 /// The command that grants a library of this manifest to load without a layout check.

@@ -266,7 +266,7 @@ impl<'i> Drive<'i> {
     async fn step(&mut self, event: &Event<'_>, body: &[u8]) {
         let Some(session) = self.session.take() else { return };
         let mut head = buffer();
-        if let Err(error) = sonic_rs::to_writer(&mut head, event) {
+        if let Err(error) = event.write(&mut head) {
             return self.fail_rest(&protocol(format!("the event has no JSON form: {error}")));
         }
         let mut pushed = mem::take(&mut self.pushed);

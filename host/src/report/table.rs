@@ -81,7 +81,8 @@ fn columns<'a>(metrics: &[&'a str], priced: bool, has_unscored: bool) -> Vec<Col
     columns.push(column("p50", 7, |result| right(latency(result))));
     columns
         .push(column("samples/s", 8, |result| right(format!("{:.1}", result.samples_per_second))));
-    let tokens = |result: &TaskResult| result.tokens.prompt + result.tokens.completion;
+    let tokens =
+        |result: &TaskResult| result.tokens.prompt.saturating_add(result.tokens.completion);
     columns.push(Column {
         name: "tokens".to_owned(),
         rank: 9,

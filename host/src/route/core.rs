@@ -80,6 +80,8 @@ pub(super) struct Grant {
     pub(super) replica: usize,
     pub(super) number: u64,
     pub(super) is_probe: bool,
+    /// Attempts that had failed at the replica since its last answer when it began.
+    pub(super) failed_before: u32,
     /// Attempts in flight at the replica when it began, itself included.
     used: u32,
     tokens: u64,
@@ -226,6 +228,7 @@ impl Core {
         self.next += 1;
         let (replica, load) = (&mut self.replicas[index], &mut self.loads[index]);
         let is_probe = !replica.health.is_well();
+        let failed_before = replica.health.failed();
         if is_probe {
             replica.health.probe(now, number);
             self.changes.add(now, index, What::Probe {});
@@ -234,7 +237,7 @@ impl Core {
         replica.learnt.take(now, tokens);
         replica.tokens += tokens;
         load.in_flight += 1;
-        Grant { replica: index, number, is_probe, used: load.in_flight, tokens }
+        Grant { replica: index, number, is_probe, failed_before, used: load.in_flight, tokens }
     }
 
     /// An attempt that was granted has not been sent: as if it had not been asked for.

@@ -27,6 +27,8 @@ pub struct Health {
     eject_after: u32,
     /// Failures in a row.
     failures: u32,
+    /// Attempts that failed since the last answer, each of a burst.
+    failed: u32,
     /// Answers in a row.
     answers: u32,
     /// How often it was ejected, or failed a probe, since it was last trusted.
@@ -120,12 +122,25 @@ impl Health {
     /// Well.
     pub fn new(eject_after: u32) -> Self {
         let eject_after = eject_after.max(1);
-        Self { eject_after, failures: 0, answers: 0, strikes: 0, since: 0, ejected: None }
+        Self {
+            eject_after,
+            failures: 0,
+            failed: 0,
+            answers: 0,
+            strikes: 0,
+            since: 0,
+            ejected: None,
+        }
     }
 
     /// Whether it is not ejected.
     pub fn is_well(&self) -> bool {
         self.ejected.is_none()
+    }
+
+    /// Attempts that failed since the last answer.
+    pub fn failed(&self) -> u32 {
+        self.failed
     }
 
     /// Whether probes are out.
@@ -170,6 +185,9 @@ impl Health {
     /// The attempt of this number ended; the next to begin will have the number `next`.
     pub fn ended(&mut self, now: Duration, number: u64, next: u64, sign: Sign) -> Option<Turn> {
         let of_trial = self.end_probe(number);
+        if matches!(sign, Sign::Failure | Sign::Refusal) {
+            self.failed = self.failed.saturating_add(1);
+        }
         match sign {
             Sign::None => None,
             Sign::Life => self.lives(now),
@@ -191,7 +209,7 @@ impl Health {
     }
 
     fn lives(&mut self, now: Duration) -> Option<Turn> {
-        self.failures = 0;
+        (self.failures, self.failed) = (0, 0);
         self.answers = self.answers.saturating_add(1);
         if self.answers >= FORGIVEN {
             self.strikes = 0;

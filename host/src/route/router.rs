@@ -248,6 +248,11 @@ impl Place {
         self.grant.is_probe
     }
 
+    /// How many attempts, of whichever samples, had failed at the replica since its last answer when this one began.
+    pub fn failed_before(&self) -> u32 {
+        self.grant.failed_before
+    }
+
     /// The attempt ended so.
     pub fn done(mut self, attempt: &Attempt<'_>) {
         self.is_open = false;

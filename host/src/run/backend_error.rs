@@ -10,6 +10,7 @@ use crate::{
     config::ConfigError,
     plugin::{
         discover::Refusal,
+        instance::reason,
         load::{LoadError, OpenError},
         lock::{open::LockError, verdict::Distrust},
     },
@@ -50,6 +51,21 @@ pub enum BackendError {
         /// Id of its plugin.
         plugin: String,
     },
+    /// It would be told a secret, which no plugin is.
+    #[error(
+        "backend `{backend}`: plugin `{plugin}` ({}): `env` of its manifest asks for {name}, which is a secret by its name; a secret is a slot, whose value no plugin sees",
+        path.display()
+    )]
+    AsksForSecret {
+        /// Id of the backend.
+        backend: String,
+        /// Id of its plugin.
+        plugin: String,
+        /// Its file.
+        path: PathBuf,
+        /// The variable.
+        name: String,
+    },
     /// The lock file cannot be used.
     #[error(transparent)]
     Lock(Arc<LockError>),
@@ -89,7 +105,7 @@ pub enum BackendError {
         source: LoadError,
     },
     /// The plugin refuses to open.
-    #[error("backend `{backend}` (plugin `{plugin}`) does not open: {source}")]
+    #[error("backend `{backend}` (plugin `{plugin}`) does not open: {}", reason(source))]
     Open {
         /// Id of the backend.
         backend: String,
@@ -177,6 +193,7 @@ impl BackendError {
         !matches!(
             self,
             Self::Refused { .. }
+                | Self::AsksForSecret { .. }
                 | Self::Load { .. }
                 | Self::Open { .. }
                 | Self::NotReady { .. }

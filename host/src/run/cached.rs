@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     backend::{OpenBackend, Replica},
-    open::Surroundings,
+    surroundings::Surroundings,
 };
 use crate::{
     config::RunConfig,

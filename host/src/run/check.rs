@@ -18,8 +18,9 @@ use super::{
     event::UnitName,
     feed::FeedError,
     found::{self, Found},
-    open::{self, Surroundings},
+    open,
     plan::{Pair, plan},
+    surroundings::Surroundings,
 };
 use crate::{
     config::{RunFile, TaskConfig},
@@ -67,8 +68,8 @@ pub struct UnitForecast {
     /// US dollars at most, by the prices that the probes' answers show; none if they were not priced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usd: Option<f64>,
-    /// Seconds, if every reply takes all its tokens, by the time that the probes took, with as many requests in flight as
-    /// may be; none if no probe was answered.
+    /// Seconds, about, if every reply takes all its tokens, by the time that the probes took, with as many requests in
+    /// flight as may be; none if no probe was answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
 }
@@ -196,11 +197,8 @@ impl Counted {
         let backend = file.config.backends.iter().find(|one| one.id == self.name.backend);
         let in_flight = backend
             .map_or(1, |one| u64::from(one.concurrency.ceiling) * one.servers().len() as u64);
-        let at_once = in_flight.min(self.amount.samples).max(1);
-        #[allow(clippy::cast_precision_loss, reason = "a forecast needs no more digits")]
         let seconds = probe.map(|probe| {
-            let longest = probe.pace.seconds(&self.amount);
-            longest * self.amount.samples as f64 / at_once as f64
+            probe.pace.seconds(&self.amount) * turns(&self.amount, in_flight, probe.batch)
         });
         let usd = probe.and_then(|probe| probe.pace.usd(&self.amount));
         let probed = probe.is_some();
@@ -215,6 +213,15 @@ impl Counted {
             seconds,
         }
     }
+}
+
+/// How often, one after the other, samples take as long as one takes by itself: bounded are the calls in flight, of
+/// which a sample may make several.
+#[allow(clippy::cast_precision_loss, reason = "a forecast needs no more digits")]
+fn turns(amount: &Estimate, in_flight: u64, batch: u64) -> f64 {
+    let calls = amount.requests.div_ceil(amount.samples.max(1)).div_ceil(batch);
+    let all = calls.saturating_mul(amount.samples);
+    (all as f64 / in_flight.max(1) as f64).max(1.0)
 }
 
 /// Reads the data of each pair, and counts what it asks.
@@ -293,4 +300,25 @@ async fn open_and_ask(
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Samples, requests, calls in flight, log-likelihoods a call; turns.
+    #[test]
+    fn what_is_in_flight_at_once_is_calls_and_not_samples() {
+        for ([samples, requests, in_flight, batch], expected) in [
+            ([64, 64, 32, 1], 2.0),
+            ([64, 128, 32, 1], 4.0),
+            ([64, 256, 32, 32], 2.0),
+            ([64, 128, 32, u64::MAX], 2.0),
+            ([4, 8, 32, 1], 1.0),
+            ([0, 0, 32, 1], 1.0),
+        ] {
+            let amount = Estimate { samples, requests, ..Estimate::default() };
+            assert_eq!(turns(&amount, in_flight, batch), expected, "{amount:?}");
+        }
+    }
 }

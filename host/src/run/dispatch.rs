@@ -22,6 +22,7 @@ use super::{
     executor::{Desk, Finished, execute},
     fatal::Fatal,
     feed::{Fed, FeedError},
+    grade::lacks_metric,
     in_flight::Board,
     recorder::Note,
     source::{Last, Source},
@@ -214,9 +215,16 @@ impl Crew {
     fn watch(&self, finished: &Finished) -> Option<Event> {
         let Finished { result, failed_at_own, usage, cached, .. } = finished;
         // Another backend's answer says nothing of this one, and neither does the cache's.
-        let at_own = match failed_at_own {
-            Some(error) => Some(Err(error)),
-            None => (!cached).then(|| result.as_ref().map(drop)),
+        let lacks = || match result {
+            Ok(graded) if finished.is_of_its_own() => {
+                lacks_metric(&finished.work.unit.task, graded)
+            }
+            _ => None,
+        };
+        let lacking = if *cached { None } else { lacks() };
+        let at_own = match (failed_at_own, &lacking) {
+            (Some(error), _) | (None, Some(error)) => Some(Err(error)),
+            (None, None) => (!cached).then(|| result.as_ref().map(drop)),
         };
         if let Some(at_own) = at_own
             && let Some(why) = self.dooms(at_own)

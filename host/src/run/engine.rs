@@ -19,7 +19,7 @@ use super::{
     finish::{Finish, HowAsked, finish},
     found::{self, Found},
     launch::Servers,
-    open::{self, Opened, Surroundings},
+    open::{self, Opened},
     past::{Begun, Past, recount},
     plan::{Unit, plan, units},
     pulse::Pulse,
@@ -28,6 +28,7 @@ use super::{
     resume::Resume,
     spending::Spending,
     standing::{Tracker, Tracking},
+    surroundings::Surroundings,
     tally::Tally,
 };
 use crate::{
@@ -76,7 +77,8 @@ pub async fn run(
             return sum_up_again(file, &past, tallies, reporters, &redactor);
         }
         if let Some(reason) = past.spent(config.run.budget) {
-            return Err(RunError::Spent(reason));
+            let directory = how.directory.clone();
+            return Err(RunError::Spent { reason, directory });
         }
     }
     let ledger = Arc::new(past.ledger(Arc::clone(&redactor))?);

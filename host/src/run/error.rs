@@ -49,6 +49,16 @@ pub enum RunError {
     /// What was asked could not be recorded.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// What came of the run could not be written down whole.
+    #[error("{why}; {done} samples are recorded, and `host resume {}` goes on once that is mended", directory.display())]
+    Unwritten {
+        /// Which file, and what the system says.
+        why: String,
+        /// Samples that the journal has.
+        done: u64,
+        /// The run's directory.
+        directory: PathBuf,
+    },
     /// The run cannot be taken up.
     #[error(transparent)]
     Resume(#[from] ResumeError),
@@ -70,8 +80,17 @@ pub enum RunError {
         reason: String,
     },
     /// A budget is spent.
-    #[error("{0}; `host resume` goes on from here under a larger one")]
-    Spent(String),
+    #[error(
+        "{reason}; `host resume {} --set run.{}=…` goes on from here under a larger one",
+        directory.display(),
+        reason.split_once(':').map_or("budget", |(key, _)| key)
+    )]
+    Spent {
+        /// Which, and how far: it begins with the key.
+        reason: String,
+        /// The run's directory.
+        directory: PathBuf,
+    },
     /// The user did not wait for the backends.
     #[error("stopped before the first sample was asked")]
     Stopped,
@@ -107,8 +126,10 @@ impl RunError {
             Self::Fatal(_) => exit::USAGE,
             Self::Resume(_) | Self::Lock(_) => exit::USAGE,
             Self::Broken(_) | Self::Unreleased { .. } => exit::PLUGIN,
-            Self::Stopped | Self::Spent(_) => exit::STOPPED,
-            Self::Store(_) | Self::Record(_) | Self::Internal(_) => exit::INTERNAL,
+            Self::Stopped | Self::Spent { .. } => exit::STOPPED,
+            Self::Store(_) | Self::Record(_) | Self::Unwritten { .. } | Self::Internal(_) => {
+                exit::INTERNAL
+            }
         }
     }
 }

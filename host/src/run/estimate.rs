@@ -10,8 +10,8 @@ use super::{
     event::UnitName,
     feed::FeedError,
     found::{self, Found},
-    open::Surroundings,
     plan::plan,
+    surroundings::Surroundings,
 };
 use crate::{
     config::RunFile,

@@ -21,7 +21,7 @@ use super::{
     in_flight::Slot,
     recorder::Note,
     request::{prefix, requests, tokens_wanted},
-    retry::{Failed, Failures, RetryPolicy},
+    retry::{Failed, Failures, RetryPolicy, is_of_the_server},
     spending::Spending,
 };
 use crate::{
@@ -266,7 +266,8 @@ async fn ask(
             deadline,
             requests: std::slice::from_ref(request),
         };
-        let is_probe = place.is_probe();
+        // If the server failed only this request, the request may be why.
+        let fails_others = place.is_probe() && place.failed_before() >= attempt;
         let tried = try_once(backend, place, wanted, job, desk.spending).await;
         let took = begun.elapsed().saturating_sub(tried.held_up);
         asked.timing.attempt = milliseconds(took);
@@ -285,7 +286,7 @@ async fn ask(
             retry_after: tried.retry_after,
             at: asked.elapsed(),
             took,
-            is_probe,
+            is_free: fails_others && is_of_the_server(&error),
         };
         let Some(wait) = backend.retry.next(&mut asked.failures, &failed, fastrand::f64()) else {
             return Err(error.into());
@@ -411,7 +412,7 @@ pub async fn ask_backend(
         };
         let retry_after = error.retry_after_ms.map(Duration::from_millis).or(asked_to_wait);
         let (at, took) = (started.elapsed(), begun.elapsed());
-        let failed = Failed { kind: error.kind, retry_after, at, took, is_probe: false };
+        let failed = Failed { kind: error.kind, retry_after, at, took, is_free: false };
         let Some(wait) = policy.next(&mut failures, &failed, fastrand::f64()) else {
             return Err(error);
         };

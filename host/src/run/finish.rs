@@ -1,6 +1,6 @@
 //! How a run ends: what was recorded summed up, the summary written, the exit code decided.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{
     backend_error::BackendError,
@@ -54,7 +54,7 @@ pub(super) fn finish(
     unopened: Vec<BackendError>,
     redactor: &Redactor,
 ) -> Result<Finish, RunError> {
-    let (state, error) = how_it_ended(recorded.error.take(), ended, unopened);
+    let (state, error) = how_it_ended(recorded.error.take(), ended, unopened, directory.path());
     let internal = |error: &dyn std::fmt::Display| RunError::Internal(error.to_string());
     let results: Vec<TaskResult> = recorded
         .tallies
@@ -65,6 +65,14 @@ pub(super) fn finish(
     let groups = groups(&file.config, &recorded.tallies).map_err(|error| internal(&error))?;
     let unscored: u64 = results.iter().map(|result| result.samples.unscored).sum();
     let total: u64 = results.iter().map(|result| result.samples.total).sum();
+    let unwritten = |why: &dyn std::fmt::Display| {
+        let directory = directory.path().to_owned();
+        RunError::Unwritten { why: why.to_string(), done: total, directory }
+    };
+    let error = match error {
+        Some(RunError::Record(why @ RecordError::Write { .. })) => Some(unwritten(&why)),
+        error => error,
+    };
     let exit_code = match (&error, state) {
         (Some(error), _) => error.exit_code(),
         (None, State::Interrupted) => exit::STOPPED,
@@ -85,7 +93,13 @@ pub(super) fn finish(
         results,
         groups,
     };
-    directory.write_json(run_dir::SUMMARY, &summary, redactor)?;
+    if let Err(why) = directory.write_json(run_dir::SUMMARY, &summary, redactor) {
+        // Where the journal could not be written either, that is what stopped the run.
+        return Err(match error {
+            Some(error @ (RunError::Unwritten { .. } | RunError::Record(_))) => error,
+            _ => unwritten(&why),
+        });
+    }
     let error = error.map(|error| error.to_string());
     Ok(Finish { directory: directory.path().to_owned(), summary, exit_code, error, unfreed: None })
 }
@@ -94,6 +108,7 @@ fn how_it_ended(
     unrecorded: Option<RecordError>,
     asked: Result<HowAsked, RunError>,
     unopened: Vec<BackendError>,
+    directory: &Path,
 ) -> (State, Option<RunError>) {
     if let Some(error) = unrecorded {
         return (State::Failed, Some(error.into()));
@@ -112,7 +127,10 @@ fn how_it_ended(
     });
     match (failed, spent) {
         (Some(error), _) => (State::Failed, Some(error)),
-        (None, Some(reason)) if stopped => (State::Spent, Some(RunError::Spent(reason))),
+        (None, Some(reason)) if stopped => {
+            let directory = directory.to_owned();
+            (State::Spent, Some(RunError::Spent { reason, directory }))
+        }
         (None, _) if stopped => (State::Interrupted, None),
         (None, _) => match unopened.into_iter().next() {
             Some(error) => (State::Failed, Some(error.into())),

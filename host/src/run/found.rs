@@ -6,14 +6,11 @@ use std::{collections::BTreeSet, sync::Arc};
 use plugin_api::{capability::Capability, manifest::SecretSlot};
 
 use super::{
-    backend_error::BackendError,
-    change::PluginNow,
-    mock,
-    open::{Surroundings, absolute},
-    plan::Offer,
+    backend_error::BackendError, bring::absolute, change::PluginNow, mock, plan::Offer,
+    surroundings::Surroundings,
 };
 use crate::{
-    config::{BackendConfig, BaseUrl, CheckedBackend, Isolation, RunFile, nearest},
+    config::{BackendConfig, BaseUrl, CheckedBackend, Isolation, RunConfig, RunFile, nearest},
     plugin::{
         compiler,
         discover::{Candidate, Discovery, VerifiedBytes},
@@ -22,7 +19,11 @@ use crate::{
             verdict::{Distrust, Verdict},
         },
     },
-    secret::{Limits, Lookup, Redactor, Secrets, place_of},
+    printer::Printer,
+    secret::{
+        Limits, Lookup, Redactor, Secret, SecretError, Secrets, is_own_word, is_secret_name,
+        place_of,
+    },
     store::ledger::Holder,
     transport::Cassette,
 };
@@ -194,6 +195,11 @@ pub fn find_one<'a>(
         return Err(BackendError::ScriptInProcess { backend, plugin });
     }
     let manifest = &candidate.inspection.manifest;
+    if let Some(name) = manifest.plugin.env.iter().find(|name| is_secret_name(name)) {
+        let (backend, plugin) = (config.id.clone(), config.plugin.clone());
+        let (path, name) = (candidate.path.clone(), name.clone());
+        return Err(BackendError::AsksForSecret { backend, plugin, path, name });
+    }
     let verdict = trust.of(candidate);
     let refused = |source| distrust(config, source);
     verdict.must_be_locked().map_err(refused)?;
@@ -225,7 +231,7 @@ pub fn find_one<'a>(
             )
         } else {
             let lookup = Lookup { variable: around.variable, home: around.home.as_deref() };
-            Secrets::resolve(&checked.slots, &lookup)
+            resolve(config, &checked.slots, &lookup, &file.config, around.printer)
                 .map_err(|source| BackendError::Secret { backend: config.id.clone(), source })?
         };
         let holder = Holder {
@@ -245,6 +251,31 @@ pub fn find_one<'a>(
         found.read()?;
     }
     Ok(found)
+}
+
+/// The secrets of a backend. Those that would spoil what the host writes by being hidden there are taken for
+/// placeholders, and told.
+fn resolve(
+    config: &BackendConfig,
+    slots: &[SecretSlot],
+    lookup: &Lookup<'_>,
+    run: &RunConfig,
+    printer: &Printer,
+) -> Result<Secrets, SecretError> {
+    let mut secrets = Secrets::resolve(slots, lookup)?;
+    let values = || serde_json::to_value(run).unwrap_or_default();
+    let is_own = |secret: &Secret| is_own_word(secret, values);
+    for SecretSlot { slot, .. } in slots {
+        if secrets.get(slot).is_some_and(is_own) {
+            secrets.take_for_placeholder(slot);
+            printer.warn(&format!(
+                "backend `{}`: the secret `{slot}` is a word that the run file or the host's own files hold as well; it is \
+                 taken for a placeholder and not hidden",
+                config.id
+            ));
+        }
+    }
+    Ok(secrets)
 }
 
 /// What a backend may reach and send, within what the lock file grants its plugin.

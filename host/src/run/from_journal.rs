@@ -133,6 +133,7 @@ impl<'a> Units<'a> {
             name: name.clone(),
             model: named.or_else(|| description.and_then(|said| said.model.clone())),
             mock: said.is_some_and(|said| said.mock),
+            mocks: self.run.manifest.mocks(),
             fallback: task.is_fallback,
             prices: description.and_then(|said| said.prices.clone()),
             repeats: task.repeats,

@@ -6,6 +6,7 @@ use crate::{
     score::{
         exact_match::PatternError,
         generated::{Ending, Grade, Incident, Reply, Rules, combine},
+        metric::Metric,
         multiple_choice::{self, OptionLikelihood},
         parts::Parts,
         perplexity,
@@ -47,8 +48,8 @@ impl From<Error> for Unscored {
 /// Grades the answers to the requests of one sample, in their order.
 ///
 /// # Errors
-/// `unexpected_reply` or `protocol` when the answers are not of the shape that was asked for: such a
-/// sample is unscored, never wrong.
+/// `unexpected_reply` or `protocol` when the answers are not of the shape that was asked for: such a sample is
+/// unscored, never wrong.
 pub fn grade(task: &Task, rendered: &Rendered, answers: Vec<Answer>) -> Result<Graded, Error> {
     let mut answers = answers.into_iter();
     let first = answers.next().ok_or_else(|| shape("an answer"))?;
@@ -109,6 +110,21 @@ fn multiple_choice(
     let outcome = choice_parts(choice, &conditional, &unconditional).map_err(Unscored::from);
     let response = Response::Likelihoods { conditional, unconditional };
     Graded { outcome, response, changed: Vec::new() }
+}
+
+/// Why a metric that was asked for cannot be had of a scored sample: it is never left out in silence.
+pub fn lacks_metric(task: &Task, graded: &Graded) -> Option<Error> {
+    let parts = graded.outcome.as_ref().ok()?;
+    let absent = task.metrics.iter().find(|metric| parts.get(**metric).is_none())?;
+    let possible = Metric::ALL.into_iter().filter(|metric| parts.get(*metric).is_some());
+    let possible: Vec<&str> = possible.map(Metric::name).collect();
+    let message = format!(
+        "task `{}`: `metrics`: {absent} cannot be had here, because this backend does not tell which option is the \
+         greedy continuation; it can have {}",
+        task.id,
+        possible.join(", ")
+    );
+    Some(Error::new(ErrorKind::Unsupported, message))
 }
 
 fn choice_parts(
@@ -226,6 +242,14 @@ fn ending(finish_reason: &FinishReason) -> Ending {
 fn reason(grades: &[Grade]) -> String {
     let unscored = grades.iter().filter(|grade| grade.parts.is_none());
     incident_name(unscored.filter_map(|grade| grade.incident).next()).to_owned()
+}
+
+/// Every reason for which a sample can be unscored.
+pub fn reasons() -> Vec<&'static str> {
+    use Incident::{NoAnswer, ReasoningBudget, Refusal, Truncation};
+    let incidents = [Refusal, Truncation, NoAnswer, ReasoningBudget];
+    let incidents = incidents.map(|incident| incident_name(Some(incident)));
+    ErrorKind::ALL.iter().map(|kind| kind.as_str()).chain(incidents).collect()
 }
 
 /// An incident by the name under which it is counted.

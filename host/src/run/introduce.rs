@@ -1,8 +1,9 @@
 //! What an open backend is asked before its first sample: to prepare, and who it is.
 
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, pin::pin, time::Duration};
 
 use plugin_api::{Answer, Error, ErrorKind, Request, message::Description};
+use tokio::time::timeout;
 
 use super::{
     backend::{OpenBackend, Replica},
@@ -16,6 +17,8 @@ use crate::{printer::Printer, store::ledger::Ledger};
 /// Longest time that a backend may take to prepare, over all attempts: to load a model, or to have a machine started.
 /// A plugin that waits for something has a shorter bound of its own.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(3600);
+/// After this long a person wonders what goes on.
+const LONG: Duration = Duration::from_secs(10);
 
 /// Lets the backend prepare at each of its servers, waits for the server and asks it who it is: a server that is
 /// down, or is another one than the plugin is for, is found out before the first sample. As long as one is ready,
@@ -61,6 +64,18 @@ pub async fn introduce(
     Ok(backend)
 }
 
+/// Does some work, and tells if it takes long.
+async fn tell_if_long<T>(work: impl Future<Output = T>, tell: impl FnOnce()) -> T {
+    let mut work = pin!(work);
+    match timeout(LONG, &mut work).await {
+        Ok(done) => done,
+        Err(_) => {
+            tell();
+            work.await
+        }
+    }
+}
+
 async fn introduce_one(
     backend: &OpenBackend,
     replica: &Replica,
@@ -100,7 +115,14 @@ async fn introduce_one(
         RetryPolicy { attempt_timeout: PREPARE_TIMEOUT, sample_timeout: PREPARE_TIMEOUT, ..policy };
     let prepare = || {
         let held = ledger.held(&replica.holder);
-        ask_backend(&replica.instance, Request::Prepare(held), &preparing, &waits)
+        let asked = ask_backend(&replica.instance, Request::Prepare(held), &preparing, &waits);
+        tell_if_long(asked, || {
+            let [long, longest] = [LONG, PREPARE_TIMEOUT].map(humantime::format_duration);
+            printer.note(&format!(
+                "backend `{}` has prepared for {long}; it is waited for, {longest} at most",
+                backend.id
+            ));
+        })
     };
     let server = Waiting {
         backend: &replica.holder,
@@ -138,4 +160,24 @@ async fn introduce_one(
         Err(error) => return Err(not_ready(error)),
     };
     Ok(description)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_takes_long_is_told_and_it_is_waited_for_all_the_same() {
+        for (factor, expected) in [(0.9, 0), (1.1, 1), (100.0, 1)] {
+            let told = Cell::new(0);
+            let work = async {
+                sleep(LONG.mul_f64(factor)).await;
+                "done"
+            };
+            assert_eq!(tell_if_long(work, || told.set(told.get() + 1)).await, "done");
+            assert_eq!(told.get(), expected, "{factor}");
+        }
+    }
 }

@@ -10,10 +10,10 @@ use super::{
     done::Done,
     error::RunError,
     found::Found,
-    open::Surroundings,
     plan::{Offer, Pair, Unit, plan},
     replay::{Left, Replayed},
     resume::{Earlier, Resume, ResumeError},
+    surroundings::Surroundings,
     tally::{Subject, Tally},
 };
 use crate::{

@@ -90,7 +90,7 @@ pub enum PlanError {
     #[error(transparent)]
     Task(#[from] TaskError),
     /// There is nothing to do.
-    #[error("nothing to run: no task names any of the backends")]
+    #[error("nothing to run: a run file needs a `[[backend]]`, and a `[[task]]` that it is asked")]
     Nothing,
 }
 

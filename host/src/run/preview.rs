@@ -12,9 +12,10 @@ use super::{
     error::RunError,
     event::UnitName,
     found::{self, Found},
-    open::{self, Surroundings},
+    open,
     plan::plan,
     request::requests,
+    surroundings::Surroundings,
 };
 use crate::{
     config::RunFile,

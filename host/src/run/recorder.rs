@@ -74,10 +74,7 @@ pub trait Noted: Send + 'static {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// A file of the run directory cannot be written.
-    #[error(
-        "cannot write {file} of the run directory: {source}; what is in it so far is kept, and `host resume` goes on \
-         with it"
-    )]
+    #[error("cannot write {file} of the run directory: {source}")]
     Write {
         /// Name of the file.
         file: &'static str,

@@ -140,6 +140,7 @@ fn tally() -> Tally {
         name,
         model: None,
         mock: false,
+        mocks: Vec::new(),
         fallback: false,
         prices: None,
         repeats: NonZeroU32::MIN,

@@ -8,11 +8,8 @@ use serde_json::Value;
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    error::RunError,
-    event::Event,
-    executor::ask_backend,
-    open::{self, Surroundings},
-    retry::RetryPolicy,
+    error::RunError, event::Event, executor::ask_backend, open, retry::RetryPolicy,
+    surroundings::Surroundings,
 };
 use crate::{
     config,

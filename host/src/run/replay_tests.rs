@@ -19,6 +19,7 @@ fn subject(repeats: u32) -> Subject {
         name: UnitName { task: "t".to_owned(), backend: "b".to_owned() },
         model: Some("m".to_owned()),
         mock: false,
+        mocks: Vec::new(),
         fallback: false,
         prices: None,
         repeats: NonZeroU32::new(repeats).unwrap(),

@@ -88,8 +88,8 @@ pub enum ResumeError {
     /// What decides results has changed.
     #[error(
         "{}: it cannot be resumed as it is, because something that decides its results has changed:\n  {}\nundo that, \
-         or start a new run; with --accept-changes the samples that are finished keep what they have, the others are \
-         asked as it is now, and manifest.json says so",
+         or start a new run (of a sweep's cells by --fresh); with --accept-changes the samples that are finished keep \
+         what they have, the others are asked as it is now, and manifest.json says so",
         directory.display(),
         changes.join("\n  ")
     )]
@@ -316,6 +316,7 @@ impl Earlier {
             name: UnitName { task: pair.task.id.0.clone(), backend: pair.backend.clone() },
             model: named.or_else(|| described(|backend| backend.description.model.clone())),
             mock: backend.is_some_and(|backend| backend.mock),
+            mocks: self.manifest.mocks(),
             fallback: pair.task.is_fallback,
             prices: described(|backend| backend.description.prices.clone()),
             repeats: pair.task.repeats,

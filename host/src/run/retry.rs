@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plugin_api::ErrorKind;
+use plugin_api::{Error, ErrorKind};
 
 /// How often and how long.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +42,8 @@ pub struct Failed {
     pub at: Duration,
     /// How long the attempt took.
     pub took: Duration,
-    /// Whether it was sent to find out if a server that does not answer is back.
-    pub is_probe: bool,
+    /// Whether it says something of the server and nothing of the sample, and so uses up no retry.
+    pub is_free: bool,
 }
 
 /// First step of the back-off.
@@ -64,6 +64,16 @@ pub fn is_retriable(kind: ErrorKind) -> bool {
             | ErrorKind::Transport
             | ErrorKind::Crashed
     )
+}
+
+/// Whether this is how a server fails that is down, whatever it is asked. One that answers with a 500, breaks a
+/// generation off, or takes too long, may do so because of the request.
+pub fn is_of_the_server(error: &Error) -> bool {
+    match error.kind {
+        ErrorKind::Transport | ErrorKind::Loading => true,
+        ErrorKind::Overloaded => error.http_status.is_some_and(|status| status > 500),
+        _ => false,
+    }
 }
 
 impl Failures {
@@ -95,8 +105,8 @@ impl RetryPolicy {
         if failed.kind == ErrorKind::Loading && !self.loading_timeout.is_zero() {
             return self.wait_for_loading(failures, failed, random);
         }
-        // A probe says something of the server and nothing of the sample; the sample's time bounds them.
-        if !failed.is_probe {
+        // The sample's time bounds those that are free.
+        if !failed.is_free {
             failures.counted += 1;
         }
         if failures.counted > self.max_retries {
@@ -158,7 +168,7 @@ mod tests {
 
     fn failed(kind: ErrorKind, retry_after: Option<u64>, at: u64) -> Failed {
         let retry_after = retry_after.map(Duration::from_secs);
-        Failed { kind, retry_after, at: seconds(at), took: seconds(1), is_probe: false }
+        Failed { kind, retry_after, at: seconds(at), took: seconds(1), is_free: false }
     }
 
     /// The wait after `count` failures of this kind in a row, all at the sample's start.
@@ -206,6 +216,25 @@ mod tests {
     fn a_wait_that_the_deadline_would_cut_is_not_begun() {
         let late = failed(ErrorKind::RateLimited, Some(7), 595);
         assert_eq!(POLICY.next(&mut Failures::default(), &late, 0.0), None);
+    }
+
+    #[test]
+    fn only_a_server_that_answers_nobody_fails_whatever_it_is_asked() {
+        let table = [
+            (ErrorKind::Transport, None, true),
+            (ErrorKind::Loading, Some(503), true),
+            (ErrorKind::Overloaded, Some(503), true),
+            (ErrorKind::Overloaded, Some(502), true),
+            (ErrorKind::Overloaded, None, false),
+            (ErrorKind::Overloaded, Some(200), false),
+            (ErrorKind::Overloaded, Some(500), false),
+            (ErrorKind::Timeout, None, false),
+            (ErrorKind::Crashed, None, false),
+        ];
+        for (kind, http_status, expected) in table {
+            let error = Error { http_status, ..Error::new(kind, "") };
+            assert_eq!(is_of_the_server(&error), expected, "{kind} {http_status:?}");
+        }
     }
 
     #[test]

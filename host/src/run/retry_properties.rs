@@ -7,12 +7,12 @@ use proptest::prelude::*;
 
 use super::retry::{Failed, Failures, RetryPolicy, is_retriable};
 
-/// A failure to come: its kind, whether a probe meets it, what the server asks for, how much of its deadline it takes, and
+/// A failure to come: its kind, whether it is free, what the server asks for, how much of its deadline it takes, and
 /// the chance in its wait.
 #[derive(Clone, Debug)]
 struct Next {
     kind: ErrorKind,
-    is_probe: bool,
+    is_free: bool,
     retry_after: Option<Duration>,
     took: f64,
     random: f64,
@@ -22,7 +22,7 @@ struct Next {
 #[derive(Debug, Default)]
 struct Told {
     attempts: u32,
-    /// Attempts that were no probes, and failed for another reason than a loading server.
+    /// Attempts that were not free, and failed for another reason than a loading server.
     counted: u32,
     /// When the last attempt ended, from the start.
     at: Duration,
@@ -43,9 +43,9 @@ fn tell(policy: &RetryPolicy, history: &[Next]) -> Result<Told, TestCaseError> {
         told.at += took;
         told.attempts += 1;
         let is_loading = next.kind == ErrorKind::Loading && !policy.loading_timeout.is_zero();
-        told.counted += u32::from(!is_loading && !next.is_probe);
-        let Next { kind, is_probe, retry_after, .. } = *next;
-        let failed = Failed { kind, retry_after, at: told.at, took, is_probe };
+        told.counted += u32::from(!is_loading && !next.is_free);
+        let Next { kind, is_free, retry_after, .. } = *next;
+        let failed = Failed { kind, retry_after, at: told.at, took, is_free };
         let Some(wait) = policy.next(&mut failures, &failed, next.random) else {
             told.last = Some(next.kind);
             return Ok(told);
@@ -91,9 +91,9 @@ fn history(kinds: &'static [ErrorKind]) -> impl Strategy<Value = Vec<Next>> {
         1 => Just(Some(Duration::MAX)),
     ];
     let next = (prop::sample::select(kinds), prop::bool::ANY, retry_after, 0.0..=1.0, 0.0..=1.0)
-        .prop_map(|(kind, is_probe, retry_after, took, random)| Next {
+        .prop_map(|(kind, is_free, retry_after, took, random)| Next {
             kind,
-            is_probe,
+            is_free,
             retry_after,
             took,
             random,

@@ -32,6 +32,8 @@ pub struct Subject {
     pub model: Option<String>,
     /// Whether the mock answers in place of a model.
     pub mock: bool,
+    /// Ids of the run's backends that are the mock: one of them may stand in for this one.
+    pub mocks: Vec<String>,
     /// Whether the task is asked in its generative form because the backend has no log-likelihood.
     pub fallback: bool,
     /// Name of the backend's price table.
@@ -44,10 +46,12 @@ pub struct Subject {
 
 impl From<&Unit> for Subject {
     fn from(unit: &Unit) -> Self {
+        let mocks = unit.fallbacks.iter().filter(|backend| backend.is_mock());
         Self {
             name: unit.name.clone(),
             model: unit.backend.model(),
             mock: unit.backend.is_mock(),
+            mocks: mocks.map(|backend| backend.id.clone()).collect(),
             fallback: unit.task.is_fallback,
             prices: unit.backend.description.prices.clone(),
             repeats: unit.task.repeats,
@@ -321,6 +325,7 @@ impl Tally {
     /// More samples than can be counted.
     pub fn result(&self) -> Result<TaskResult, ExactError> {
         let mut result = self.result.clone();
+        result.mock |= self.subject.mocks.iter().any(|id| result.answered_by.contains_key(id));
         result.samples.total = self.finished;
         result.samples.unscored = result.unscored_reasons.values().sum();
         result.samples.scored = self.finished - result.samples.unscored;

@@ -7,6 +7,7 @@ mod origin;
 mod redact;
 mod slot;
 mod value;
+mod word;
 
 pub use grants::{Grants, GrantsError, Limits, Refusal};
 pub use name::is_secret_name;
@@ -14,3 +15,4 @@ pub use origin::{Origin, OriginError, OriginPattern};
 pub use redact::Redactor;
 pub use slot::{Lookup, SecretError, Secrets, place_of};
 pub use value::Secret;
+pub use word::is_own_word;

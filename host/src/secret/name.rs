@@ -1,8 +1,8 @@
 //! Which names are those of secrets, whatever they hold.
 
 /// What the names of variables and keys end in that hold secrets.
-const ENDS: [&str; 7] =
-    ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "CREDENTIALS"];
+const ENDS: [&str; 8] =
+    ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL", "CREDENTIALS"];
 
 /// Whether what has this name is a secret.
 pub fn is_secret_name(name: &str) -> bool {
@@ -16,9 +16,14 @@ mod tests {
 
     #[test]
     fn a_secret_is_known_by_the_end_of_its_name() {
-        for (name, expected) in
-            [("ACME_API_KEY", true), ("hf_token", true), ("max_tokens", false), ("KEYS", false)]
-        {
+        for (name, expected) in [
+            ("ACME_API_KEY", true),
+            ("hf_token", true),
+            ("pass_phrase", false),
+            ("PASSPHRASE", true),
+            ("max_tokens", false),
+            ("KEYS", false),
+        ] {
             assert_eq!(is_secret_name(name), expected, "{name}");
         }
     }

@@ -15,7 +15,7 @@ use super::Secret;
 
 /// Values shorter than this are placeholders of local servers (`x`, `no`); replacing them would only
 /// make every text unreadable.
-const SHORTEST_SECRET: usize = 4;
+pub(super) const SHORTEST_SECRET: usize = 4;
 /// Bytes by which a secret is looked for together with all others.
 const BEGINNING: usize = 8;
 

@@ -1,7 +1,7 @@
 //! Looks a plugin's secret slots up: environment variables in order, then the first line of files.
 //! Reads nothing else, and never says what it found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use plugin_api::manifest::SecretSlot;
@@ -21,8 +21,8 @@ pub struct Lookup<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
     by_slot: BTreeMap<String, Secret>,
-    /// Whether they are placeholders, which nobody has to hide.
-    placeholders: bool,
+    /// Slots that hold placeholders, which nobody has to hide.
+    placeholders: BTreeSet<String>,
 }
 
 /// What a mock is sent in a secret's place.
@@ -84,7 +84,7 @@ impl Secrets {
                 }
             }
         }
-        Ok(Self { by_slot: found, placeholders: false })
+        Ok(Self { by_slot: found, placeholders: BTreeSet::new() })
     }
 
     /// A placeholder in every slot, for a server that is the host's own mock. Nothing is looked up: a plugin
@@ -92,7 +92,14 @@ impl Secrets {
     pub fn placeholders(slots: &[SecretSlot]) -> Self {
         let filled =
             slots.iter().map(|slot| (slot.slot.clone(), Secret::new(PLACEHOLDER.to_owned())));
-        Self { by_slot: filled.collect(), placeholders: true }
+        let by_slot: BTreeMap<_, _> = filled.collect();
+        let placeholders = by_slot.keys().cloned().collect();
+        Self { by_slot, placeholders }
+    }
+
+    /// Takes the secret of a slot for a placeholder.
+    pub fn take_for_placeholder(&mut self, slot: &str) {
+        self.placeholders.insert(slot.to_owned());
     }
 
     /// The secret of a slot, if it is present.
@@ -107,8 +114,8 @@ impl Secrets {
 
     /// Slots whose values must be hidden, with these, for the redactor.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Secret)> {
-        let hidden = (!self.placeholders).then_some(&self.by_slot);
-        hidden.into_iter().flatten().map(|(slot, secret)| (slot.as_str(), secret))
+        let hidden = self.by_slot.iter().filter(|(slot, _)| !self.placeholders.contains(*slot));
+        hidden.map(|(slot, secret)| (slot.as_str(), secret))
     }
 }
 

@@ -25,10 +25,10 @@ pub enum JournalError {
     Store(#[from] StoreError),
     /// A line is damaged, and whole ones follow it.
     #[error(
-        "{}:{line}: the line is damaged: {reason}; put the file back from a copy, or keep only the lines before it \
-         (`head -n {}`): what they do not hold is asked again",
+        "{}:{line}: the line is damaged: {reason}; put the file back from a copy, or take the line out \
+         (`sed -i {line}d {}`): `host resume` asks again what it alone holds",
         path.display(),
-        line - 1
+        path.display()
     )]
     Damaged {
         /// The file.
@@ -271,7 +271,7 @@ mod tests {
                     error.contains(&format!(":{}: the line is damaged", number + 1)),
                     "{error}"
                 );
-                assert!(error.contains(&format!("head -n {number}")), "{error}");
+                assert!(error.contains(&format!("sed -i {}d", number + 1)), "{error}");
                 assert_eq!(torn, 0);
             }
             at += line.len();

@@ -120,6 +120,14 @@ impl PluginIdentity {
     }
 }
 
+impl RunManifest {
+    /// Ids of the backends for which the mock answers.
+    pub fn mocks(&self) -> Vec<String> {
+        let mocks = self.backends.iter().filter(|backend| backend.mock);
+        mocks.map(|backend| backend.id.clone()).collect()
+    }
+}
+
 /// A backend as it describes itself.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BackendIdentity {

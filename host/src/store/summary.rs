@@ -64,7 +64,8 @@ pub struct TaskResult {
     pub backend: String,
     /// The model: as the run file says, else as the backend describes itself.
     pub model: Option<String>,
-    /// Whether the host's mock answered for the backend: no model was asked, so its metrics measure nothing.
+    /// Whether the host's mock answered for the backend, or for one of its samples in its place: no model was asked, so
+    /// its metrics measure nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mock: bool,
     /// Whether the task was asked in its generative form because the backend has no log-likelihood.

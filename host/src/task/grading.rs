@@ -10,6 +10,8 @@ use crate::score::exact_match::ExactMatch;
 use crate::score::generated::Rules;
 use crate::score::metric::Metric;
 
+const GIVEN_WITH_REGEX: &str = "given with `extract.kind = \"regex\"`";
+
 /// How replies are graded that were generated with these parameters.
 pub(super) fn rules(
     raw: &RawTask,
@@ -43,7 +45,7 @@ pub(super) fn extract(raw: &RawTask, is_fallback: bool) -> Result<Extract, TaskP
         ExtractKind::Regex => {
             let pattern = pattern
                 .as_ref()
-                .ok_or(TaskProblem::Missing { key: "extract.pattern", kind: raw.kind })?;
+                .ok_or_else(|| TaskProblem::value("extract.pattern", GIVEN_WITH_REGEX))?;
             let pattern = regex("extract.pattern", pattern)?;
             let group = group.map(|group| group as usize);
             if group.is_some_and(|group| group >= pattern.captures_len()) {

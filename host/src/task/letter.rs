@@ -4,7 +4,8 @@
 //! for, in this order: the last `\boxed{…}`; the last "answer is …"; a reply that is nothing but a
 //! label, or a label with its option's text; the last label that stands alone; the text of one
 //! option and no other. Words are English (and 答案); a lower-case label counts only where it
-//! cannot be a word of a sentence.
+//! cannot be a word of a sentence. A label that is denied ("not B", "neither A nor B", "rather
+//! than C") is not named.
 
 use super::choices::Choices;
 
@@ -58,7 +59,9 @@ fn candidates(reply: &str, choices: &Choices) -> Vec<Candidate> {
             .enumerate()
             .filter_map(|(option, label)| fitting(label).map(|text| (option, label, text)))
             .max_by_key(|(_, label, text)| (label.len(), *text == label.as_str()));
-        if let Some((option, label, text)) = best {
+        if let Some((option, label, text)) = best
+            && !is_denied(&reply[..start])
+        {
             found.push(Candidate::new(reply, start, option, label, text));
         }
     }
@@ -148,22 +151,49 @@ fn is_english_word(label: &str, after: &str) -> bool {
     }
 }
 
+/// Whether a text ends in "not", "neither", "isn't", "rather than" and the like, with whatever markup and noun. What
+/// is "none other than" a label is that label.
+fn is_denied(before: &str) -> bool {
+    let lower = tail(before).to_lowercase();
+    let mut rest = without_opening(&lower);
+    for word in ["option", "choice", "letter", "answer", "the", "be"] {
+        rest = strip_word(rest, word).map_or(rest, without_opening);
+    }
+    if let Some(compared) = strip_word(rest, "than") {
+        return strip_word(compared.trim_end(), "other").is_none();
+    }
+    ["not", "neither", "nor", "cannot"].iter().any(|word| strip_word(rest, word).is_some())
+        || rest.ends_with("n't")
+        || rest.ends_with("n’t")
+}
+
+/// The end of a text: enough for the longest phrase, and the search stays linear in the reply.
+fn tail(text: &str) -> &str {
+    text.char_indices().rev().nth(79).map_or(text, |(at, _)| &text[at..])
+}
+
+/// What may stand between a phrase and the label after it.
+fn is_opening(c: char) -> bool {
+    is_markup(c) || "([{<\\".contains(c)
+}
+
+fn without_opening(text: &str) -> &str {
+    text.trim_end_matches(is_opening)
+}
+
 /// Whether a text ends in "answer is", "correct option:" and the like, with whatever markup.
 fn follows_answer(before: &str) -> bool {
-    let opening = |c: char| is_markup(c) || "([{<\\".contains(c);
-    // Enough for the longest phrase, and the search stays linear in the reply.
-    let tail = before.char_indices().rev().nth(79).map_or(before, |(at, _)| &before[at..]);
-    let lower = tail.to_lowercase();
-    let mut rest = lower.trim_end_matches(opening);
+    let lower = tail(before).to_lowercase();
+    let mut rest = without_opening(&lower);
     for command in ["text", "mathrm", "textbf", "mathbf"] {
-        rest = rest.strip_suffix(command).map_or(rest, |cut| cut.trim_end_matches(opening));
+        rest = rest.strip_suffix(command).map_or(rest, without_opening);
     }
     for noun in ["option", "choice", "letter"] {
-        rest = strip_word(rest, noun).map_or(rest, |cut| cut.trim_end_matches(opening));
+        rest = strip_word(rest, noun).map_or(rest, without_opening);
     }
     let mut linked = false;
     loop {
-        rest = rest.trim_end_matches(|c: char| opening(c) || c == ')');
+        rest = rest.trim_end_matches(|c: char| is_opening(c) || c == ')');
         let signs = [":", "：", "=", "->", "→", "是", "为", "為"];
         let words = ["is", "was", "be", "would", "should", "must"];
         let cut = signs
@@ -322,6 +352,14 @@ mod tests {
             ("gold or iron", None),
             ("E", None),
             ("", None),
+            ("Neither A nor B.", None),
+            ("Neither A nor B, so C", Some("C")),
+            ("I'd say C, not B", Some("C")),
+            ("C rather than **B**", Some("C")),
+            ("C; it can't be option (D)", Some("C")),
+            ("The answer is not B", None),
+            ("Do the knot: B", Some("B")),
+            ("It is none other than B", Some("B")),
         ];
         for (reply, expected) in table {
             let texts = ["gold", "a paint brush", "iron", "iron ore"];

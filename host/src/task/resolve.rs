@@ -338,7 +338,12 @@ mod tests {
                 "extract = { kind = 'regex', pattern = '(' }",
                 "`extract.pattern`: pattern `(`",
             ),
-            ("generate", &[], "extract = { kind = 'regex' }", "`extract.pattern` is needed"),
+            (
+                "generate",
+                &[],
+                "extract = { kind = 'regex' }",
+                "`extract.pattern` must be given with",
+            ),
             (
                 "generate",
                 &[],

@@ -58,7 +58,7 @@ pub enum SampleError {
     /// A sample is another one than it was.
     #[error(
         "{place}, sample `{id}`: the record is another one than the journal's answer belongs to; put the data back, \
-         or start a new run; with --accept-changes such samples are asked again"
+         or start a new run (of a sweep's cells by --fresh); with --accept-changes such samples are asked again"
     )]
     Changed {
         /// Where the record stands.
@@ -356,7 +356,7 @@ mod tests {
             (
                 "{\"goal\":1}\n",
                 "0\n",
-                "error: d.jsonl:1, sample `0`: template `choices.texts[0]`, line 1: undefined",
+                "error: d.jsonl:1, sample `0`: template `choices.texts[0]`, line 1: `",
             ),
             ("{\"goal\"\n", "0\n", "error: d.jsonl:1: not a line of JSON"),
             (DATA, "1\n", "error: d.lst ends after 1 labels, but d.jsonl:2"),

@@ -13,6 +13,9 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 use super::plain::{Plain, is_field};
 use super::raw::Record;
 
+/// How many of a record's fields an error names.
+const MOST_FIELDS: usize = 12;
+
 /// A template that cannot be compiled or rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("template `{template}`{}: {message}", .line.map(|line| format!(", line {line}")).unwrap_or_default())]
@@ -79,6 +82,37 @@ impl<'r> Context<'r> {
         Value::from_pairs(fields.iter().chain(&self.added).cloned())
     }
 
+    /// Whether there is what a dotted name begins with; of `doc` also what follows.
+    fn has(&self, name: &str) -> bool {
+        let (first, rest) = name.split_once('.').unwrap_or((name, ""));
+        match first {
+            "doc" => rest
+                .split('.')
+                .next()
+                .is_none_or(|field| field.is_empty() || self.record.contains_key(field)),
+            _ => {
+                self.record.contains_key(first)
+                    || self.added.iter().any(|(known, _)| known == first)
+            }
+        }
+    }
+
+    /// That names are missing, and what there is instead; none if none is.
+    fn lacks(&self, mut missing: Vec<String>) -> Option<String> {
+        missing.sort_unstable();
+        let quoted = |names: &[String]| {
+            names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        };
+        let what = match missing.as_slice() {
+            [] => return None,
+            [_] => format!("{} is not defined", quoted(&missing)),
+            _ => format!("not defined: {}", quoted(&missing)),
+        };
+        let fields: Vec<_> = self.record.keys().take(MOST_FIELDS).cloned().collect();
+        let more = if self.record.len() > fields.len() { ", …" } else { "" };
+        Some(format!("{what}; the record has {}{more}", quoted(&fields)))
+    }
+
     /// The field of the record that an expression names, if it is nothing but a name: most targets are.
     fn field(&self, expression: &str) -> Option<&'r serde_json::Value> {
         if is_field(expression) { self.record.get(expression) } else { None }
@@ -143,11 +177,24 @@ impl Templates {
 
     fn by_engine(&self, key: &str, context: &Context<'_>) -> Result<String, TemplateError> {
         let explain = |error: minijinja::Error| TemplateError::new(key, &error);
-        self.environment
-            .get_template(key)
-            .map_err(explain)?
-            .render(context.value())
-            .map_err(explain)
+        let template = self.environment.get_template(key).map_err(explain)?;
+        template.render(context.value()).map_err(|error| {
+            let mut explained = TemplateError::new(key, &error);
+            if error.kind() == ErrorKind::UndefinedError {
+                // Where the engine names what failed, the others may be missing on purpose.
+                let is_named = |name: &String| {
+                    error.detail().is_none_or(|said| said.contains(&format!("`{name}`")))
+                };
+                let is_global =
+                    |name: &str| self.environment.globals().any(|(known, _)| known == name);
+                let names = template.undeclared_variables(true).into_iter();
+                let missing = names
+                    .filter(|name| !is_global(name) && !context.has(name) && is_named(name))
+                    .collect();
+                explained.message = context.lacks(missing).unwrap_or(explained.message);
+            }
+            explained
+        })
     }
 
     /// Checks that an expression, such as `choices.text`, can be compiled.
@@ -246,6 +293,28 @@ mod tests {
         for (template, expected) in table {
             assert_eq!(render(template, record()).unwrap(), expected, "{template}");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_missing_is_told_with_those_that_are_there() {
+        let record = || serde_json::json!({"goal": "a", "n": {"m": 1}});
+        for (template, expected) in [
+            ("{{ q | upper }}", "`q` is not defined; the record has `goal`, `n`"),
+            (
+                "{{ doc.q }}{{ range(2) | join }}",
+                "`doc.q` is not defined; the record has `goal`, `n`",
+            ),
+            ("{{ goal }}\n{{ q }}{{ a.b }}", "`q` is not defined; the record has `goal`, `n`"),
+            ("{{ h | default('') }}{{ n.x }}", "undefined value: `n.x` is undefined"),
+            ("{{ n.x }}", "undefined value: `n.x` is undefined"),
+        ] {
+            let error = render(template, record()).unwrap_err();
+            assert_eq!(error.message, expected, "{template}");
+        }
+        let many: serde_json::Map<_, _> =
+            (0..20).map(|number| (format!("f{number:02}"), number.into())).collect();
+        let error = render("{{ q }}", many.into()).unwrap_err();
+        assert!(error.message.ends_with("`f10`, `f11`, …"), "{error}");
     }
 
     #[test]

@@ -14,17 +14,18 @@ use reqwest::{
     header::{HeaderMap, HeaderName, HeaderValue, LOCATION},
     redirect,
 };
-use url::{Host, Origin, Url};
+use url::Url;
 
 use super::{
     cassette::Tape,
-    exchange::{Response, Source},
+    exchange::{Bounds, Response, Source},
     lean,
+    origin::{is_lean, is_loopback, origin_of, redirected, same_origin},
     stray::Strays,
-    target::{Lean, Pools, Target, Targets},
+    target::{Pools, Target, Targets},
 };
 use crate::{
-    plugin::action::{HttpCall, Part, Value},
+    plugin::action::{HttpCall, HttpHead, Part, Value},
     secret::{Grants, Redactor, Refusal, Secrets},
 };
 
@@ -89,7 +90,7 @@ impl TransportError {
     }
 
     /// A request to this URL, which must not be.
-    fn astray(url: &Url, message: impl Into<String>) -> Self {
+    pub(super) fn astray(url: &Url, message: impl Into<String>) -> Self {
         let stray = Some(origin_of(url));
         Self { stray, ..Self::new(ErrorKind::ForbiddenOrigin, message) }
     }
@@ -113,8 +114,6 @@ struct General {
     loopback: OnceLock<Result<Client, TransportError>>,
 }
 
-/// Most redirects followed, all within one origin.
-pub(super) const MAX_REDIRECTS: usize = 5;
 /// What servers are told of who asks.
 pub(super) const USER_AGENT: &str = concat!("host/", env!("CARGO_PKG_VERSION"));
 
@@ -164,60 +163,54 @@ impl Transport {
         call: HttpCall,
         access: &Access,
     ) -> Result<Response, TransportError> {
-        let invalid = |message: String| TransportError::new(ErrorKind::InvalidRequest, message);
         let target = access.targets.find(&call.url, || self.target(&call.url, access))?;
-        let method = Method::from_bytes(call.method.as_bytes())
-            .map_err(|_| invalid(format!("`{}` is not an HTTP method", call.method)))?;
         let limit = match call.timeout_ms {
             0 => self.settings.attempt_timeout,
             ms => self.settings.attempt_timeout.min(Duration::from_millis(ms)),
         };
         let deadline = tokio::time::Instant::now() + limit;
-        let url = &target.url;
         let HttpCall { head, body } = call;
         let body = match body.as_slice() {
             [] => bytes::Bytes::new(),
             _ => bytes::Bytes::from_owner(body),
         };
-        let headers = target.headers(&head, || {
-            let mut headers = headers(&head.headers, url, access)?;
-            if target.lean.is_some() {
-                lean::complete(&mut headers, url)?;
-            }
-            Ok(headers)
-        })?;
-        let (status, headers, source) = match &target.lean {
-            Some(Lean { pool, uri }) => {
-                let ask = lean::Ask {
-                    method,
-                    url,
-                    uri,
-                    headers,
-                    body,
-                    connect_timeout: self.settings.connect_timeout,
-                    due: deadline,
-                    limit,
-                };
-                let (status, headers, reading) = lean::send(pool, &ask).await?;
-                (status, headers, Source::Lean(reading))
-            }
+        let url = &target.url;
+        let headers = || headers(&head.headers, url, access);
+        let bounds = Bounds { deadline, settings: self.settings };
+        let Some(pool) = &target.lean else {
             // Boxed: it would make the future of every request as large.
-            None => Box::pin(self.send_far(method, url, headers, body, (deadline, limit))).await?,
+            let far =
+                Box::pin(self.send_far((method(&head)?, headers()?), url, body, (deadline, limit)));
+            let (status, headers, sent) = far.await?;
+            let fields = headers.iter().map(|(name, value)| (name.as_ref(), value.as_bytes()));
+            let fields: Vec<_> = fields.collect();
+            let (fields, source) = (fields.iter().copied(), Source::Wire(sent));
+            return Ok(Response::new(status, fields, source, bounds, access, &head.reply_headers));
         };
-        let reply = (status, headers, source);
-        Ok(Response::new(reply, deadline, self.settings, access, &head.reply_headers))
+        let sent = target.head(&head, || lean::AskHead::new(method(&head)?, url, headers()?))?;
+        let ask = lean::Ask {
+            url,
+            head: &sent,
+            headers: &headers,
+            body,
+            connect_timeout: self.settings.connect_timeout,
+            due: deadline,
+            limit,
+        };
+        let (reply, reading) = lean::send(pool, &ask).await?;
+        let (status, fields) = (reply.status, reply.fields());
+        let source = Source::Lean(reading);
+        Ok(Response::new(status, fields, source, bounds, access, &head.reply_headers))
     }
 
     /// Sends a request by the general client.
     async fn send_far(
         &self,
-        method: Method,
+        (method, headers): (Method, HeaderMap),
         url: &Url,
-        headers: Arc<HeaderMap>,
         body: bytes::Bytes,
         (deadline, limit): (tokio::time::Instant, Duration),
-    ) -> Result<(StatusCode, HeaderMap, Source), TransportError> {
-        let headers = Arc::unwrap_or_clone(headers);
+    ) -> Result<(StatusCode, HeaderMap, reqwest::Response), TransportError> {
         let mut request = self.client(url)?.request(method, url.clone()).headers(headers);
         if !body.is_empty() {
             request = request.body(body);
@@ -230,7 +223,7 @@ impl Transport {
         if let Some(target) = target {
             return Err(redirected(url, &String::from_utf8_lossy(target.as_bytes())));
         }
-        Ok((sent.status(), std::mem::take(sent.headers_mut()), Source::Wire(sent)))
+        Ok((sent.status(), std::mem::take(sent.headers_mut()), sent))
     }
 
     /// What there is to know of a URL, if requests may go there.
@@ -241,8 +234,7 @@ impl Transport {
         let granted = access.grants.request(&url);
         granted.map_err(|refusal| TransportError::astray(&url, refusal.to_string()))?;
         let pool = if is_lean(&url) { self.lean.of(&url) } else { None };
-        let lean = pool.map(|pool| Ok(Lean { pool, uri: lean::uri(&url)? })).transpose()?;
-        Ok(Target::new(url, lean))
+        Ok(Target::new(url, pool))
     }
 }
 
@@ -269,69 +261,6 @@ impl General {
     }
 }
 
-/// Follows a redirect only within its origin, so that no secret and no prompt goes elsewhere.
-fn same_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    let same =
-        attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
-    if same && attempt.previous().len() <= MAX_REDIRECTS {
-        attempt.follow()
-    } else {
-        attempt.stop()
-    }
-}
-
-/// Why a redirect was not followed.
-pub(super) fn redirected(url: &Url, target: &str) -> TransportError {
-    let next = url.join(target);
-    let target = without_user(target);
-    if next.as_ref().is_ok_and(|next| next.origin() == url.origin()) {
-        let message =
-            format!("{} redirects more than {MAX_REDIRECTS} times, last to {target}", url.path());
-        return TransportError::new(ErrorKind::UnexpectedReply, message);
-    }
-    let from = url.origin().ascii_serialization();
-    let message = format!(
-        "{from} redirects to {target}, another origin, which is not followed; set base_url to where the server is"
-    );
-    match next {
-        Ok(next) => TransportError::astray(&next, message),
-        Err(_) => TransportError::new(ErrorKind::ForbiddenOrigin, message),
-    }
-}
-
-/// Scheme, host and port of a URL; of one that has none its scheme.
-fn origin_of(url: &Url) -> String {
-    match url.origin() {
-        origin @ Origin::Tuple(..) => origin.ascii_serialization(),
-        Origin::Opaque(_) => format!("{}:", url.scheme()),
-    }
-}
-
-/// A URL as typed without the user and password that may stand in it.
-fn without_user(url: &str) -> String {
-    let start = url.find("://").map_or(0, |at| at + 3);
-    let authority = url[start..].find(['/', '?', '#']).map_or(url.len(), |end| start + end);
-    match url[start..authority].rfind('@') {
-        Some(at) => format!("{}{}", &url[..start], &url[start + at + 1..]),
-        None => url.to_owned(),
-    }
-}
-
-/// Whether a server is asked without the general client: plain http must not leave this machine, and there it needs
-/// neither TLS nor a proxy.
-fn is_lean(url: &Url) -> bool {
-    url.scheme() == "http" && is_loopback(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
 /// Headers that belong to the connection or to the origin's check, which are the host's.
 const OWN_HEADERS: [&str; 10] = [
     "connection",
@@ -345,6 +274,13 @@ const OWN_HEADERS: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+fn method(head: &HttpHead) -> Result<Method, TransportError> {
+    Method::from_bytes(head.method.as_bytes()).map_err(|_| {
+        let message = format!("`{}` is not an HTTP method", head.method);
+        TransportError::new(ErrorKind::InvalidRequest, message)
+    })
+}
 
 /// The headers with their secrets filled in.
 fn headers(
@@ -411,7 +347,7 @@ pub(super) fn classify(error: &reqwest::Error) -> TransportError {
 }
 
 /// The whole chain of causes on one line: the outermost alone says only that it failed.
-pub(super) fn describe(error: &dyn std::error::Error) -> String {
+fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -423,55 +359,4 @@ pub(super) fn describe(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_in_a_url_is_never_shown() {
-        for (url, shown) in [
-            ("http://me:pw@host:1/a@b", "http://host:1/a@b"),
-            ("http://host/a?x=me@home", "http://host/a?x=me@home"),
-            ("me:pw@host", "host"),
-            ("", ""),
-        ] {
-            assert_eq!(without_user(url), shown);
-        }
-    }
-
-    #[test]
-    fn a_redirect_within_the_origin_is_not_called_another() {
-        let url = Url::parse("http://127.0.0.1:1/a").unwrap();
-        assert_eq!(redirected(&url, "/b").kind, ErrorKind::UnexpectedReply);
-        // Http to this machine may be asked, but not come to from https, nor the other way round.
-        for (url, target, origin) in [
-            ("http://127.0.0.1:1/a", "http://127.0.0.1:2/b?key=x", Some("http://127.0.0.1:2")),
-            ("https://api.acme.com/a", "http://api.acme.com/a", Some("http://api.acme.com")),
-            ("https://api.acme.com/a", "http://127.0.0.1/a", Some("http://127.0.0.1")),
-            ("http://localhost/a", "https://localhost/a", Some("https://localhost")),
-            ("https://api.acme.com/a", "//other.org/", Some("https://other.org")),
-            ("https://api.acme.com/a", "https://me:pw@other.org/", Some("https://other.org")),
-            ("https://api.acme.com/a", "file:///etc/passwd", Some("file:")),
-            ("https://api.acme.com/a", "https://", None),
-        ] {
-            let error = redirected(&Url::parse(url).unwrap(), target);
-            assert_eq!(error.kind, ErrorKind::ForbiddenOrigin, "{url} {target}");
-            assert_eq!(error.stray.as_deref(), origin, "{url} {target}");
-        }
-    }
-
-    #[test]
-    fn this_machine_is_told_by_name_and_by_address() {
-        for (url, expected) in [
-            ("http://localhost:1", true),
-            ("http://127.8.9.1", true),
-            ("http://[::1]:3", true),
-            ("http://10.0.0.1", false),
-            ("https://example.com", false),
-        ] {
-            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
-        }
-    }
 }

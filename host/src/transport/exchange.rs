@@ -10,7 +10,7 @@ use bytes::Bytes;
 use plugin_api::ErrorKind;
 use reqwest::{
     StatusCode,
-    header::{HeaderMap, HeaderName, RETRY_AFTER},
+    header::{HeaderName, RETRY_AFTER},
 };
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
@@ -85,29 +85,37 @@ impl Source {
     }
 }
 
+/// Where a reply ends at the latest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) deadline: Instant,
+    pub(super) settings: Settings,
+}
+
 impl Response {
-    pub(super) fn new(
-        (status, headers, source): (StatusCode, HeaderMap, Source),
-        deadline: Instant,
-        settings: Settings,
+    /// Of the fields, names in whatever case and values, those are kept that the manifest or the call wants.
+    pub(super) fn new<'a>(
+        status: StatusCode,
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+        source: Source,
+        Bounds { deadline, settings }: Bounds,
         access: &Access,
         by_call: &[String],
     ) -> Self {
-        let wanted = |name: &HeaderName| {
-            access.reply_headers.contains(name)
-                || by_call.iter().any(|wanted| wanted.eq_ignore_ascii_case(name.as_str()))
+        let is_wanted = |name: &[u8]| {
+            let by_manifest = access.reply_headers.iter().map(HeaderName::as_str);
+            by_manifest
+                .chain(by_call.iter().map(String::as_str))
+                .any(|wanted| wanted.as_bytes().eq_ignore_ascii_case(name))
         };
-        let kept = headers
-            .iter()
-            .filter(|(name, _)| wanted(name))
-            .map(|(name, value)| {
-                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-            })
-            .collect();
+        let kept = fields.clone().filter(|(name, _)| is_wanted(name)).map(|(name, value)| {
+            let [name, value] = [name, value].map(String::from_utf8_lossy);
+            (name.to_ascii_lowercase(), value.into_owned())
+        });
         Self {
             status: status.as_u16(),
-            headers: kept,
-            retry_after: retry_after(&headers, SystemTime::now()),
+            headers: kept.collect(),
+            retry_after: retry_after(fields, SystemTime::now()),
             body: Body {
                 source,
                 deadline,
@@ -191,8 +199,8 @@ impl Body {
     pub async fn whole(mut self) -> Result<Bytes, TransportError> {
         let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
         let Some(second) = self.chunk().await? else {
-            // Most replies come in one piece. A small one leaves the connection its buffer, a large one is not copied.
-            let is_small = first.len() <= SMALL;
+            // Most replies come in one piece. A small one leaves the general client its whole buffer.
+            let is_small = first.len() <= SMALL && matches!(self.source, Source::Wire(_));
             return Ok(if is_small { Bytes::copy_from_slice(&first) } else { first });
         };
         let mut whole = Vec::with_capacity((first.len() + second.len()).max(16 * 1024));
@@ -207,8 +215,15 @@ impl Body {
 }
 
 /// `retry-after-ms`, else `retry-after` as seconds or as a date (RFC 9110, 10.2.3).
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+fn retry_after<'a>(
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    now: SystemTime,
+) -> Option<Duration> {
+    let text = |name: &str| {
+        let is_named = |known: &[u8]| known.eq_ignore_ascii_case(name.as_bytes());
+        let (_, value) = fields.clone().find(|(known, _)| is_named(known))?;
+        std::str::from_utf8(value).ok().map(str::trim)
+    };
     let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
     if let Some(ms) = text("retry-after-ms").and_then(number) {
         return Duration::try_from_secs_f64(ms / 1000.0).ok();
@@ -230,19 +245,16 @@ mod tests {
     fn a_server_may_ask_to_wait_in_three_ways() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         for (headers, expected) in [
-            (&[("retry-after", "7")][..], Some(7_000)),
+            (&[("Retry-After", "7")][..], Some(7_000)),
             (&[("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT")], Some(10_000)),
             (&[("retry-after", "Sun, 06 Nov 1994 08:49:27 GMT")], Some(0)),
             (&[("retry-after", "7"), ("retry-after-ms", "250")], Some(250)),
             (&[("retry-after", "soon")], None),
             (&[], None),
         ] {
-            let map: HeaderMap = headers
-                .iter()
-                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-                .collect();
+            let fields = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
             assert_eq!(
-                retry_after(&map, now).map(|wait| wait.as_millis()),
+                retry_after(fields, now).map(|wait| wait.as_millis()),
                 expected,
                 "{headers:?}"
             );

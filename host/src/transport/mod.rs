@@ -4,6 +4,7 @@ mod cassette;
 mod client;
 mod exchange;
 mod lean;
+mod origin;
 mod stray;
 mod target;
 

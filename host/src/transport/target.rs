@@ -5,30 +5,19 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use hyper::{HeaderMap, Uri};
 use url::Url;
 
-use super::lean::Pool;
+use super::lean::{AskHead, Pool};
 use crate::plugin::action::HttpHead;
 
 /// A URL that requests may go to.
 pub(super) struct Target {
     /// The URL.
     pub(super) url: Url,
-    /// Its server, if it is of this machine and speaks plain http.
-    pub(super) lean: Option<Lean>,
-    /// The headers that were asked for last, and what they came to with their secrets: mostly all requests have the
-    /// same.
-    headers: Mutex<Option<(Arc<HttpHead>, Arc<HeaderMap>)>>,
-}
-
-/// A server of this machine.
-#[derive(Clone, Debug)]
-pub(super) struct Lean {
-    /// Its connections.
-    pub(super) pool: Arc<Pool>,
-    /// What a request line names.
-    pub(super) uri: Uri,
+    /// Connections to its server, if that is of this machine and speaks plain http.
+    pub(super) lean: Option<Arc<Pool>>,
+    /// What was asked for last, and what its head came to with the secrets: mostly all requests have the same.
+    last: Mutex<Option<(Arc<HttpHead>, Arc<AskHead>)>>,
 }
 
 impl std::fmt::Debug for Target {
@@ -38,25 +27,27 @@ impl std::fmt::Debug for Target {
 }
 
 impl Target {
-    pub(super) fn new(url: Url, lean: Option<Lean>) -> Self {
-        Self { url, lean, headers: Mutex::default() }
+    pub(super) fn new(url: Url, lean: Option<Arc<Pool>>) -> Self {
+        Self { url, lean, last: Mutex::default() }
     }
 
-    /// The headers of a request to it; `make` makes them where they are not the last one's.
-    pub(super) fn headers<E>(
+    /// The head of a request to it; `make` makes it where it is not the last one's.
+    pub(super) fn head<E>(
         &self,
         head: &Arc<HttpHead>,
-        make: impl FnOnce() -> Result<HeaderMap, E>,
-    ) -> Result<Arc<HeaderMap>, E> {
-        let last = || self.headers.lock().unwrap_or_else(PoisonError::into_inner);
-        let same =
-            |known: &Arc<HttpHead>| Arc::ptr_eq(known, head) || known.headers == head.headers;
-        if let Some((_, headers)) = last().as_ref().filter(|(known, _)| same(known)) {
-            return Ok(Arc::clone(headers));
+        make: impl FnOnce() -> Result<AskHead, E>,
+    ) -> Result<Arc<AskHead>, E> {
+        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |known: &Arc<HttpHead>| {
+            Arc::ptr_eq(known, head)
+                || (known.method == head.method && known.headers == head.headers)
+        };
+        if let Some((_, made)) = last().as_ref().filter(|(known, _)| same(known)) {
+            return Ok(Arc::clone(made));
         }
-        let headers = Arc::new(make()?);
-        *last() = Some((Arc::clone(head), Arc::clone(&headers)));
-        Ok(headers)
+        let made = Arc::new(make()?);
+        *last() = Some((Arc::clone(head), Arc::clone(&made)));
+        Ok(made)
     }
 }
 

@@ -1,7 +1,7 @@
 // The backend of the guide's examples: what `first-plugin.md` builds, in short.
 use plugin_api::*;
 
-/// Its table in the run file.
+/// What it is told of its `[[backend]]` in the run file.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {

@@ -136,7 +136,8 @@ pub struct TransportError<'a> {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OpenHead {
-    /// The backend's table in the run file.
+    /// The `config` of the backend's table in the run file, with the table's own `base_url` and `model` if the schema
+    /// has them.
     pub config: Value,
     /// Slots whose secret the host has; never a value.
     pub secrets: Vec<String>,

@@ -5,13 +5,14 @@
 //! ignored and missing ones have defaults, which is how messages grow without a new ABI.
 //!
 //! ```
-//! use plugin_api::message::{self, Action, CallRef, Decimal, Event, Span, Wait};
+//! use plugin_api::message::{Action, CallRef, Decimal, Event, Span, Wait};
 //!
-//! let event: Event<'_> = message::read(br#"{"elapsed":{"call":"7","mood":"calm"}}"#)?;
+//! let event = Event::read(br#"{"elapsed":{"call":"7","mood":"calm"}}"#)?;
 //! assert!(matches!(event, Event::Elapsed(CallRef { call: Decimal(7) })));
 //!
-//! let action = Action::Wait(Wait { call: Decimal(8), ms: 250 });
-//! assert_eq!(plugin_api::serde_json::to_string(&action)?, r#"{"wait":{"call":"8","ms":250}}"#);
+//! let mut head = Vec::new();
+//! Action::Wait(Wait { call: Decimal(8), ms: 250 }).write(&mut head)?;
+//! assert_eq!(head, br#"{"wait":{"call":"8","ms":250}}"#);
 //!
 //! let body = b"Hello, you";
 //! assert_eq!(Span(7, 3).text(body), Ok("you"));
@@ -23,6 +24,7 @@ mod answer;
 mod event;
 mod request;
 mod text;
+mod usual;
 
 pub use action::{
     Action, Cancel, Delta, Done, Fail, HeaderPart, HeaderValue, Hold, Http, Limits, Wait,

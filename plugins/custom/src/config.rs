@@ -103,7 +103,8 @@ pub struct RawReply {
     #[serde(default)]
     pub refusal: Option<RawExtract>,
     /// Text that says why the choice ended. `stop`, `length`, `content_filter` and `tool_calls` are understood;
-    /// any other is kept as the server says it.
+    /// `abort`, `aborted` and `error` are failures, whatever text there is; any other is kept as the server says
+    /// it.
     #[serde(default)]
     pub finish_reason: Option<RawExtract>,
     /// What the server's words for why a choice ended mean: `{ max_tokens = "length" }`.
@@ -180,7 +181,8 @@ pub struct RawStream {
     /// The new part of a refusal.
     #[serde(default)]
     pub refusal: Option<RawExtract>,
-    /// Text that says why the choice ended; the last one counts.
+    /// Text that says why the choice ended; the last one counts. A stream that ends with a text of `done` before
+    /// there is one broke off.
     #[serde(default)]
     pub finish_reason: Option<RawExtract>,
     /// Pointer to the list of new tokens; their items are as in `reply.logprobs`.

@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use plugin_api::{Choice, Error, FinishReason, Reply, Result, TokenLogprob, Usage};
 use serde_json::Value;
-use wire::stop;
+use wire::{ending::broken_off, stop};
 
 use crate::{
     config::{RawReply, RawUsage},
@@ -174,7 +174,8 @@ impl Shape {
     /// A choice out of its parts. `text` is where its text was looked for.
     ///
     /// # Errors
-    /// `unexpected_reply` if there is no text and nothing that explains why.
+    /// `overloaded` if the server broke the generation off: what text there is is no answer. `unexpected_reply` if
+    /// there is no text and nothing that explains why.
     pub fn choice(
         &self,
         parts: Parts<'_>,
@@ -185,12 +186,13 @@ impl Shape {
         let some = |part: Option<Cow<'_, str>>| {
             part.map(Cow::into_owned).filter(|part| !part.trim().is_empty())
         };
-        let mut finish_reason = match &parts.finish_reason {
-            Some(word) => {
-                FinishReason::from(self.finish_reasons.get(&**word).map_or(&**word, String::as_str))
-            }
-            None => FinishReason::Other("unknown".to_owned()),
-        };
+        let word = parts.finish_reason.as_deref();
+        let word = word.map(|word| self.finish_reasons.get(word).map_or(word, String::as_str));
+        if let Some(error) = word.and_then(broken_off) {
+            return Err(error);
+        }
+        let mut finish_reason =
+            word.map_or_else(|| FinishReason::Other("unknown".to_owned()), FinishReason::from);
         let mut reasoning = some(parts.reasoning);
         let refusal = some(parts.refusal);
         let hidden = usage.reasoning_tokens.filter(|count| *count > 0);
@@ -237,7 +239,7 @@ impl Shape {
     /// The counts in a reply or an event.
     ///
     /// # Errors
-    /// `unexpected_reply` if something else than a count is there.
+    /// `unexpected_reply` if something else than a number or a text is there.
     pub fn usage(&self, value: &Value) -> Result<Usage> {
         let count = |extract: &Option<Extract>| match extract {
             Some(extract) => extract.count(value),
@@ -277,7 +279,7 @@ mod tests {
             "choices": "/choices", "index": "/index",
             "text": "/message/content", "reasoning": ["/message/reasoning_content", "/message/reasoning"],
             "refusal": "/message/refusal",
-            "finish_reason": "/finish_reason", "finish_reasons": { "max_tokens": "length", "end": "stop" },
+            "finish_reason": "/finish_reason", "finish_reasons": { "max_tokens": "length", "end": "stop", "lost": "abort", "ERROR": "stop" },
             "model": "/model",
             "usage": { "prompt_tokens": "/usage/in", "completion_tokens": "/usage/out",
                        "cached_tokens": "/usage/cached", "reasoning_tokens": "/usage/thought" },
@@ -360,6 +362,24 @@ mod tests {
         assert!(choice.reasoning.unwrap().contains("7 reasoning tokens"));
         let shown = json!({ "message": { "content": "x" }, "finish_reason": "stop", "usage": { "thought": 7 } });
         assert_eq!(one(shown).unwrap().reasoning, None);
+    }
+
+    #[test]
+    fn a_generation_that_the_server_broke_off_is_no_answer() {
+        for choice in [
+            json!({ "message": { "content": "4" }, "finish_reason": "abort" }),
+            json!({ "message": { "content": "42" }, "finish_reason": "error" }),
+            json!({ "message": { "content": "" }, "finish_reason": "error", "error": { "message": "lost" } }),
+            json!({ "message": {}, "finish_reason": "aborted" }),
+            // What the run file says that a word means.
+            json!({ "message": { "content": "4|2" }, "finish_reason": "lost" }),
+        ] {
+            let error = one(choice.clone()).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Overloaded, "{choice}");
+            assert!(error.excerpt.is_some(), "{choice}");
+        }
+        let meant = json!({ "message": { "content": "42" }, "finish_reason": "ERROR" });
+        assert_eq!(one(meant).unwrap().finish_reason, FinishReason::Stop);
     }
 
     #[test]

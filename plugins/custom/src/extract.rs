@@ -8,6 +8,7 @@ use std::{borrow::Cow, fmt};
 use plugin_api::{Error, ErrorKind, Result};
 use regex::Regex;
 use serde_json::Value;
+use wire::count;
 
 use crate::typed::RawExtract;
 
@@ -200,34 +201,24 @@ impl Extract {
         })
     }
 
-    /// The count in `value`.
+    /// The count in `value`; none too if a number or a text is there that is no count, for which no answer is lost.
     ///
     /// # Errors
-    /// `unexpected_reply` if something else than a whole number is there.
+    /// `unexpected_reply` if something else is there: the pointer leads elsewhere.
     pub fn count(&self, value: &Value) -> Result<Option<u64>> {
         if self.regex.is_some() || self.each.is_some() {
-            return match self.text(value)?.text() {
-                None => Ok(None),
-                Some(text) => text.trim().parse().map(Some).map_err(|_| {
-                    Error::unexpected(format!(
-                        "{}: expected a number, found `{text}`",
-                        self.place()
-                    ))
-                }),
-            };
+            let number = self.text(value)?.text().and_then(|text| text.trim().parse().ok());
+            return Ok(number.as_ref().and_then(count::of));
         }
-        let there = self.pointers.iter().find_map(|pointer| pointer.present(value));
-        there
-            .map(|there| {
-                there.as_u64().or_else(|| whole(there.as_f64()?)).ok_or_else(|| {
-                    Error::unexpected(format!(
-                        "{}: expected a count, found {}",
-                        self.place(),
-                        kind_of(there)
-                    ))
-                })
-            })
-            .transpose()
+        match self.pointers.iter().find_map(|pointer| pointer.present(value)) {
+            None | Some(Value::String(_)) => Ok(None),
+            Some(Value::Number(number)) => Ok(count::of(number)),
+            Some(other) => Err(Error::unexpected(format!(
+                "{}: expected a count, found {}",
+                self.place(),
+                kind_of(other)
+            ))),
+        }
     }
 
     fn string<'v>(&self, pointer: &Pointer, there: &'v Value) -> Result<&'v str> {
@@ -267,18 +258,6 @@ pub fn kind_of(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }
-}
-
-/// A number without a fraction that some servers write as `12.0`.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the range is checked before"
-)]
-fn whole(number: f64) -> Option<u64> {
-    // 2^53: above it not every whole number has a form of its own.
-    let exact = number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number);
-    exact.then_some(number as u64)
 }
 
 #[cfg(test)]
@@ -354,13 +333,26 @@ mod tests {
 
     #[test]
     fn counts_are_whole_numbers_or_found_in_a_text() {
-        let reply = json!({ "n": 12, "f": 12.0, "x": 1.5, "t": "12 tokens", "null": null });
+        let reply = json!({ "n": 12, "f": 12.0, "x": 1.5, "t": "12 tokens", "null": null, "minus": -5,
+                            "s": "12", "most": u64::MAX, "o": { "n": 12 }, "l": [12], "b": true });
         let count = |raw: Value| extract(raw).unwrap().count(&reply);
         assert_eq!(count(json!("/n")).unwrap(), Some(12));
         assert_eq!(count(json!("/f")).unwrap(), Some(12));
         assert_eq!(count(json!(["/null", "/gone"])).unwrap(), None);
         assert_eq!(count(json!({ "pointer": "/t", "regex": "^(\\d+)" })).unwrap(), Some(12));
-        for wrong in [json!("/x"), json!("/t"), json!({ "pointer": "/t", "regex": "([a-z]+)" })] {
+        for unknown in [
+            json!("/x"),
+            json!("/t"),
+            json!("/s"),
+            json!("/minus"),
+            json!("/most"),
+            json!({ "pointer": "/t", "regex": "([a-z]+)" }),
+        ] {
+            assert_eq!(count(unknown.clone()).unwrap(), None, "{unknown}");
+        }
+        for wrong in
+            [json!("/o"), json!("/l"), json!("/b"), json!({ "pointer": "/n", "regex": "(1)" })]
+        {
             assert_eq!(count(wrong).unwrap_err().kind, ErrorKind::UnexpectedReply);
         }
     }

@@ -148,7 +148,8 @@ impl<'s> Collector<'s> {
     /// Takes bytes, cut anywhere; gives the result once the answer is whole.
     ///
     /// # Errors
-    /// The failure that an event tells; `unexpected_reply` if one is of another shape.
+    /// The failure that an event tells; `unexpected_reply` if one is of another shape; `transport` if the text that
+    /// ends the stream comes before the finish reason: so ends a stream whose server a proxy lost.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Option<Ended>> {
         if self.events == 0 && self.head.len() < HEAD {
             let room = (HEAD - self.head.len()).min(bytes.len());
@@ -212,6 +213,13 @@ impl<'s> Collector<'s> {
             return Ok(None);
         }
         if self.is_end(data) {
+            if self.events > 0 && self.shape.finish_reason.is_some() && self.finish_reason.is_none()
+            {
+                return Err(Error::new(
+                    ErrorKind::Transport,
+                    "the stream ended without saying how its answer did (`stream.finish_reason`)",
+                ));
+            }
             return self.complete().map(Some);
         }
         let value: Value = serde_json::from_str(data).map_err(|error| {

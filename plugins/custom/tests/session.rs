@@ -137,6 +137,53 @@ fn an_error_inside_a_stream_is_a_failure_of_its_own_kind() {
     }
 }
 
+/// An event of the stream of a chat, whose finish reason may be null.
+fn piece(text: &str, finish_reason: Value) -> String {
+    let choice =
+        json!({ "index": 0, "delta": { "content": text }, "finish_reason": finish_reason });
+    format!("data: {}\n\n", json!({ "choices": [choice] }))
+}
+
+#[test]
+fn a_stream_that_the_server_broke_off_is_no_answer() {
+    for word in ["abort", "error"] {
+        let body = piece("42", Value::Null) + &piece("", word.into()) + "data: [DONE]\n\n";
+        let played = played(&openai(), &ask("Q", true), Scripted::new(200, body));
+        assert_eq!(played.error().kind, ErrorKind::Overloaded, "{word}");
+    }
+}
+
+#[test]
+fn a_stream_whose_end_comes_before_its_reason_broke_off() {
+    let done = "data: [DONE]\n\n";
+    let usage = format!("data: {}\n\n", json!({ "choices": [], "usage": { "prompt_tokens": 3 } }));
+    for (body, kind) in [
+        (piece("42", Value::Null) + done, ErrorKind::Transport),
+        (piece("42", "".into()) + &usage + done, ErrorKind::Transport),
+        // Never an event.
+        (done.to_owned(), ErrorKind::UnexpectedReply),
+    ] {
+        let played = played(&openai(), &ask("Q", true), Scripted::new(200, body.as_str()));
+        assert_eq!(played.error().kind, kind, "{body}");
+    }
+    // A stop text ends the answer before the server does.
+    let cut = piece("4\n\n2", Value::Null) + done;
+    let played = played(&openai(), &ask("Q", true), Scripted::new(200, cut));
+    assert_eq!(played.completion().choices[0].text, "4");
+    // The run file names no place for a reason, or an event that is the server's last word.
+    let config = least(json!({
+        "generate": { "path": "/ask", "body": "{\"q\": {{ prompt | tojson }}, \"stream\": {{ stream | tojson }}}" },
+        "stream": { "format": "sse", "text": "/choices/0/delta/content", "done": "[DONE]" },
+    }));
+    let body = piece("42", Value::Null) + done;
+    let silent =
+        self::played(&open(config, &[]).unwrap(), &ask("Q", true), Scripted::new(200, body));
+    assert_eq!(silent.completion().choices[0].text, "42");
+    let body = "{\"response\":\"42\",\"done\":true}\n";
+    let told = self::played(&ollama(), &ask("Q", true), Scripted::new(200, body));
+    assert_eq!(told.completion().choices[0].text, "42");
+}
+
 #[test]
 fn a_stream_that_is_refused_tells_why() {
     let body = r#"{"error":{"message":"slow down","code":null}}"#;

@@ -59,7 +59,7 @@ pub(crate) fn open(config: Config, host: &Host) -> Result<Litellm> {
     });
     let bearer = azure.as_ref().is_some_and(Azure::takes_bearer);
     let keys = Keys::new(&provider, &base, bearer, host)?;
-    let wire = wire(&config, &provider, &model)?;
+    let wire = wire(&config, &provider, family)?;
     let defaults = defaults(&config, &provider)?;
     let headers = headers(&config, &provider, &base, host);
     let prices = prices(host)?;
@@ -143,7 +143,7 @@ fn env<'h>(host: &'h Host, names: &[&str]) -> Option<(String, &'h str)> {
     })
 }
 
-fn wire(config: &Config, provider: &Provider, model: &str) -> Result<Wire> {
+fn wire(config: &Config, provider: &Provider, family: &str) -> Result<Wire> {
     if config.mode == Mode::Completions
         && matches!(provider.flavor, Flavor::Anthropic | Flavor::Gemini)
     {
@@ -152,7 +152,6 @@ fn wire(config: &Config, provider: &Provider, model: &str) -> Result<Wire> {
             format!("mode: `{}` has no /completions", provider.id),
         ));
     }
-    let family = config.base_model.as_deref().unwrap_or(model);
     Ok(match provider.flavor {
         Flavor::Openai | Flavor::Azure => Wire::Openai(Box::new(openai::Options {
             family: family.to_owned(),

@@ -6,7 +6,8 @@
 mod vendor;
 
 use litellm::{anthropic, gemini};
-use serde_json::Value;
+use plugin_api::Reply;
+use serde_json::{Value, json};
 use vendor::Codec;
 
 const CODECS: [Codec; 2] = [
@@ -90,4 +91,33 @@ fn a_stream_that_breaks_off_is_never_an_answer() {
 #[test]
 fn no_reply_is_graded_that_is_none() {
     CODECS.iter().for_each(Codec::grades_no_reply_that_is_none);
+}
+
+#[test]
+fn a_count_that_is_none_costs_no_answer() {
+    let counts = |codec: &Codec, reply: Value| {
+        let reply = Reply::new(200, &[], reply.to_string().as_bytes());
+        let completion = (codec.decode)(&reply, &[]).unwrap();
+        assert_eq!(completion.choices[0].text, "42", "{}", codec.name);
+        (completion.usage.prompt_tokens, completion.usage.completion_tokens)
+    };
+    for (count, read_as) in [
+        (json!(10.0), Some(10)),
+        (json!("10"), None),
+        (json!(-5), None),
+        (json!(null), None),
+        (json!(u64::MAX), None),
+    ] {
+        let anthropic = json!({
+            "type": "message", "content": [{ "type": "text", "text": "42" }], "stop_reason": "end_turn",
+            "usage": { "input_tokens": count, "output_tokens": 3 }
+        });
+        let gemini = json!({
+            "candidates": [{ "content": { "parts": [{ "text": "42" }] }, "finishReason": "STOP" }],
+            "usageMetadata": { "promptTokenCount": count, "candidatesTokenCount": 3 }
+        });
+        let [by_anthropic, by_gemini] = &CODECS;
+        assert_eq!(counts(by_anthropic, anthropic), (read_as, Some(3)), "{count}");
+        assert_eq!(counts(by_gemini, gemini), (read_as, Some(3)), "{count}");
+    }
 }

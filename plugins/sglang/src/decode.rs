@@ -9,6 +9,7 @@ use serde::{
     de::{IgnoredAny, SeqAccess, Visitor},
 };
 use serde_json::Value;
+use wire::count;
 
 use crate::failure;
 
@@ -57,7 +58,7 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
-/// How a generation went.
+/// How a generation went. What is no count of tokens is unknown.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Meta<'a> {
@@ -65,12 +66,16 @@ pub struct Meta<'a> {
     #[serde(borrow)]
     pub finish_reason: Option<Finish<'a>>,
     /// Tokens of the prompt, with what the server added.
+    #[serde(deserialize_with = "count::read")]
     pub prompt_tokens: Option<u64>,
     /// Tokens generated so far.
+    #[serde(deserialize_with = "count::read")]
     pub completion_tokens: Option<u64>,
     /// Prompt tokens that came from the prefix cache.
+    #[serde(deserialize_with = "count::read")]
     pub cached_tokens: Option<u64>,
     /// Generated tokens that were reasoning, where the server has a reasoning parser.
+    #[serde(deserialize_with = "count::read")]
     pub reasoning_tokens: Option<u64>,
     /// Tokens of the prompt from `logprob_start_len` on; the first has no log-probability.
     #[serde(borrow)]

@@ -111,6 +111,24 @@ fn generation_replies_become_choices() {
 }
 
 #[test]
+fn a_count_that_is_none_costs_no_answer() {
+    for (count, read_as) in
+        [(json!(3.0), Some(3)), (json!("3"), None), (json!(-3), None), (json!(u64::MAX), None)]
+    {
+        let body = json!({ "text": "42", "meta_info": {
+            "finish_reason": { "type": "stop", "matched": 2 },
+            "prompt_tokens": count, "completion_tokens": count, "cached_tokens": count } });
+        let reply = Reply::new(200, &[], body.to_string().as_bytes());
+        let answered = answers(&reply, &Value::Null, 1).unwrap().remove(0);
+        assert_eq!(answered.choice.text, "42");
+        let usage = answered.usage;
+        for found in [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens] {
+            assert_eq!(found, read_as, "{count}");
+        }
+    }
+}
+
+#[test]
 fn every_shape_of_refusal_has_its_kind() {
     let golden = golden("errors.json");
     for case in golden["replies"].as_array().unwrap() {

@@ -101,6 +101,18 @@ fn generation_replies_become_choices() {
 }
 
 #[test]
+fn a_count_that_is_none_costs_no_answer() {
+    for (count, read_as) in [(json!(3.0), Some(3)), (json!("3"), None), (json!(-3), None)] {
+        let details =
+            json!({ "finish_reason": "eos_token", "generated_tokens": count, "tokens": [] });
+        let body = json!({ "generated_text": "42", "details": details }).to_string();
+        let reply = Reply::new(200, &[], body.as_bytes());
+        let (choice, usage) = decode::choice(&reply, &[], false).unwrap();
+        assert_eq!((choice.text.as_str(), usage.completion_tokens), ("42", read_as), "{count}");
+    }
+}
+
+#[test]
 fn chat_messages_are_sent_without_an_adapters_name() {
     use plugin_api::{Message, Part};
     let both = Message { role: "user".into(), content: vec![Part::Text("a\""), Part::Text("b")] };

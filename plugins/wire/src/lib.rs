@@ -4,6 +4,8 @@
 //! Not a plugin itself, and no plugin's configuration is known here. A wire format that only one plugin speaks
 //! lives with that plugin.
 
+pub mod count;
+pub mod ending;
 pub mod json;
 pub mod object;
 pub mod openai;

@@ -1,11 +1,20 @@
-//! The host's readers: of a plugin's file, and of the frames that a worker sends.
+//! The host's readers: of a plugin's file, of the frames that a worker sends, and of what a server replies.
 
 #[allow(dead_code, unreachable_pub, reason = "only the reader itself is used here")]
 #[path = "../../../host/src/plugin/worker/frame.rs"]
 mod frame_codec;
 #[allow(dead_code, unreachable_pub, reason = "only the reader itself is used here")]
+#[path = "../../../host/src/transport/lean/framing.rs"]
+mod framing;
+#[allow(dead_code, unreachable_pub, reason = "only the reader itself is used here")]
+#[path = "../../../host/src/transport/lean/head.rs"]
+mod head;
+#[allow(dead_code, unreachable_pub, reason = "only the reader itself is used here")]
 #[path = "../../../host/src/plugin/inspect.rs"]
 mod inspect;
+
+use bytes::Bytes;
+use hyper::Method;
 
 use frame_codec::{Frame, FrameError, Incoming, append};
 
@@ -48,4 +57,52 @@ fn frames(bytes: &[u8], piece: usize) -> (Vec<(Vec<u8>, Vec<u8>)>, Option<FrameE
         }
     }
     (found, None)
+}
+
+/// However a reply is cut, it says the same.
+///
+/// The first byte says how it is cut.
+pub(crate) fn http(bytes: &[u8]) {
+    let Some((cut, bytes)) = bytes.split_first() else { return };
+    let whole = reply(bytes, bytes.len().max(1));
+    assert_eq!(whole, reply(bytes, usize::from(*cut).max(1)), "cut every {cut} bytes");
+}
+
+/// What came of a reply before it ended or broke.
+#[derive(Debug, Default, PartialEq)]
+struct Came {
+    status: Option<u16>,
+    fields: Vec<(Vec<u8>, Vec<u8>)>,
+    body: Vec<u8>,
+    is_over: bool,
+    is_broken: bool,
+}
+
+fn reply(bytes: &[u8], piece: usize) -> Came {
+    let (mut came, mut framing, mut arrived) = (Came::default(), None, Bytes::new());
+    for piece in bytes.chunks(piece) {
+        arrived = [&arrived[..], piece].concat().into();
+        if framing.is_none() {
+            match head::Head::read(&mut arrived, &Method::POST) {
+                Ok(Some(head)) => {
+                    came.status = Some(head.status.as_u16());
+                    let fields = head.fields().map(|(name, value)| (name.into(), value.into()));
+                    came.fields = fields.collect();
+                    framing = Some(head.framing);
+                }
+                Ok(None) => continue,
+                Err(_) => return Came { is_broken: true, ..came },
+            }
+        }
+        let Some(framing) = &mut framing else { continue };
+        loop {
+            match framing.take(&mut arrived) {
+                Ok(Some(bytes)) => came.body.extend_from_slice(&bytes),
+                Ok(None) => break,
+                Err(_) => return Came { is_broken: true, ..came },
+            }
+        }
+        came.is_over = framing.is_over();
+    }
+    came
 }

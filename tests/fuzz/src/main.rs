@@ -1,7 +1,7 @@
 //! Fuzzes what reads bytes that others wrote: `FUZZ_TARGET=frame fuzz corpus/frame -max_total_time=20`.
 //!
 //! One program for all targets, because linking takes longer than running; `.ci/fuzz` builds it with instrumentation. The
-//! host's two readers are compiled in from their files, since the whole host would take minutes to instrument.
+//! host's readers are compiled in from their files, since the whole host would take minutes to instrument.
 
 #![no_main]
 #![allow(clippy::panic, clippy::expect_used, reason = "a finding is a panic")]
@@ -27,6 +27,7 @@ fn chosen() -> Target {
     match name.as_str() {
         "elf" => Box::new(host::elf),
         "frame" => Box::new(host::frame),
+        "http" => Box::new(host::http),
         "sse" => Box::new(sse::events),
         "messages" => Box::new(messages::read),
         "custom" => backends::custom(),

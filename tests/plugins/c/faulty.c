@@ -1,5 +1,6 @@
 /*
- * A plugin in C with one fault, for the fault zoo: what the SDK for Rust does not let an author do. It is built with
+ * A plugin in C with one fault, for the tests of broken plugins: what the SDK for Rust does not let an author do. It is
+ * built with
  *
  *     -DFAULT=OPEN_FAILS -DID="\"open_fails\""
  *
@@ -32,8 +33,10 @@ enum fault {
     OTHER_MANIFEST,
     NO_TABLE,
     SHORT_TABLE,
+    NO_STEP,
     /* Functions that fail, or say what the contract does not have. */
     OPEN_FAILS,
+    OPEN_SAYS_NOTHING,
     OPEN_GIVES_NOTHING,
     OPEN_ABORTS,
     BEGIN_FAILS,
@@ -95,6 +98,9 @@ static int32_t faulty_open(host_plugin_message config, const host_plugin_host *h
     (void)config, (void)host, (void)instance;
     if (FAULT == OPEN_FAILS) {
         *err = said("config.key: expected the key of a door");
+        return HOST_PLUGIN_FAILED;
+    }
+    if (FAULT == OPEN_SAYS_NOTHING) {
         return HOST_PLUGIN_FAILED;
     }
     if (FAULT == OPEN_ABORTS) {
@@ -172,7 +178,7 @@ static const void *faulty_extension(host_plugin_bytes id) {
 
 static const host_plugin_table table = {
     FAULT == SHORT_TABLE ? sizeof(size_t) : sizeof(host_plugin_table),
-    faulty_open, faulty_close, faulty_begin, faulty_step, faulty_end, faulty_extension,
+    faulty_open, faulty_close, faulty_begin, FAULT == NO_STEP ? NULL : faulty_step, faulty_end, faulty_extension,
 };
 
 static const host_plugin_table *faulty_table(void) {

@@ -8,7 +8,7 @@ import sys
 import time
 
 import host_plugin
-from host_plugin import Backend, Choice, Completion, PluginError, TokenLogprob, run
+from host_plugin import Backend, Choice, Completion, PluginError, TokenLogprob, Usage, run
 
 
 def attempt(work):
@@ -71,6 +71,30 @@ class Trial(Backend):
 
     async def no_number(self, says, io):
         return Completion(choices=[Choice(says, logprobs=[TokenLogprob(says, True)])])
+
+    async def half_a_token(self, says, io):
+        return Completion(says, usage=Usage(12.5, 3))
+
+    async def no_reason(self, says, io):
+        return Completion(says, finish_reason=None)
+
+    async def no_text(self, says, io):
+        return Completion(None)
+
+    async def wrong_choices(self, says, io):
+        return Completion(choices=[{"text": says}])
+
+    async def late(self, says, io):
+        raise PluginError("rate_limited", "later", retry_after_ms="soon")
+
+    async def whole_floats(self, says, io):
+        return Completion(says, usage=Usage(12.0, 3))
+
+    async def limited(self, says, io):
+        raise PluginError("rate_limited", "later", http_status=429.0, retry_after_ms=100.5)
+
+    async def half_a_character(self, says, io):
+        return Completion("half of one: \ud83d")
 
     async def asyncio(self, says, io):
         import types

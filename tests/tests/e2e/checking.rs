@@ -1,10 +1,12 @@
 //! `host check`: what is wrong is told before anything is spent.
 
 use host_tests::{
-    built,
+    built, python,
     sandbox::{Outcome, Sandbox},
 };
 use serde_json::Value;
+
+use super::{CHOICE, CHOICE_DATA};
 
 fn check(sandbox: &Sandbox, arguments: &[&str]) -> Outcome {
     let start = ["check"];
@@ -56,6 +58,34 @@ fn a_fallback_and_log_likelihoods_are_told() {
     let outcome = check(&sandbox, &[&config("piqa_tgi.toml")]).exits(0);
     assert!(outcome.stdout.contains("log-likelihoods add up"), "{}", outcome.stdout);
     assert!(outcome.stdout.contains("it can run"), "{}", outcome.stdout);
+}
+
+#[test]
+fn log_likelihoods_that_are_all_the_same_are_told() {
+    if !python::is_there() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.write("plugins/host_plugin.py", std::fs::read(built::script_helper()).unwrap());
+    sandbox.write(
+        "plugins/flat.py",
+        "from host_plugin import Backend, Likelihood, run\n\
+         class Flat(Backend):\n    \
+             async def loglikelihood(self, request, io):\n        \
+                 return [Likelihood(0.0, tokens=1) for _ in request.continuations]\n\
+         run(Flat)\n",
+    );
+    sandbox.write(
+        "plugins/flat.plugin.toml",
+        "kind = \"script\"\nformat = 1\nid = \"flat\"\nversion = \"0.1.0\"\nabi = \"1.0\"\n\
+         command = [\"python3\", \"{folder}/flat.py\"]\nfiles = [\"host_plugin.py\"]\n\
+         capabilities = [\"loglikelihood\"]\n",
+    );
+    sandbox.write("data.jsonl", CHOICE_DATA);
+    sandbox.write("run.toml", format!("[[backend]]\nplugin = \"flat\"\n{CHOICE}"));
+    let outcome = check(&sandbox, &["run.toml", "--plugin-dir", "plugins"]).exits(0);
+    let words = "each of three texts the log-likelihood 0.00";
+    assert!(outcome.stdout.contains(words), "{}", outcome.stdout);
 }
 
 const FILE: &str = r#"

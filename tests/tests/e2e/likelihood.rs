@@ -51,6 +51,22 @@ fn options_are_scored_by_the_sum_of_their_tokens_log_probabilities() {
 }
 
 #[test]
+fn a_metric_that_the_backend_does_not_tell_stops_the_run_and_is_not_left_out() {
+    let fake = FakeTgi::start_blocking().unwrap();
+    let task = format!("{CHOICE}metrics = [\"acc\", \"exact_match\"]\n");
+    let sandbox = Sandbox::new();
+    sandbox.write("data.jsonl", CHOICE_DATA);
+    let file = sandbox.write("run.toml", format!("{}{task}", tgi(&fake)));
+    let why = ["`metrics`: exact_match cannot be had", "it can have acc, acc_norm"];
+    let mut check = sandbox.host(["check"]);
+    check.arg(&file);
+    let checked = sandbox.finish(check);
+    assert!(why.iter().all(|why| checked.stdout.contains(why)), "{}", checked.stdout);
+    assert!(checked.stdout.contains("it cannot run"), "{}", checked.stdout);
+    let _ = run(&tgi(&fake), &task, CHOICE_DATA).exits(2).says(&why);
+}
+
+#[test]
 fn a_chat_prompt_is_rendered_by_the_server_before_it_is_scored() {
     let fake = FakeTgi::start_blocking().unwrap();
     let task = format!("{CHOICE}prompt.format = \"chat\"\n");

@@ -174,13 +174,15 @@ fn what_a_budget_stopped_is_gone_on_with_once_the_budget_is_raised() {
     // What was spent before counts: under the same budget nothing more is asked.
     let mut resume = sandbox.host(["resume"]);
     resume.arg(&left.path);
-    let same = sandbox.finish(resume).exits(4).says(&["max_tokens"]).left();
+    let advice = format!("`host resume {} --set run.budget.max_tokens=…`", left.path.display());
+    let same = sandbox.finish(resume).exits(4).says(&[&advice]).left();
     let (done, before, asked) = (same.journal.len() as u64, asked, mock.requests());
     assert_eq!(asked, before);
     assert_eq!((same.counts(), &same.summary["run"]["state"]), ([done, done, 0], &"spent".into()));
 
-    let raised = ["--resume", "--set", "run.budget.max_tokens=1000000"];
-    let left = sandbox.finish(sandbox.run_command(&text, &raised)).exits(0).left();
+    let mut raised = sandbox.host(["resume"]);
+    raised.arg(&left.path).args(["--set", "run.budget.max_tokens=1000000"]);
+    let left = sandbox.finish(raised).exits(0).left();
     assert_eq!((left.counts(), left.journal.len() as u64), ([SAMPLES, SAMPLES, 0], SAMPLES));
     let indexes = left.journal.iter().map(|line| line["sample"]["index"].as_u64().unwrap());
     assert!(indexes.eq(0..SAMPLES), "each sample once");

@@ -10,6 +10,7 @@
 mod authoring;
 mod authors;
 mod bad_input;
+mod broken;
 mod caching;
 mod canaries;
 mod checking;
@@ -48,7 +49,6 @@ mod together;
 mod trusting;
 mod vendors;
 mod workers;
-mod zoo;
 
 use host_tests::{
     fake_tgi::FakeTgi,

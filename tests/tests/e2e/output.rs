@@ -70,3 +70,14 @@ fn a_reader_that_goes_away_changes_nothing() {
     let folder = std::fs::read_dir(sandbox.path("runs")).unwrap().next().unwrap().unwrap().path();
     assert_eq!(host_tests::left::Left::read(&folder).counts(), [2000, 2000, 0]);
 }
+
+#[test]
+fn output_that_is_lost_is_no_success() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.host(["schema"]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("cannot write to stdout"), "{stderr}");
+    assert_eq!(output.status.code(), Some(1));
+}

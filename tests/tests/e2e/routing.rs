@@ -137,3 +137,17 @@ fn another_backend_answers_what_one_cannot_and_it_is_recorded() {
     let said = format!("answered by another backend in its place: second {}", stood_in.len());
     assert!(outcome.stdout.contains(&said), "{}", outcome.stdout);
 }
+
+#[test]
+fn samples_that_a_mock_answered_in_the_place_of_a_server_are_told_as_such() {
+    let broken = Mock::start(&["--drop-rate", "0.5"]);
+    let text = format!(
+        "run.max_retries = 0\n\
+         [[backend]]\nid = \"first\"\nplugin = \"tgi\"\nbase_url = \"{}\"\nfallback = [\"second\"]\neject_after = 1000\n\
+         [[backend]]\nid = \"second\"\nplugin = \"tgi\"\nbase_url = \"mock:tgi\"\n{ECHO}backends = [\"first\"]\n",
+        broken.url("tgi"),
+    );
+    let outcome = run(&text, &sums(50)).exits(0);
+    assert!(outcome.stdout.contains("answered by the host's own mock"), "{}", outcome.stdout);
+    assert_eq!(outcome.left().of_backend("first")["mock"], true);
+}

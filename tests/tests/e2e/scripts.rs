@@ -251,12 +251,36 @@ const DEATHS: [(&str, &str); 4] = [
     ("exit", "its worker ended with exit status 3"),
     ("kill", "its worker ended with signal 9 (SIGKILL)"),
     ("abort", "its worker ended with signal 6 (SIGABRT)"),
-    ("garbage", "its worker sent what is no message ("),
+    (
+        "garbage",
+        "its worker sent what is no message (a head of 1835081801 bytes, and 16777216 is the most; it begins with \
+         `I am no frame, I am a text.",
+    ),
 ];
 
 /// What is one sample's end alone, and what is said of it.
-const FAULTS: [(&str, &str); 5] = [
-    ("no_number", "TypeError: must be a number, not True (host_plugin.py:"),
+const FAULTS: [(&str, &str); 10] = [
+    (
+        "no_number",
+        "TypeError: `TokenLogprob.logprob` must be a number, and is True (host_plugin.py:",
+    ),
+    (
+        "half_a_token",
+        "TypeError: `Usage.prompt_tokens` must be a whole number from 0 to 18446744073709551615, and is 12.5 (host_plugin.py:",
+    ),
+    (
+        "no_reason",
+        "TypeError: `Completion.finish_reason` must be str, and is NoneType (host_plugin.py:",
+    ),
+    ("no_text", "TypeError: `Completion.text` must be str, and is NoneType (host_plugin.py:"),
+    (
+        "wrong_choices",
+        "TypeError: `Completion.choices` must be list of Choice, and holds dict (host_plugin.py:",
+    ),
+    (
+        "late",
+        "TypeError: `PluginError.retry_after_ms` must be a whole number from 0 to 18446744073709551615, and is 'soon' (host_plugin.py:",
+    ),
     ("raise_error", "ValueError: a fault of mine (trial.py:"),
     (
         "no_answer",
@@ -293,6 +317,27 @@ fn whatever_a_script_dies_of_is_told_and_the_others_go_on() {
         assert!(lines.iter().all(|line| line["status"]["unscored"] == "panic"), "{lines:?}");
     }
     assert_eq!(counts(left.of_backend("echo")), [2, 2, 0]);
+}
+
+#[test]
+fn what_a_script_says_a_little_wrong_is_what_it_means() {
+    if !python::is_there() {
+        return;
+    }
+    let mut text = "run.max_retries = 0\nrun.max_unscored = 1.0\n".to_owned();
+    for mode in ["whole_floats", "limited", "half_a_character"] {
+        text.push_str(&trial(mode));
+    }
+    let left = run(&text, 1).exits(0).left();
+    let line = |mode: &str| left.journal.iter().find(|line| line["backend"] == mode).unwrap();
+    assert_eq!(counts(left.of_backend("whole_floats")), [1, 1, 0]);
+    assert_eq!(line("limited")["status"]["unscored"], "rate_limited");
+    assert_eq!(line("limited")["error"]["http_status"], 429);
+    assert_eq!(line("half_a_character")["status"]["unscored"], "unexpected_reply");
+    assert_eq!(
+        said(&left, "half_a_character"),
+        [r"`Completion.text` is no text: it holds the lone surrogate '\ud83d' at character 13"]
+    );
 }
 
 #[test]

@@ -27,9 +27,14 @@ fn with_key(backend: &str, plugin: Option<&std::path::Path>) -> (Outcome, Sandbo
 
 /// Checks that the key is in no file of the run directory and in no stream.
 fn assert_nowhere(outcome: &Outcome) {
-    let contains = |bytes: &[u8]| bytes.windows(KEY.len()).any(|window| window == KEY.as_bytes());
-    assert!(!contains(outcome.stdout.as_bytes()) && !contains(outcome.stderr.as_bytes()));
-    assert!(!contains(&outcome.left().bytes()));
+    assert_not_shown(outcome);
+    let left = outcome.left().bytes();
+    assert!(!left.windows(KEY.len()).any(|window| window == KEY.as_bytes()));
+}
+
+/// Checks that the key is in no stream.
+fn assert_not_shown(outcome: &Outcome) {
+    assert!(!outcome.stdout.contains(KEY) && !outcome.stderr.contains(KEY));
 }
 
 #[test]
@@ -100,4 +105,50 @@ fn granting_a_slot_that_the_plugin_does_not_have_is_told() {
     let (outcome, _sandbox) = with_key(&format!("{}secrets = [\"apikey\"]\n", tgi(&fake)), None);
     let _ = outcome.exits(2).says(&["apikey", "api_key"]);
     assert!(fake.requests().is_empty());
+}
+
+#[test]
+fn a_key_that_is_a_word_of_the_hosts_files_is_no_secret_and_spoils_none() {
+    let fake =
+        FakeTgi::builder().text(|_| "your key is length".to_owned()).start_blocking().unwrap();
+    let run = format!("{}secrets = [\"api_key\"]\n{ECHO}", tgi(&fake));
+    // One that finish reasons hold, one that the run file holds.
+    for word in ["length", "says"] {
+        let sandbox = Sandbox::new();
+        sandbox.write("data.jsonl", echoes(2));
+        let outcome = sandbox.run_with(&run, &[("TGI_API_KEY", word)]).exits(0);
+        let outcome = outcome.says(&["the secret `api_key` is a word", "not hidden"]);
+        assert!(!String::from_utf8_lossy(&outcome.left().bytes()).contains("[redacted"));
+        let mut again = sandbox.host(["resume", &outcome.folders()[0].display().to_string()]);
+        again.env("TGI_API_KEY", word);
+        let _ = sandbox.finish(again).exits(0);
+    }
+    let sandbox = Sandbox::new();
+    sandbox.write("data.jsonl", echoes(2));
+    let outcome = sandbox.run_with(&run, &[("TGI_API_KEY", "none-needed")]).exits(0);
+    assert!(!outcome.stderr.contains("is a word"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_plugin_that_asks_to_be_told_a_secret_is_refused_and_does_not_run() {
+    let sandbox = Sandbox::new();
+    sandbox.write("plugins/raw.py", "open('ran', 'w')\n");
+    sandbox.write(
+        "plugins/raw.plugin.toml",
+        "kind = \"script\"\nformat = 1\nid = \"raw\"\nversion = \"1.0\"\nabi = \"1.0\"\n\
+         command = [\"python3\", \"{folder}/raw.py\"]\ncapabilities = [\"generate\"]\n\
+         env = [\"HOME\", \"Aws_Secret_Access_Key\"]\n",
+    );
+    sandbox.write("data.jsonl", echoes(2));
+    let run = format!("[[backend]]\nplugin = \"raw\"\n{ECHO}");
+    let outcome = sandbox.run_with(&run, &[("Aws_Secret_Access_Key", KEY)]).exits(5);
+    assert_not_shown(&outcome);
+    let _ = outcome.says(&[
+        "plugin `raw`",
+        "raw.plugin.toml",
+        "`env`",
+        "Aws_Secret_Access_Key",
+        "slot",
+    ]);
+    assert!(!sandbox.path("plugins/ran").exists() && !sandbox.path("ran").exists());
 }

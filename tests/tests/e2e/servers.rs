@@ -23,7 +23,7 @@ fn against(
         .faults(move |number, _| fail(number))
         .start_blocking()
         .unwrap();
-    // A server that is left alone is probed, which uses up no retry: here each failure is the sample's.
+    // A server that is left alone is probed, which may use up no retry: here each failure is the sample's.
     let backend = format!("{engine}{}eject_after = 100\n", tgi(&fake));
     (run(&backend, ECHO, &echoes(4)), fake)
 }
@@ -103,6 +103,35 @@ fn a_failure_that_stays_is_unscored_and_never_wrong() {
     assert_eq!(fake.generations(), 8);
     assert!(left.journal.iter().all(|line| line["scores"].is_null() && line["attempts"] == 2));
     assert!(left.journal.iter().all(|line| line["error"]["http_status"] == 500));
+}
+
+#[test]
+fn samples_that_the_only_server_never_answers_end_by_their_retries() {
+    // Those that the server fails, each time, are the last ones to be asked: nobody else shows that it is well.
+    let table: [(Fault, &[&str]); 3] = [
+        (Fault::Page(500), &["word 2", "word 3"]),
+        (Fault::Silence, &["word 2", "word 3"]),
+        (Fault::Dropped(0), &["word 3"]),
+    ];
+    for (fault, bad) in table {
+        let name = format!("{fault:?}");
+        let fake = FakeTgi::builder()
+            .text(|inputs| inputs.to_owned())
+            .faults(move |_, inputs| {
+                bad.iter().any(|bad| inputs.contains(bad)).then(|| fault.clone())
+            })
+            .start_blocking()
+            .unwrap();
+        let engine =
+            "run.max_retries = 3\nrun.attempt_timeout = \"300ms\"\nrun.sample_timeout = \"30s\"\n";
+        let backend = format!("{engine}{}eject_after = 2\n", tgi(&fake));
+        let left = run(&backend, ECHO, &echoes(4)).exits(3).left();
+        let unscored = bad.len();
+        assert_eq!(left.counts(), [4, 4 - unscored as u64, unscored as u64], "{name}");
+        let attempts = left.journal.iter().filter(|line| !line["error"].is_null());
+        let attempts: Vec<_> = attempts.map(|line| line["attempts"].as_u64().unwrap()).collect();
+        assert_eq!(attempts, vec![4; unscored], "{name}");
+    }
 }
 
 #[test]

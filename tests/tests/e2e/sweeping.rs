@@ -375,7 +375,8 @@ fn a_cell_that_has_changed_is_refused_until_that_is_accepted_or_a_new_run_begun(
     let sandbox = sandbox(5, TEMPLATE, &matrix(2));
     let _ = sweep(&sandbox, &[]).exits(0);
     sandbox.write("matrix.toml", matrix(3));
-    let outcome = sweep(&sandbox, &[]).exits(2).says(&["max_samples"]);
+    let outcome =
+        sweep(&sandbox, &[]).exits(2).says(&["max_samples", "--fresh", "--accept-changes"]);
     assert!(
         last_line(&outcome).starts_with("error: 1 of 2 cells failed: a (exit 2: "),
         "{}",

@@ -1,5 +1,5 @@
 //! Plugins in processes of their own: whatever becomes of one, the host and the other backends go on. What a plugin may die of
-//! is in `zoo`.
+//! is in `broken`.
 
 use std::{fs, path::Path};
 

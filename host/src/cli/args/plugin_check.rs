@@ -15,7 +15,8 @@ pub struct PluginCheckArgs {
     /// asked a few short questions; `base_url = "mock:WIRE"` is one that costs nothing.
     #[arg(long = "with", value_name = "FILE")]
     pub run_files: Vec<PathBuf>,
-    /// Without a run file: a key of the backend, `base_url=mock:tgi`, say. May be repeated.
+    /// Without a run file: a key of the backend as a run file has it, `base_url=mock:tgi`, say; one of the plugin's own
+    /// is `config.KEY=VALUE`. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "run_files")]
     pub sets: Vec<String>,
     /// The newest glibc that a library may need.

@@ -7,22 +7,29 @@ use plugin_api::{
 use serde_json::Value;
 
 use super::finding::{Finding, joined};
-use crate::secret::{Grants, is_secret_name};
+use crate::{
+    config::nearest,
+    plugin::inspect::Inspection,
+    secret::{Grants, is_secret_name},
+};
 
 /// What keys of a configuration end in that may hold secrets.
 const OF_SECRETS: [&str; 6] =
     ["access_key", "api_key", "password", "private_key", "secret", "token"];
 
 /// Looks at a manifest.
-pub fn look_at_manifest(manifest: &Manifest) -> Vec<Finding> {
-    vec![words(manifest), slots(manifest), schema(&manifest.config_schema)]
+pub fn look_at_manifest(inspection: &Inspection) -> Vec<Finding> {
+    let manifest = &inspection.manifest;
+    vec![
+        words(manifest, &inspection.manifest_bytes),
+        slots(manifest),
+        schema(&manifest.config_schema),
+    ]
 }
 
-fn words(manifest: &Manifest) -> Finding {
+/// `bytes` are the manifest as it stands in the file.
+fn words(manifest: &Manifest, bytes: &[u8]) -> Finding {
     let mut faults = Vec::new();
-    if manifest.format != 1 {
-        faults.push(format!("its format is {}, and there is 1 alone", manifest.format));
-    }
     if manifest.version.is_empty() {
         faults.push("it has no version".to_owned());
     }
@@ -43,7 +50,7 @@ fn words(manifest: &Manifest) -> Finding {
     if !faults.is_empty() {
         return Finding::failed("manifest", joined(&faults));
     }
-    let mut notes = Vec::new();
+    let mut notes = unknown_keys(manifest, bytes);
     if manifest.license.is_empty() {
         notes.push("no licence: nobody may pass it on".to_owned());
     }
@@ -61,6 +68,29 @@ fn words(manifest: &Manifest) -> Finding {
         return Finding::passed("manifest", format!("{} {}", manifest.plugin.id, manifest.version));
     }
     Finding::warned("manifest", joined(&notes))
+}
+
+/// Keys of the manifest and of its `plugin` that this host passes over: a later one may know them, or none does.
+fn unknown_keys(manifest: &Manifest, bytes: &[u8]) -> Vec<String> {
+    let (Ok(written), Ok(read)) =
+        (serde_json::from_slice::<Value>(bytes), serde_json::to_value(manifest))
+    else {
+        return Vec::new();
+    };
+    let mut notes = Vec::new();
+    for (pointer, before) in [("", ""), ("/plugin", "plugin.")] {
+        let keys = |value: &Value| -> Vec<String> {
+            let table = value.pointer(pointer).and_then(Value::as_object);
+            table.into_iter().flat_map(|table| table.keys().cloned()).collect()
+        };
+        let known = keys(&read);
+        for key in keys(&written).iter().filter(|key| !known.contains(key)) {
+            let near = nearest(key, known.iter().map(String::as_str));
+            let near = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+            notes.push(format!("{before}{key}: this host knows no such key{near}"));
+        }
+    }
+    notes
 }
 
 /// Secrets and origins.
@@ -140,8 +170,28 @@ mod tests {
             "format": 1, "version": "0.1.0", "license": "MIT", "abi": { "major": 1, "minor": 0 },
             "plugin": plugin, "config_schema": config_schema,
         });
-        let manifest: Manifest = serde_json::from_value(manifest).unwrap();
-        look_at_manifest(&manifest).into_iter().map(|finding| finding.verdict).collect()
+        found(&manifest).into_iter().map(|finding| finding.verdict).collect()
+    }
+
+    fn found(manifest: &Value) -> Vec<Finding> {
+        let manifest_bytes = serde_json::to_vec(manifest).unwrap();
+        let manifest: Manifest = serde_json::from_slice(&manifest_bytes).unwrap();
+        look_at_manifest(&Inspection { manifest, manifest_bytes })
+    }
+
+    #[test]
+    fn a_key_that_is_passed_over_is_told() {
+        let manifest = json!({
+            "format": 1, "version": "0.1.0", "licence": "MIT", "abi": { "major": 1, "minor": 0 },
+            "plugin": { "id": "a", "capabilities": ["generate"], "orgins": [] }, "license": "MIT",
+        });
+        let manifest = &found(&manifest)[0];
+        assert_eq!(manifest.verdict, Warned);
+        assert_eq!(
+            manifest.detail,
+            "licence: this host knows no such key (did you mean `license`?); \
+             plugin.orgins: this host knows no such key (did you mean `origins`?)"
+        );
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     plugin::{
+        instance::reason,
         load::OpenError,
         worker::client::{Program, StartError, Worker},
     },
@@ -77,7 +78,7 @@ pub async fn examine(subject: Subject, mut found: impl FnMut(Finding)) {
                     "; is it given what it needs? (--with, --set)".to_owned()
                 }
             };
-            return found(Finding::failed("opens", format!("{error}{more}")));
+            return found(Finding::failed("opens", format!("{}{more}", reason(&error))));
         }
     };
     found(Finding::passed("loads", in_force(worker.confined())));

@@ -8,6 +8,8 @@ pub const MAX_HEAD: usize = 16 * 1024 * 1024;
 pub const MAX_BODY: usize = 256 * 1024 * 1024;
 /// The two lengths.
 const LENGTHS: usize = 8;
+/// How much is told of what is no frame, in bytes.
+const MAX_TOLD: usize = 40;
 /// What is read at once at most, unless a frame is longer.
 const PIECE: usize = 64 * 1024;
 
@@ -87,6 +89,16 @@ impl Incoming {
         let Some((head, body)) = frame.split_at_checked(head) else { return Ok(None) };
         self.start += self.wanted;
         Ok(Some(Frame { head, body }))
+    }
+
+    /// What is no frame, as far as it is text: something wrote where only frames go.
+    pub fn text(&self) -> Option<String> {
+        let held = self.bytes.get(self.start..self.end).unwrap_or_default();
+        let is_text = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~');
+        let length = held.iter().take(MAX_TOLD).take_while(|byte| is_text(byte)).count();
+        let text = std::str::from_utf8(held.get(..length)?).ok()?;
+        // Fewer may be a length that happens to look like it.
+        (length >= 3).then(|| text.trim_end().escape_debug().to_string())
     }
 
     /// Room for more bytes; [`Incoming::came`] says how many came.
@@ -193,6 +205,24 @@ mod tests {
             let error = incoming.frame().unwrap_err();
             assert!(error.to_string().contains(part), "{error}");
             assert!(incoming.bytes.len() <= PIECE);
+        }
+    }
+
+    #[test]
+    fn what_is_text_in_place_of_a_frame_is_told() {
+        for (bytes, expected) in [
+            (
+                &b"hello from a script\nand more of it, to no end at all"[..],
+                Some("hello from a script\\nand more of it, to n"),
+            ),
+            (b"hi\n@\0\0\0\0", Some("hi\\n@")),
+            (b"ok\xff\xff\xff\xff\xff\xff", None),
+            (b"\xff\xff\xff\xff\0\0\0\0", None),
+        ] {
+            let mut incoming = Incoming::default();
+            incoming.read_from(bytes).unwrap();
+            assert!(incoming.frame().is_err(), "{bytes:?}");
+            assert_eq!(incoming.text().as_deref(), expected);
         }
     }
 

@@ -344,7 +344,15 @@ impl Inner {
                         }
                     }
                     Ok(None) => break,
-                    Err(error) => return Some(error.to_string()),
+                    Err(error) => {
+                        // For a script that is its standard output, for a library a socket.
+                        let hint = incoming.text().map(|text| {
+                            format!(
+                                "; it begins with `{text}`: something writes where only frames go"
+                            )
+                        });
+                        return Some(format!("{error}{}", hint.unwrap_or_default()));
+                    }
                 }
             }
         }

@@ -137,7 +137,9 @@ impl<'a> Sided<'a> {
 
     /// Whether the host's mock answered in a model's place.
     pub(super) fn is_mock(&self) -> bool {
-        self.identity().is_some_and(|backend| backend.mock)
+        let results = self.run.summary.iter().flat_map(|summary| &summary.results);
+        let mut own = results.filter(|result| result.backend == self.backend);
+        self.identity().is_some_and(|backend| backend.mock) || own.any(|result| result.mock)
     }
 
     fn identity(&self) -> Option<&'a BackendIdentity> {

@@ -257,7 +257,8 @@ fn cost(result: &TaskResult) -> String {
 
 /// All tokens and all costs of a run; none for a cost that nobody knows.
 pub fn totals(view: &View) -> (u64, Option<f64>) {
-    let tokens = view.results.iter().map(|one| one.tokens.prompt + one.tokens.completion).sum();
+    let counts = view.results.iter().flat_map(|one| [one.tokens.prompt, one.tokens.completion]);
+    let tokens = counts.fold(0, u64::saturating_add);
     let costs: Vec<f64> =
         view.results.iter().filter_map(|one| one.cost.as_ref()).map(|cost| cost.usd).collect();
     (tokens, (!costs.is_empty()).then(|| costs.iter().sum()))

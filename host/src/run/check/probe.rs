@@ -19,8 +19,13 @@ use crate::{
         session::{Job, drive},
     },
     run::{
-        backend::OpenBackend, backend_error::BackendError, estimate::estimate, event::UnitName,
-        grade::grade, plan::lacks, request::requests,
+        backend::OpenBackend,
+        backend_error::BackendError,
+        estimate::estimate,
+        event::UnitName,
+        grade::{grade, lacks_metric},
+        plan::lacks,
+        request::requests,
     },
     task::{raw::PromptFormat, resolve::Ability},
 };
@@ -36,6 +41,8 @@ const CLOSE: f64 = 0.25;
 pub(super) struct Probed {
     pub(super) unit: UnitName,
     pub(super) pace: Pace,
+    /// How many log-likelihoods the plugin may put into one call.
+    pub(super) batch: u64,
 }
 
 /// Asks the servers of a backend.
@@ -185,7 +192,8 @@ impl Prober<'_> {
             long = more.map(|answers| measured(begun.elapsed(), answers.first()));
         }
         let pace = Pace::of(short, long);
-        let graded = grade(&unit.task, &first.rendered, answers);
+        let graded = grade(&unit.task, &first.rendered, answers)
+            .and_then(|graded| lacks_metric(&unit.task, &graded).map_or(Ok(graded), Err));
         let what = match graded {
             Err(error) => {
                 self.not_ready(about, error, checked);
@@ -210,7 +218,10 @@ impl Prober<'_> {
             took.as_secs_f64() * 1e3
         );
         checked.say(Level::Good, about, message);
-        Some(Probed { unit: unit.name.clone(), pace })
+        let limits = self.backend.manifest.plugin.limits;
+        // One that computes by itself makes no calls: a sample is all that there is to wait for.
+        let batch = if limits.blocking { u64::MAX } else { limits.max_batch.max(1).into() };
+        Some(Probed { unit: unit.name.clone(), pace, batch })
     }
 
     /// Whether the likelihood of a text is that of its parts: it is not where a server puts something between context and
@@ -263,6 +274,16 @@ impl Prober<'_> {
             return;
         };
         let apart = (whole - (middle + right)).abs();
+        #[allow(clippy::float_cmp, reason = "no model says the same of two texts to the last bit")]
+        let is_constant = right == odd && right == middle;
+        if is_constant && !self.backend.is_mock() {
+            let message = format!(
+                "it gives each of three texts the log-likelihood {right:.2}: it does not measure them, and options of as \
+                 many tokens would all be as likely"
+            );
+            checked.say(Level::Warning, about, message);
+            return;
+        }
         if apart > CLOSE {
             let message = format!(
                 "the log-likelihood of a text differs by {apart:.2} nats from the sum of its parts': the server puts \
@@ -273,7 +294,7 @@ impl Prober<'_> {
             let message = format!("log-likelihoods add up (to {apart:.4} nats)");
             checked.say(Level::Good, about, message);
         }
-        if right <= odd && !self.backend.is_mock() {
+        if right < odd && !self.backend.is_mock() {
             let message = format!(
                 "it finds {ODD:?} ({odd:.2}) likelier than {RIGHT:?} ({right:.2}) after {longer:?}: is this the model \
                  that you mean, with its own tokenizer?"

@@ -3,10 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode, Uri,
-    body::Incoming,
+    HeaderMap, Method, StatusCode,
     header::{
         ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, Entry, HOST,
         HeaderName, HeaderValue, LOCATION, USER_AGENT,
@@ -15,24 +13,25 @@ use hyper::{
 use plugin_api::ErrorKind;
 use tokio::time::{Instant, timeout_at};
 use url::{Position, Url};
+use zeroize::Zeroizing;
 
 use super::{
-    connection::{Broken, Came, Connection, Ended},
+    connection::{Connection, Ended, Sent},
     gzip::Gzip,
+    head::{self, Head},
     pool::Pool,
 };
-use crate::transport::client::{
-    MAX_REDIRECTS, TransportError, USER_AGENT as AGENT, describe, redirected,
+use crate::transport::{
+    client::{TransportError, USER_AGENT as AGENT},
+    origin::{MAX_REDIRECTS, redirected},
 };
 
 /// What is sent.
 pub(crate) struct Ask<'a> {
-    pub(crate) method: Method,
     pub(crate) url: &'a Url,
-    /// What its request line names.
-    pub(crate) uri: &'a Uri,
-    /// [`complete`].
-    pub(crate) headers: Arc<HeaderMap>,
+    pub(crate) head: &'a AskHead,
+    /// The headers that its head was made with, for a request that a redirect makes of it.
+    pub(crate) headers: &'a (dyn Fn() -> Result<HeaderMap, TransportError> + Sync),
     pub(crate) body: Bytes,
     /// Longest time to connect.
     pub(crate) connect_timeout: Duration,
@@ -41,11 +40,53 @@ pub(crate) struct Ask<'a> {
     pub(crate) limit: Duration,
 }
 
+/// The head of a request, but for the length of its body.
+pub(crate) struct AskHead {
+    method: Method,
+    text: Zeroizing<Vec<u8>>,
+}
+
+impl AskHead {
+    /// That of a request to a URL, with the headers that every request to a server has beside those given.
+    ///
+    /// # Errors
+    /// `invalid_request` if HTTP cannot carry the URL.
+    pub(crate) fn new(
+        method: Method,
+        url: &Url,
+        mut headers: HeaderMap,
+    ) -> Result<Self, TransportError> {
+        let host = HeaderValue::from_str(&url[Position::BeforeHost..Position::AfterPort]);
+        headers.insert(HOST, host.map_err(|_| no_address(url))?);
+        default(&mut headers, USER_AGENT, AGENT);
+        default(&mut headers, ACCEPT, "*/*");
+        default(&mut headers, ACCEPT_ENCODING, "gzip");
+        let text = head::write(&method, target(url)?, &headers);
+        Ok(Self { method, text })
+    }
+}
+
+/// The path and query of a URL, as a request line has them.
+fn target(url: &Url) -> Result<&str, TransportError> {
+    let target = &url[Position::BeforePath..Position::AfterQuery];
+    let is_carried = !target.is_empty() && target.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_carried { Ok(target) } else { Err(no_address(url)) }
+}
+
+fn no_address(url: &Url) -> TransportError {
+    TransportError::new(ErrorKind::InvalidRequest, format!("`{url}` is no HTTP address"))
+}
+
+fn default(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
+    if let Entry::Vacant(entry) = headers.entry(name) {
+        entry.insert(HeaderValue::from_static(value));
+    }
+}
+
 /// A reply whose body has not been read. The connection is kept for another request once it is, and closed if it is
 /// dropped before.
 pub(crate) struct Reading {
     connection: Option<Box<Connection>>,
-    body: Incoming,
     pool: Arc<Pool>,
     gzip: Option<Box<Gzip>>,
 }
@@ -63,94 +104,75 @@ impl std::fmt::Debug for Reading {
 pub(crate) async fn send(
     pool: &Arc<Pool>,
     ask: &Ask<'_>,
-) -> Result<(StatusCode, HeaderMap, Reading), TransportError> {
-    let mut way = Way { method: ask.method.clone(), url: None, body: ask.body.clone() };
+) -> Result<(Head, Reading), TransportError> {
+    let mut way = None;
     for _ in 0..=MAX_REDIRECTS {
-        let url = way.url.as_ref().unwrap_or(ask.url);
-        let (connection, reply) = exchange(pool, ask, &way, url).await?;
-        let target = reply.headers().get(LOCATION).filter(|_| reply.status().is_redirection());
-        let Some(target) = target else {
-            return Ok(reading(pool, connection, reply));
+        let step = way.as_ref().map_or_else(|| Step::of(ask), Way::step);
+        let (connection, head) = exchange(pool, ask, &step).await?;
+        let Some(target) = head.get(LOCATION.as_str()).filter(|_| head.status.is_redirection())
+        else {
+            return Ok(reading(pool, connection, head));
         };
-        let target = String::from_utf8_lossy(target.as_bytes()).into_owned();
-        match url.join(&target) {
-            Ok(next) if next.origin() == url.origin() => {
-                way.redirect(reply.status(), next);
+        let target = String::from_utf8_lossy(target).into_owned();
+        match step.url.join(&target) {
+            Ok(next) if next.origin() == step.url.origin() => {
+                way = Some(step.redirect(head.status, next, (ask.headers)()?)?);
             }
             _ => return Err(redirected(ask.url, &target)),
         }
     }
-    let last = way.url.as_ref().unwrap_or(ask.url);
+    let last = way.as_ref().map_or(ask.url, |way| &way.url);
     Err(redirected(ask.url, last.as_str()))
 }
 
-/// What is sent now, after the redirects so far.
+/// Where a redirect leads.
 struct Way {
-    method: Method,
-    /// None before the first redirect.
-    url: Option<Url>,
+    url: Url,
+    head: AskHead,
     body: Bytes,
 }
 
 impl Way {
+    fn step(&self) -> Step<'_> {
+        Step { url: &self.url, head: &self.head, body: &self.body }
+    }
+}
+
+/// One request of those that redirects make of one.
+struct Step<'a> {
+    url: &'a Url,
+    head: &'a AskHead,
+    body: &'a Bytes,
+}
+
+impl<'a> Step<'a> {
+    fn of(ask: &'a Ask<'_>) -> Self {
+        Self { url: ask.url, head: ask.head, body: &ask.body }
+    }
+
     /// As clients do (RFC 9110, 15.4): 303 asks for a GET, 301 and 302 make one of a POST, the others change nothing.
-    fn redirect(&mut self, status: StatusCode, url: Url) {
+    fn redirect(
+        &self,
+        status: StatusCode,
+        url: Url,
+        mut headers: HeaderMap,
+    ) -> Result<Way, TransportError> {
+        let method = &self.head.method;
         let becomes_get = match status {
-            StatusCode::SEE_OTHER => self.method != Method::HEAD,
-            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => self.method == Method::POST,
+            StatusCode::SEE_OTHER => *method != Method::HEAD,
+            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => *method == Method::POST,
             _ => false,
         };
-        if becomes_get {
-            self.method = Method::GET;
-            self.body = Bytes::new();
-        }
-        self.url = Some(url);
-    }
-
-    fn request(&self, ask: &Ask<'_>) -> Result<Request<Full<Bytes>>, TransportError> {
-        let mut headers = HeaderMap::clone(&ask.headers);
-        if self.body.is_empty() && !ask.body.is_empty() {
+        let (method, body) = if becomes_get {
+            (Method::GET, Bytes::new())
+        } else {
+            (method.clone(), self.body.clone())
+        };
+        if body.is_empty() {
             headers.remove(CONTENT_TYPE);
         }
-        let mut request = Request::new(Full::new(self.body.clone()));
-        *request.uri_mut() = match &self.url {
-            None => ask.uri.clone(),
-            Some(url) => uri(url)?,
-        };
-        *request.method_mut() = self.method.clone();
-        *request.headers_mut() = headers;
-        Ok(request)
-    }
-}
-
-/// The path and query of a URL, as a request line has them.
-///
-/// # Errors
-/// `invalid_request` if HTTP cannot carry it.
-pub(crate) fn uri(url: &Url) -> Result<Uri, TransportError> {
-    url[Position::BeforePath..Position::AfterQuery].parse().map_err(|_| no_address(url))
-}
-
-/// Adds the headers that every request to a server has.
-///
-/// # Errors
-/// `invalid_request` if HTTP cannot carry the server's name.
-pub(crate) fn complete(headers: &mut HeaderMap, url: &Url) -> Result<(), TransportError> {
-    let host = HeaderValue::from_str(&url[Position::BeforeHost..Position::AfterPort]);
-    headers.insert(HOST, host.map_err(|_| no_address(url))?);
-    default(headers, USER_AGENT, AGENT);
-    default(headers, ACCEPT, "*/*");
-    default(headers, ACCEPT_ENCODING, "gzip");
-    Ok(())
-}
-
-fn no_address(url: &Url) -> TransportError {
-    TransportError::new(ErrorKind::InvalidRequest, format!("`{url}` is no HTTP address"))
-}
-
-fn default(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
-    if let Entry::Vacant(entry) = headers.entry(name) {
-        entry.insert(HeaderValue::from_static(value));
+        let head = AskHead::new(method, &url, headers)?;
+        Ok(Way { url, head, body })
     }
 }
 
@@ -160,25 +182,22 @@ fn default(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
 async fn exchange(
     pool: &Pool,
     ask: &Ask<'_>,
-    way: &Way,
-    url: &Url,
-) -> Result<(Box<Connection>, Response<Incoming>), TransportError> {
-    // What is wrong with the request is told before anyone is called.
-    let mut request = way.request(ask)?;
+    step: &Step<'_>,
+) -> Result<(Box<Connection>, Head), TransportError> {
+    let AskHead { method, text } = step.head;
+    let sent = Sent { method, head: text, body: step.body };
     while let Some(mut connection) = pool.take() {
-        match connection.ask(request, ask.due).await {
-            Ok(reply) => return Ok((connection, reply)),
-            Err(Ended::Broken(Broken { came: Came::Nowhere, .. })) => {
-                request = way.request(ask)?;
-            }
-            Err(ended) => return Err(failed(url, ask.limit, ended)),
+        match connection.ask(&sent, ask.due).await {
+            Ok(head) => return Ok((connection, head)),
+            Err(Ended::Unsent(_)) => {}
+            Err(ended) => return Err(failed(step.url, ask.limit, ended)),
         }
     }
     // Boxed, since most requests need none of it.
-    let mut connection = Box::new(Box::pin(connect(pool, ask, url)).await?);
-    match connection.ask(request, ask.due).await {
-        Ok(reply) => Ok((connection, reply)),
-        Err(ended) => Err(failed(url, ask.limit, ended)),
+    let mut connection = Box::new(Box::pin(connect(pool, ask, step.url)).await?);
+    match connection.ask(&sent, ask.due).await {
+        Ok(head) => Ok((connection, head)),
+        Err(ended) => Err(failed(step.url, ask.limit, ended)),
     }
 }
 
@@ -196,9 +215,7 @@ async fn connect(pool: &Pool, ask: &Ask<'_>, url: &Url) -> Result<Connection, Tr
             let message = format!("no connection to {}: {error}", server());
             TransportError::new(ErrorKind::Transport, message)
         })?;
-    Connection::new(stream, ask.due)
-        .await
-        .map_err(|error| TransportError::new(ErrorKind::Transport, describe(&error)))
+    Ok(Connection::new(stream, ask.due))
 }
 
 fn failed(url: &Url, limit: Duration, ended: Ended) -> TransportError {
@@ -206,35 +223,22 @@ fn failed(url: &Url, limit: Duration, ended: Ended) -> TransportError {
         Ended::Late => {
             TransportError::new(ErrorKind::Timeout, format!("no reply within {limit:?}"))
         }
-        Ended::Broken(broken) => {
-            TransportError::new(ErrorKind::Transport, format!("{url}: {}", words(&broken)))
+        Ended::Unsent(why) | Ended::Broken(why) => {
+            TransportError::new(ErrorKind::Transport, format!("{url}: {why}"))
         }
     }
 }
 
-fn words(broken: &Broken) -> String {
-    let closed = || "the connection was closed".to_owned();
-    broken.error.as_ref().map_or_else(closed, |error| describe(error))
-}
-
-fn reading(
-    pool: &Arc<Pool>,
-    connection: Box<Connection>,
-    reply: Response<Incoming>,
-) -> (StatusCode, HeaderMap, Reading) {
-    let (mut head, body) = reply.into_parts();
-    let is_gzip = head
-        .headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"));
+fn reading(pool: &Arc<Pool>, connection: Box<Connection>, mut head: Head) -> (Head, Reading) {
+    let encoding = head.get(CONTENT_ENCODING.as_str());
+    let is_gzip = encoding.is_some_and(|encoding| encoding.eq_ignore_ascii_case(b"gzip"));
     if is_gzip {
         // They are about the bytes as they travel.
-        head.headers.remove(CONTENT_ENCODING);
-        head.headers.remove(CONTENT_LENGTH);
+        head.remove(CONTENT_ENCODING.as_str());
+        head.remove(CONTENT_LENGTH.as_str());
     }
     let gzip = is_gzip.then(|| Box::new(Gzip::new()));
-    let reading = Reading { connection: Some(connection), body, pool: Arc::clone(pool), gzip };
-    (head.status, head.headers, reading)
+    (head, Reading { connection: Some(connection), pool: Arc::clone(pool), gzip })
 }
 
 impl Reading {
@@ -259,7 +263,7 @@ impl Reading {
 
     async fn raw(&mut self, due: Instant) -> Result<Option<Bytes>, Option<String>> {
         let Some(connection) = &mut self.connection else { return Ok(None) };
-        match connection.data(&mut self.body, due).await {
+        match connection.data(due).await {
             Ok(Some(bytes)) => Ok(Some(bytes)),
             Ok(None) => {
                 if let Some(connection) = self.connection.take() {
@@ -268,7 +272,7 @@ impl Reading {
                 Ok(None)
             }
             Err(Ended::Late) => Err(None),
-            Err(Ended::Broken(broken)) => Err(Some(words(&broken))),
+            Err(Ended::Unsent(why) | Ended::Broken(why)) => Err(Some(why)),
         }
     }
 }

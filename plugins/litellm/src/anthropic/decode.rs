@@ -4,6 +4,7 @@
 
 use plugin_api::{Completion, Error, FinishReason, Reply, Result, Usage, message::Str};
 use serde::Deserialize;
+use wire::count;
 
 use crate::answer::{Text, hidden_reasoning};
 
@@ -33,13 +34,17 @@ pub(super) struct Block<'a> {
     thinking: Option<Str<'a>>,
 }
 
-/// Tokens as the API counts them. In a stream each count is that of the whole so far.
+/// Tokens as the API counts them; what is no count is unknown. In a stream each count is that of the whole so far.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Counted {
+    #[serde(deserialize_with = "count::read")]
     input_tokens: Option<u64>,
+    #[serde(deserialize_with = "count::read")]
     cache_creation_input_tokens: Option<u64>,
+    #[serde(deserialize_with = "count::read")]
     cache_read_input_tokens: Option<u64>,
+    #[serde(deserialize_with = "count::read")]
     output_tokens: Option<u64>,
     output_tokens_details: Option<OutputDetails>,
 }
@@ -47,6 +52,7 @@ pub(super) struct Counted {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 struct OutputDetails {
+    #[serde(deserialize_with = "count::read")]
     thinking_tokens: Option<u64>,
 }
 

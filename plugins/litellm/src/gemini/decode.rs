@@ -6,6 +6,7 @@ use plugin_api::{
     Completion, Error, ErrorKind, FinishReason, Reply, Result, TokenLogprob, Usage, message::Str,
 };
 use serde::Deserialize;
+use wire::count;
 
 use crate::answer::{Text, hidden_reasoning};
 
@@ -87,30 +88,52 @@ struct Chosen<'a> {
     log_probability: f64,
 }
 
-/// Tokens as the API counts them; a count of zero is left out. In a stream each is that of the whole so far.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+/// Tokens as the API counts them; a count of zero is left out, and what is no count is unknown. In a stream each is
+/// that of the whole so far.
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Counted {
-    prompt_token_count: u64,
-    tool_use_prompt_token_count: u64,
-    cached_content_token_count: u64,
-    candidates_token_count: u64,
-    thoughts_token_count: u64,
+    #[serde(deserialize_with = "count::read")]
+    prompt_token_count: Option<u64>,
+    #[serde(deserialize_with = "count::read")]
+    tool_use_prompt_token_count: Option<u64>,
+    #[serde(deserialize_with = "count::read")]
+    cached_content_token_count: Option<u64>,
+    #[serde(deserialize_with = "count::read")]
+    candidates_token_count: Option<u64>,
+    #[serde(deserialize_with = "count::read")]
+    thoughts_token_count: Option<u64>,
+}
+
+impl Default for Counted {
+    fn default() -> Self {
+        let nothing = Some(0);
+        Self {
+            prompt_token_count: nothing,
+            tool_use_prompt_token_count: nothing,
+            cached_content_token_count: nothing,
+            candidates_token_count: nothing,
+            thoughts_token_count: nothing,
+        }
+    }
 }
 
 impl Counted {
     /// Counts only grow, but an event may leave out those that it does not change.
     fn most(self, other: Self) -> Self {
+        let most = |a: Option<u64>, b: Option<u64>| Some(a?.max(b?));
         Self {
-            prompt_token_count: self.prompt_token_count.max(other.prompt_token_count),
-            tool_use_prompt_token_count: self
-                .tool_use_prompt_token_count
-                .max(other.tool_use_prompt_token_count),
-            cached_content_token_count: self
-                .cached_content_token_count
-                .max(other.cached_content_token_count),
-            candidates_token_count: self.candidates_token_count.max(other.candidates_token_count),
-            thoughts_token_count: self.thoughts_token_count.max(other.thoughts_token_count),
+            prompt_token_count: most(self.prompt_token_count, other.prompt_token_count),
+            tool_use_prompt_token_count: most(
+                self.tool_use_prompt_token_count,
+                other.tool_use_prompt_token_count,
+            ),
+            cached_content_token_count: most(
+                self.cached_content_token_count,
+                other.cached_content_token_count,
+            ),
+            candidates_token_count: most(self.candidates_token_count, other.candidates_token_count),
+            thoughts_token_count: most(self.thoughts_token_count, other.thoughts_token_count),
         }
     }
 }
@@ -304,15 +327,12 @@ impl Growing {
 
 /// `candidatesTokenCount` leaves out the thoughts; what was generated is the sum of both.
 fn usage(counted: Counted) -> Usage {
+    let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
     Usage {
-        prompt_tokens: Some(
-            counted.prompt_token_count.saturating_add(counted.tool_use_prompt_token_count),
-        ),
-        completion_tokens: Some(
-            counted.candidates_token_count.saturating_add(counted.thoughts_token_count),
-        ),
-        cached_tokens: Some(counted.cached_content_token_count),
-        reasoning_tokens: Some(counted.thoughts_token_count),
+        prompt_tokens: sum(counted.prompt_token_count, counted.tool_use_prompt_token_count),
+        completion_tokens: sum(counted.candidates_token_count, counted.thoughts_token_count),
+        cached_tokens: counted.cached_content_token_count,
+        reasoning_tokens: counted.thoughts_token_count,
         ..Usage::default()
     }
 }

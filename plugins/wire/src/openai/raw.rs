@@ -1,13 +1,17 @@
 //! A choice as the wire brings it, whole or piece by piece, and what it becomes: text without reasoning and stop text,
 //! a finish reason under one name.
 //!
-//! Pure. Whole replies and streams meet here, so that they cannot differ.
+//! Pure. Whole replies and streams meet here, so that they cannot differ in what an answer is. It is empty only if the
+//! server says so: by a content that is `""`, by reasoning, a refusal or a tool call in its place, or by a finish
+//! reason that leaves room for none. A content that is null or missing is no answer (evaluation.md 6.4).
+//!
+//! They differ where a stream shows less. A whole reply that names no finish reason is whole all the same, as its JSON
+//! shows, and ends as `unknown`; a stream shows its end by nothing else (wire.md 7.1), and without one broke off. And a
+//! stream that stops before any text came is an empty answer ([`Raw::end`]).
 
 use std::{borrow::Cow, fmt};
 
-use plugin_api::{
-    Choice, Error, ErrorKind, FinishReason, Result, TokenLogprob, Usage, message::Str,
-};
+use plugin_api::{Choice, Error, FinishReason, Result, TokenLogprob, Usage, message::Str};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
@@ -16,16 +20,18 @@ use super::{
     think::Split,
     tokens::{Logprobs, Measured},
 };
-use crate::stop;
+use crate::{ending::broken_off, stop};
 
 /// One choice so far.
 #[derive(Debug, Default)]
 pub(super) struct Raw {
     /// The content.
-    pub(super) text: String,
-    pub(super) reasoning: String,
-    pub(super) refusal: String,
-    pub(super) called_tool: bool,
+    text: String,
+    reasoning: String,
+    refusal: String,
+    called_tool: bool,
+    /// Whether anything of it came, if only an empty text.
+    says: bool,
     /// The wire's own word.
     pub(super) finish_reason: Option<String>,
     /// What ended it, where the server tells: a stop text, or something else.
@@ -108,7 +114,7 @@ struct Part<'a> {
 
 impl Message<'_> {
     /// Whether it says nothing at all, not even that there is no text.
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         !self.content.as_ref().is_some_and(|content| content.says)
             && self.refusal.is_none()
             && self.function_call.is_none()
@@ -120,6 +126,7 @@ impl Message<'_> {
 impl Raw {
     /// Adds a message, or the next piece of it.
     pub(super) fn add(&mut self, message: Message<'_>) {
+        self.says |= !message.is_empty();
         if let Some(content) = message.content {
             self.text.push_str(&content.text);
             self.reasoning.push_str(&content.thinking);
@@ -135,6 +142,29 @@ impl Raw {
             || message.tool_calls.is_some_and(|calls| !calls.is_empty());
     }
 
+    /// A piece of a stream says how it ended. A model that stops at once has no piece with text, and many servers begin
+    /// with a null content whatever follows: in a stream, a stop is word enough that the text is empty.
+    pub(super) fn end(&mut self, reason: String) {
+        self.says |= finish_reason(&reason) == FinishReason::Stop;
+        self.finish_reason = Some(reason);
+    }
+
+    /// Adds the text of a completion, or the next piece of it.
+    pub(super) fn add_text(&mut self, text: &str) {
+        self.says = true;
+        self.text.push_str(text);
+    }
+
+    /// The text so far, with what reasoning it holds.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it calls a tool, as far as it came.
+    pub(super) fn called_tool(&self) -> bool {
+        self.called_tool
+    }
+
     /// Adds log-probabilities, or the next of them.
     pub(super) fn add_logprobs(&mut self, logprobs: Option<Logprobs<'_>>, alternatives: u32) {
         if let Some(tokens) = logprobs.and_then(|logprobs| logprobs.tokens(alternatives)) {
@@ -145,8 +175,12 @@ impl Raw {
     /// The choice as the host keeps it.
     ///
     /// # Errors
-    /// `overloaded` if the server broke the generation off.
+    /// `overloaded` if the server broke the generation off; `unexpected_reply` if it says nothing, and nothing explains
+    /// why.
     pub(super) fn finished(self, reading: &Reading, usage: &Usage) -> Result<Choice> {
+        if let Some(error) = self.finish_reason.as_deref().and_then(broken_off) {
+            return Err(error);
+        }
         let (inside, begin) = if reading.think_tags { Split::whole(&self.text) } else { (None, 0) };
         let stopped_at_text = self.stopped_at_text(reading);
         let told_apart = !self.reasoning.is_empty();
@@ -159,18 +193,17 @@ impl Raw {
         }
         let cut = stop::find(&self.text, begin, &reading.stop);
         let finish_reason = match self.finish_reason.as_deref() {
-            Some("abort" | "aborted" | "error") => {
-                return Err(Error::new(
-                    ErrorKind::Overloaded,
-                    "the server broke the generation off (finish reason `abort` or `error`)",
-                ));
-            }
             _ if !self.refusal.is_empty() => FinishReason::ContentFilter,
             _ if cut.is_some() => FinishReason::Stop,
             Some("") | None if self.called_tool => FinishReason::ToolCalls,
             None | Some("") => FinishReason::Other("unknown".to_owned()),
             Some(name) => finish_reason(name),
         };
+        if !self.says && !explains_nothing(&finish_reason) {
+            return Err(Error::unexpected(
+                "a message holds neither content nor reasoning, refusal or tool call",
+            ));
+        }
         let end = cut.unwrap_or(self.text.len());
         let tokens = self.tokens.filter(|_| reading.logprobs.is_some());
         let logprobs = tokens.and_then(|tokens| {
@@ -210,6 +243,14 @@ impl Raw {
             None => !reading.stop.is_empty(),
         }
     }
+}
+
+/// Whether a choice that holds nothing is explained by how it ended.
+const fn explains_nothing(finish_reason: &FinishReason) -> bool {
+    matches!(
+        finish_reason,
+        FinishReason::Length | FinishReason::ContentFilter | FinishReason::ToolCalls
+    )
 }
 
 /// `stop_reason` (vLLM) or `matched_stop` (SGLang): a stop text, a token's id, or null for the model's own end. Null is
@@ -320,6 +361,7 @@ mod tests {
         ] {
             let raw = Raw {
                 text: text.to_owned(),
+                says: true,
                 reasoning: "hm e".to_owned(),
                 tokens: Some(measured(tokens)),
                 ..Raw::default()
@@ -342,6 +384,7 @@ mod tests {
         let ending = |text: &str, reasoning: &str, stop_reason: Option<Value>, stop: &[&str]| {
             let raw = Raw {
                 text: text.to_owned(),
+                says: true,
                 reasoning: reasoning.to_owned(),
                 finish_reason: Some("stop".to_owned()),
                 stop_reason,

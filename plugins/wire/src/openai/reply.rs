@@ -11,7 +11,7 @@ use super::{
     raw::{Message, Raw, said},
     tokens::Logprobs,
 };
-use crate::object::Object;
+use crate::{count, object::Object};
 
 /// How an answer is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,29 +57,37 @@ struct Choice<'a> {
     stop_reason: Option<Value>,
 }
 
-/// `usage`. Details are absent from many servers; some put them beside the sums.
+/// `usage`. Details are absent from many servers; some put them beside the sums. What is no count is unknown.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Counts {
+    #[serde(deserialize_with = "count::read")]
     prompt_tokens: Option<u64>,
+    #[serde(deserialize_with = "count::read")]
     completion_tokens: Option<u64>,
+    #[serde(deserialize_with = "count::read")]
     total_tokens: Option<u64>,
     prompt_tokens_details: Option<PromptDetails>,
     completion_tokens_details: Option<CompletionDetails>,
+    #[serde(deserialize_with = "count::read")]
     cached_tokens: Option<u64>,
+    #[serde(deserialize_with = "count::read")]
     prompt_cache_hit_tokens: Option<u64>,
+    #[serde(deserialize_with = "count::read")]
     reasoning_tokens: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 struct PromptDetails {
+    #[serde(deserialize_with = "count::read")]
     cached_tokens: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 struct CompletionDetails {
+    #[serde(deserialize_with = "count::read")]
     reasoning_tokens: Option<u64>,
 }
 
@@ -132,7 +140,7 @@ pub fn completion(reply: &Reply, reading: &Reading) -> Result<Completion> {
     let mut choices = body.choices.unwrap_or_default();
     let found = choices.len();
     if found != usize::try_from(reading.n.max(1)).unwrap_or(usize::MAX) {
-        return Err(unexpected(count(found, reading.n)));
+        return Err(unexpected(miscounted(found, reading.n)));
     }
     // A server may finish them in any order. Where it numbers none, they are in theirs.
     choices.sort_by_key(|Object(choice)| choice.index.unwrap_or(0));
@@ -144,38 +152,24 @@ pub fn completion(reply: &Reply, reading: &Reading) -> Result<Completion> {
     };
     for Object(choice) in choices {
         let mut raw = Raw::default();
-        let finish_reason = choice.finish_reason.map(|reason| reason.into_owned());
         match (choice.message, choice.text) {
-            (Some(Object(message)), _) => {
-                let says_nothing = message.is_empty();
-                raw.add(message);
-                if says_nothing && !explains_nothing(finish_reason.as_deref()) {
-                    return Err(unexpected(
-                        "a message holds neither content nor reasoning, refusal or tool call"
-                            .to_owned(),
-                    ));
-                }
-            }
-            (None, Some(text)) => raw.text = text.into_owned(),
+            (Some(Object(message)), _) => raw.add(message),
+            (None, Some(text)) => raw.add_text(&text),
             (None, None) => {
                 return Err(unexpected("a choice holds neither `message` nor `text`".to_owned()));
             }
         }
-        raw.finish_reason = finish_reason;
+        raw.finish_reason = choice.finish_reason.map(|reason| reason.into_owned());
         raw.stop_reason = choice.stop_reason;
         raw.add_logprobs(choice.logprobs, reading.logprobs.unwrap_or(0));
-        completion.choices.push(raw.finished(reading, &usage)?);
+        let finished = raw.finished(reading, &usage).map_err(|mut error| {
+            error.http_status = Some(reply.status);
+            error.with_excerpt(reply.body())
+        });
+        completion.choices.push(finished?);
     }
     note_missing_logprobs(&mut completion, reading);
     Ok(completion)
-}
-
-/// Whether a choice that holds nothing is explained by how it ended.
-fn explains_nothing(finish_reason: Option<&str>) -> bool {
-    matches!(
-        finish_reason,
-        Some("length" | "content_filter" | "tool_calls" | "function_call" | "abort" | "error")
-    )
 }
 
 /// A server that leaves log-probabilities out has dropped the request for them.
@@ -191,7 +185,7 @@ pub(super) fn note_missing_logprobs(completion: &mut Completion, reading: &Readi
 }
 
 /// What is wrong with a number of choices.
-pub(super) fn count(found: usize, wanted: u32) -> String {
+pub(super) fn miscounted(found: usize, wanted: u32) -> String {
     let wanted = wanted.max(1);
     format!(
         "the server gave {found} choices, and {wanted} were asked for (`n`); a server that gives one a call must be \
@@ -323,7 +317,6 @@ mod tests {
             with("/choices/0/message/content", json!(7)),
             with("/choices/0/finish_reason", json!(7)),
             with("/usage", json!("many")),
-            with("/usage/prompt_tokens", json!(-1)),
             with("/model", json!(7)),
             json!({}),
             json!([]),
@@ -403,10 +396,25 @@ mod tests {
     #[test]
     fn counts_that_cannot_be_do_no_harm() {
         let mut body = chat(&json!({ "content": "A" }), &json!("stop"));
-        body["usage"] = json!({ "prompt_tokens": u64::MAX, "completion_tokens": u64::MAX,
-                                "total_tokens": 1, "reasoning_tokens": u64::MAX });
-        let completion = read(&body, &Reading::default()).unwrap();
-        assert_eq!(completion.usage.completion_tokens, Some(u64::MAX));
+        for (count, read_as) in [
+            (json!(10.0), Some(10)),
+            (json!("10"), None),
+            (json!(-5), None),
+            (json!(3.5), None),
+            (json!(u64::MAX), None),
+            (json!({}), None),
+        ] {
+            body["usage"] = json!({ "prompt_tokens": count, "completion_tokens": count, "total_tokens": count,
+                                    "prompt_tokens_details": { "cached_tokens": count },
+                                    "completion_tokens_details": { "reasoning_tokens": count } });
+            let completion = read(&body, &Reading::default()).unwrap();
+            assert_eq!(completion.choices[0].text, "A");
+            let Usage { prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, .. } =
+                completion.usage;
+            for found in [prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens] {
+                assert_eq!(found, read_as, "{count}");
+            }
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{
     failure,
     raw::{Message, Raw, said},
-    reply::{Counts, Reading, count, note_missing_logprobs},
+    reply::{Counts, Reading, miscounted, note_missing_logprobs},
     think::Split,
     tokens::Logprobs,
 };
@@ -137,11 +137,13 @@ impl Collector {
             raw.add(delta);
         }
         if let Some(text) = piece.text {
-            raw.text.push_str(&text);
+            raw.add_text(&text);
         }
         raw.add_logprobs(piece.logprobs, self.reading.logprobs.unwrap_or(0));
-        if let Some(reason) = piece.finish_reason {
-            raw.finish_reason = Some(reason.into_owned());
+        // Some servers send an empty one with every piece, others at the end of a tool call.
+        let ends = |reason: &Str<'_>| !reason.is_empty() || raw.called_tool();
+        if let Some(reason) = piece.finish_reason.filter(ends) {
+            raw.end(reason.into_owned());
             raw.stop_reason = piece.stop_reason;
         }
     }
@@ -156,7 +158,7 @@ impl Collector {
     pub fn delta(&mut self) -> String {
         let Some(raw) = self.choices.get(&0) else { return String::new() };
         if self.reading.think_tags {
-            self.split.advance(&raw.text);
+            self.split.advance(raw.text());
         } else {
             self.split = Split::Plain;
         }
@@ -164,12 +166,12 @@ impl Collector {
             return String::new();
         };
         let from = self.handed.max(begin);
-        let found = stop::find(&raw.text, from, &self.reading.stop);
+        let found = stop::find(raw.text(), from, &self.reading.stop);
         self.cut = found.is_some();
         let safe =
-            found.unwrap_or_else(|| stop::safe_len(&raw.text, from, &self.reading.stop)).max(from);
+            found.unwrap_or_else(|| stop::safe_len(raw.text(), from, &self.reading.stop)).max(from);
         self.handed = safe;
-        raw.text.get(from..safe).unwrap_or_default().to_owned()
+        raw.text().get(from..safe).unwrap_or_default().to_owned()
     }
 
     /// The answer.
@@ -186,7 +188,7 @@ impl Collector {
         }
         let found = self.choices.len();
         if found != wanted(&self.reading) {
-            return Err(Error::unexpected(count(found, self.reading.n)));
+            return Err(Error::unexpected(miscounted(found, self.reading.n)));
         }
         if !self.is_whole() {
             return Err(Error::new(
@@ -211,9 +213,10 @@ fn wanted(reading: &Reading) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use plugin_api::Reply;
     use serde_json::json;
 
-    use super::*;
+    use super::{super::reply::completion, *};
 
     fn event(data: &Value) -> SseEvent {
         SseEvent { name: String::new(), data: data.to_string() }
@@ -264,6 +267,15 @@ mod tests {
         assert!(said.take(&done()).unwrap());
         assert_eq!(said.finish().unwrap_err().kind, ErrorKind::Transport, "no finish reason");
 
+        let mut empty = collector(&[], 1);
+        for (text, sum) in [("A", 1), ("B", 2)] {
+            let data = json!({ "choices": [{ "delta": { "content": text }, "finish_reason": "" }],
+                               "usage": { "prompt_tokens": 3, "completion_tokens": sum } });
+            assert!(!empty.take(&event(&data)).unwrap(), "not its end");
+        }
+        assert!(empty.take(&done()).unwrap());
+        assert_eq!(empty.finish().unwrap_err().kind, ErrorKind::Transport, "an empty one");
+
         let mut broken = collector(&[], 1);
         broken.take(&piece(0, "A", &Value::Null)).unwrap();
         assert_eq!(broken.finish().unwrap_err().kind, ErrorKind::Transport);
@@ -272,6 +284,51 @@ mod tests {
         let mut empty = collector(&[], 1);
         empty.take(&done()).unwrap();
         assert_eq!(empty.finish().unwrap_err().kind, ErrorKind::UnexpectedReply);
+    }
+
+    #[test]
+    fn an_answer_is_empty_only_if_the_server_says_so_in_a_stream_as_in_a_whole_reply() {
+        let call = json!({ "tool_calls": [{ "id": "1" }] });
+        let refused = json!({ "content": null, "refusal": "No." });
+        let thought = json!({ "content": null, "reasoning_content": "hm" });
+        let listed = json!({ "content": [{ "type": "text", "text": "" }] });
+        for (message, finish, found) in [
+            (json!({ "content": "" }), "stop", Ok("")),
+            (listed, "stop", Ok("")),
+            (json!({ "content": null }), "stop", Err(ErrorKind::UnexpectedReply)),
+            (json!({ "role": "assistant" }), "stop", Err(ErrorKind::UnexpectedReply)),
+            (json!({ "content": [] }), "stop", Err(ErrorKind::UnexpectedReply)),
+            (json!({ "content": null, "tool_calls": [] }), "stop", Err(ErrorKind::UnexpectedReply)),
+            (json!({ "content": null }), "weary", Err(ErrorKind::UnexpectedReply)),
+            (json!({ "content": null }), "error", Err(ErrorKind::Overloaded)),
+            (json!({ "content": null }), "length", Ok("")),
+            (json!({ "content": null }), "MAX_TOKENS", Ok("")),
+            (json!({ "content": null }), "content_filter", Ok("")),
+            (thought, "stop", Ok("")),
+            (refused, "stop", Ok("No.")),
+            (call.clone(), "stop", Ok("")),
+            (call, "", Ok("")),
+        ] {
+            let body = json!({ "choices": [{ "message": message, "finish_reason": finish }] });
+            let reply = Reply::new(200, &[], body.to_string().as_bytes());
+            let whole = completion(&reply, &Reading::default());
+            let mut collector = collector(&[], 1);
+            for (delta, finish) in [(&message, Value::Null), (&json!({}), finish.into())] {
+                let data = json!({ "choices": [{ "delta": delta, "finish_reason": finish }] });
+                collector.take(&event(&data)).unwrap();
+            }
+            collector.take(&done()).unwrap();
+            let streamed = collector.finish();
+            let text = |read: &plugin_api::Result<plugin_api::Completion>| {
+                let read = read.as_ref().map(|read| read.choices[0].text.clone());
+                read.map_err(|error| error.kind)
+            };
+            let found = found.map(str::to_owned);
+            assert_eq!(text(&whole), found, "{message} {finish}");
+            // A stream of llama.cpp begins with a null content; of a model that stops at once nothing else comes.
+            let found = if finish == "stop" { found.or(Ok(String::new())) } else { found };
+            assert_eq!(text(&streamed), found, "{message} {finish}");
+        }
     }
 
     #[test]

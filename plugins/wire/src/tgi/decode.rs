@@ -12,7 +12,7 @@ use plugin_api::{
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::failure;
-use crate::{object::Object, stop};
+use crate::{count, object::Object, stop};
 
 /// Reply of `/generate`, with a list of tokens as `L`.
 #[derive(Debug, Deserialize)]
@@ -33,8 +33,9 @@ pub struct Details<'a, L = Vec<Token<'a>>> {
     /// `length`, `eos_token` or `stop_sequence`.
     #[serde(borrow)]
     pub finish_reason: Cow<'a, str>,
-    /// Tokens generated, the end token included.
-    pub generated_tokens: u64,
+    /// Tokens generated, the end token included; none if the server gives no count.
+    #[serde(deserialize_with = "count::read")]
+    pub generated_tokens: Option<u64>,
     /// Tokens generated; absent from the last event of a stream.
     #[serde(default)]
     pub tokens: L,
@@ -42,7 +43,7 @@ pub struct Details<'a, L = Vec<Token<'a>>> {
     #[serde(default)]
     pub top_tokens: Option<Vec<L>>,
     /// Tokens of the prompt; only in the last event of a stream.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count::read")]
     pub input_length: Option<u64>,
 }
 
@@ -192,7 +193,7 @@ fn cut<'a, L>(
 ) -> Cut<'a, L> {
     let usage = Usage {
         prompt_tokens,
-        completion_tokens: details.as_ref().map(|details| details.generated_tokens),
+        completion_tokens: details.as_ref().and_then(|details| details.generated_tokens),
         ..Usage::default()
     };
     let reason = details.as_ref().map(|details| &*details.finish_reason);

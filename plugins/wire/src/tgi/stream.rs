@@ -126,7 +126,9 @@ impl<'s> Collector<'s> {
         choice.logprobs = self.logprobs(cut);
         let usage = Usage {
             prompt_tokens: details.and_then(|details| details.input_length),
-            completion_tokens: Some(details.map_or(self.count, |details| details.generated_tokens)),
+            completion_tokens: details
+                .and_then(|details| details.generated_tokens)
+                .or(Some(self.count)),
             ..Usage::default()
         };
         Ended { choice, usage, by_server: true }

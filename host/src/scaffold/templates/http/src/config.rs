@@ -1,4 +1,5 @@
-//! What a `[[backend]]` of a run file may say. The comments are what `host plugin inspect` and editors show.
+//! What a `[[backend]]` of a run file may say: `base_url` and `model` in the table itself, a key of your own below
+//! `config` (`config.timeout_seconds = 30`). The comments are what `host plugin inspect` and editors show.
 
 use schemars::JsonSchema;
 use serde::Deserialize;

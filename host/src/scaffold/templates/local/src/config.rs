@@ -1,4 +1,5 @@
-//! What a `[[backend]]` of a run file may say. The comments are what `host plugin inspect` and editors show.
+//! What a `[[backend]]` of a run file may say below `config`: `config.smoothing = 0.05`. The comments are what
+//! `host plugin inspect` and editors show.
 
 use plugin_api::{Error, ErrorKind, Result};
 use schemars::JsonSchema;

@@ -34,7 +34,7 @@ const A_FIELD_MORE: [Change; 5] = [
 
 #[test]
 fn a_plugin_with_another_leaf_type_is_refused_in_few_words_and_the_others_go_on() {
-    let folder = built::target().join("tmp/zoo/leaf");
+    let folder = built::target().join("tmp/broken/leaf");
     let plugin = built::root().join("tests/frozen/1.0/plugin");
     let crate_folder = changed::lay_out(&folder, &A_FIELD_MORE, &plugin);
     let (is_built, said) = cargo("build", &crate_folder, &[]);
@@ -58,7 +58,7 @@ fn a_plugin_with_another_leaf_type_is_refused_in_few_words_and_the_others_go_on(
 
 #[test]
 fn a_plugin_that_could_not_catch_its_panics_does_not_compile() {
-    let folder = built::target().join("tmp/zoo/aborting");
+    let folder = built::target().join("tmp/broken/aborting");
     fs::create_dir_all(folder.join("src")).unwrap();
     let api = built::root().join("plugin-api").display().to_string();
     for (file, text) in [

@@ -1,5 +1,5 @@
-//! What the zoo's tests share: a sandbox with a good plugin in it, bad ones beside it, and the proof that the good one was
-//! not disturbed.
+//! What the tests of broken plugins share: a sandbox with a good plugin in it, bad ones beside it, and the proof that
+//! the good one was not disturbed.
 
 use std::{fs, path::PathBuf};
 

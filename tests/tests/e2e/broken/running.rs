@@ -22,8 +22,8 @@ const NOTHING_THERE: End =
 // The first four bytes are read as the length of a head.
 const NO_FRAME: End = (
     "crashed",
-    "plugin `hostile` 0.1.0: its worker sent what is no message (a head of 1936287860 bytes, and 16777216 is the most), \
-     and was ended",
+    "plugin `hostile` 0.1.0: its worker sent what is no message (a head of 1936287860 bytes, and 16777216 is the most; \
+     it begins with `this is no frame, and its first bytes ar`: something writes where only frames go), and was ended",
 );
 
 /// Each mode of the hostile plugin that ends by itself, and what each sample ends as.

@@ -11,7 +11,7 @@ use super::faulty::{ECHO, ONCE, backend, faulty, good, good_goes_on, has_line, s
 
 /// Faults that come to light before a backend is asked anything, and what is said of them: `{name}` is the plugin,
 /// `{file}` its library.
-const FAULTS: [(&str, &str); 13] = [
+const FAULTS: [(&str, &str); 15] = [
     (
         "UNDEFINED_SYMBOL",
         "plugin `{name}`: {file}: cannot be loaded: undefined symbol: a_function_that_no_library_has",
@@ -30,10 +30,12 @@ const FAULTS: [(&str, &str); 13] = [
         "SHORT_TABLE",
         "plugin `{name}`: {file}: its table of functions is shorter than that of ABI 1.0",
     ),
+    ("NO_STEP", "plugin `{name}`: {file}: its table has no function `step`"),
     (
         "OPEN_FAILS",
         "backend `{name}` (plugin `{name}`) does not open: config.key: expected the key of a door",
     ),
+    ("OPEN_SAYS_NOTHING", "backend `{name}` (plugin `{name}`) does not open: it gives no reason"),
     (
         "OPEN_GIVES_NOTHING",
         "backend `{name}` (plugin `{name}`) does not open: it reports success but gives no backend",
