@@ -103,8 +103,11 @@ fn a_request_to_another_origin_is_refused_before_it_is_made() {
 
 #[test]
 fn a_prompt_that_breaks_the_plugin_is_unscored_while_likelihoods_go_on() {
-    let text =
-        format!("run.max_retries = 0\nrun.max_unscored = 99\n{}", hostile("panic_first_poll"));
+    // One after another, likelihoods first: three panics before the first answer would end the backend.
+    let text = format!(
+        "run.max_retries = 0\nrun.max_unscored = 99\n{}concurrency = 1\n",
+        hostile("panic_first_poll")
+    );
     let choice = CHOICE.replace("\"t\"", "\"choice\"");
     let data = CHOICE_DATA.replace("\"label\"", "\"says\": \"x\", \"target\": \"x\", \"label\"");
     let left = run(&format!("{text}{choice}"), ECHO, &data).exits(0).left();
