@@ -24,6 +24,8 @@ use crate::{
     store::run_dir,
 };
 
+/// What names stdout as the place of a report.
+const STDOUT: &str = "-";
 /// The way out where a run directory may be read and not written.
 const ELSEWHERE: &str = "there is no report; name another place for it by --out";
 
@@ -46,7 +48,13 @@ fn make(args: &ReportArgs, printer: &Printer) -> anyhow::Result<Vec<PathBuf>> {
     if !rest.is_empty() && matches!(args.format, Format::Junit | Format::LmEval) {
         bail!("this format is of one run; name one run directory, or take html, md, csv or json");
     }
-    if args.out.is_none()
+    if args.out.as_deref() == Some(Path::new(STDOUT))
+        && matches!(args.format, Format::Html | Format::LmEval)
+    {
+        bail!("--out -: this format is not for stdout; name a file, or for lm-eval a folder");
+    }
+    let to_file = wanted_file(args);
+    if to_file.is_none()
         && printer.mode() == Mode::Json
         && matches!(args.format, Format::Md | Format::Csv | Format::Junit)
     {
@@ -81,7 +89,7 @@ fn make(args: &ReportArgs, printer: &Printer) -> anyhow::Result<Vec<PathBuf>> {
         Format::Junit => {
             text(args, printer, |out| views.iter().try_for_each(|view| junit::write(view, out)))
         }
-        Format::Json if args.out.is_none() && printer.mode() == Mode::Json => {
+        Format::Json if to_file.is_none() && printer.mode() == Mode::Json => {
             printer.record(&json::ReportRecord::Report(json::report(&views)));
             Ok(Vec::new())
         }
@@ -109,15 +117,20 @@ fn make(args: &ReportArgs, printer: &Printer) -> anyhow::Result<Vec<PathBuf>> {
     }
 }
 
+/// The file that a text is wanted in; none for stdout.
+fn wanted_file(args: &ReportArgs) -> Option<&Path> {
+    args.out.as_deref().filter(|path| *path != Path::new(STDOUT))
+}
+
 /// Writes a text to where it is wanted; the file, if it is one.
 fn text(
     args: &ReportArgs,
     printer: &Printer,
     write: impl FnOnce(&mut dyn Write) -> Result<(), ReportError>,
 ) -> anyhow::Result<Vec<PathBuf>> {
-    if let Some(path) = &args.out {
+    if let Some(path) = wanted_file(args) {
         file::write(path, write)?;
-        return Ok(vec![path.clone()]);
+        return Ok(vec![path.to_owned()]);
     }
     let mut out = Data { printer, waiting: Vec::new() };
     write(&mut out)?;

@@ -97,6 +97,19 @@ fn junit_has_a_case_for_each_sample() {
 }
 
 #[test]
+fn a_dash_is_stdout_and_never_a_file() {
+    let (sandbox, directory) = ran("");
+    let printed = report(&sandbox, &directory, &["--format", "csv"]).exits(0).stdout;
+    let dashed = report(&sandbox, &directory, &["--format", "csv", "--out", "-"]).exits(0).stdout;
+    assert_eq!(dashed, printed);
+    for format in ["html", "lm-eval"] {
+        let refused = report(&sandbox, &directory, &["--format", format, "--out", "-"]).exits(2);
+        let _ = refused.says(&["--out -", "name a file"]);
+    }
+    assert!(!sandbox.path("-").exists());
+}
+
+#[test]
 fn a_run_without_a_summary_is_shown_as_far_as_it_came() {
     let (sandbox, directory) = ran("");
     let whole = report(&sandbox, &directory, &["--format", "json"]).exits(0).stdout;

@@ -19,8 +19,8 @@ pub struct ReportArgs {
     /// Only this backend. May be repeated: one of each run, where they have no name in common.
     #[arg(long = "backend", value_name = "ID")]
     pub backends: Vec<String>,
-    /// Where it goes: a file, for lm-eval a folder. By default `html` and `lm-eval` go into the (first) run directory, as
-    /// `report.html` and `lm-eval/`, and the others to stdout.
+    /// Where it goes: a file, for lm-eval a folder, `-` for stdout. By default `html` and `lm-eval` go into the (first)
+    /// run directory, as `report.html` and `lm-eval/`, and the others to stdout.
     #[arg(long, short, value_name = "PATH")]
     pub out: Option<PathBuf>,
 }
