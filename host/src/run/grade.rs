@@ -115,8 +115,8 @@ fn multiple_choice(
 /// Why a metric that was asked for cannot be had of a scored sample: it is never left out in silence.
 pub fn lacks_metric(task: &Task, graded: &Graded) -> Option<Error> {
     let parts = graded.outcome.as_ref().ok()?;
-    let absent = task.metrics.iter().find(|metric| parts.get(**metric).is_none())?;
-    let possible = Metric::ALL.into_iter().filter(|metric| parts.get(*metric).is_some());
+    let absent = task.metrics.iter().find(|metric| !parts.allow(**metric))?;
+    let possible = Metric::ALL.into_iter().filter(|metric| parts.allow(*metric));
     let possible: Vec<&str> = possible.map(Metric::name).collect();
     let message = format!(
         "task `{}`: `metrics`: {absent} cannot be had here, because this backend does not tell which option is the \

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::metric::Metric;
+use super::metric::{Aggregation, Metric};
 
 /// Numbers by name, sorted. A mean metric has a part of its own name; perplexities share
 /// `loglikelihood` (nats), `words` and `bytes`.
@@ -23,6 +23,17 @@ impl Parts {
     #[must_use]
     pub fn get(&self, metric: Metric) -> Option<f64> {
         self.0.get(metric.name()).copied()
+    }
+
+    /// Whether a metric can be had of them: a mean of its own part, a perplexity of a log-likelihood and its units.
+    #[must_use]
+    pub fn allow(&self, metric: Metric) -> bool {
+        match metric.aggregation() {
+            Aggregation::Mean { .. } => self.get(metric).is_some(),
+            Aggregation::PerUnit { unit, .. } => {
+                ["loglikelihood", unit].iter().all(|part| self.0.contains_key(*part))
+            }
+        }
     }
 
     /// Each part's mean over those that have it, in the order given.
@@ -46,6 +57,24 @@ pub(super) fn mark(right: bool) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::score::perplexity;
+
+    #[test]
+    fn what_metrics_parts_allow() {
+        let allowed = |parts: &Parts| -> Vec<&str> {
+            let metrics = Metric::ALL.into_iter().filter(|metric| parts.allow(*metric));
+            metrics.map(Metric::name).collect()
+        };
+        let mut parts = Parts::default();
+        assert!(allowed(&parts).is_empty());
+        parts.set(Metric::AccNorm, 0.0);
+        parts.set(Metric::ExactMatch, 1.0);
+        assert_eq!(allowed(&parts), ["acc_norm", "exact_match"]);
+        let mut text = perplexity::score("two words", -3.0).unwrap();
+        assert_eq!(allowed(&text), ["word_perplexity", "byte_perplexity", "bits_per_byte"]);
+        text.0.remove("words");
+        assert_eq!(allowed(&text), ["byte_perplexity", "bits_per_byte"]);
+    }
 
     #[test]
     fn the_mean_of_replies_is_taken_part_by_part() {

@@ -95,7 +95,9 @@ fn with_three_of_ten_requests_failing_every_sample_is_scored_as_if_none_had() {
     let without = run(&both(&clean), &data).exits(0).left();
     assert_eq!(metrics(&left), metrics(&without));
     assert!(left.of_backend("whole")["metrics"]["exact_match"]["value"].as_f64().unwrap() < 1.0);
-    assert_eq!(clean.requests(), samples + OPENING);
+    // On a busy machine a request may take too long; nothing else asks a second time.
+    let (asked, sent) = (clean.requests(), attempts(&without) + OPENING);
+    assert!((samples + OPENING..=sent).contains(&asked), "{asked} requests, {sent} attempts");
 }
 
 /// A run that goes on while the test does something to its servers.

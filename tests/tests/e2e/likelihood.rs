@@ -104,12 +104,20 @@ kind = "perplexity"
 data.path = "data.jsonl"
 prompt.user = "{{ text }}"
 "#;
-    let texts = ["one two three", "four five"];
+    // More than after which a backend that can answer nothing is given up.
+    let texts: Vec<String> = (0..20).map(|i| format!("{i} men went to mow a meadow")).collect();
     let data: String = texts.iter().map(|text| format!("{{\"text\": \"{text}\"}}\n")).collect();
+    let sandbox = Sandbox::new();
+    sandbox.write("data.jsonl", &data);
+    let file = sandbox.write("run.toml", format!("{}{task}", tgi(&fake)));
+    let mut check = sandbox.host(["check"]);
+    check.arg(&file);
+    let _ = sandbox.finish(check).exits(0);
     let left = run(&tgi(&fake), task, &data).exits(0).left();
+    assert_eq!(left.counts(), [20, 20, 0]);
     let sum: f64 = texts.iter().map(|text| fake.model().score("", text).0).sum();
     let bytes: usize = texts.iter().map(|text| text.len()).sum();
-    assert_close(left.metric("word_perplexity"), (-sum / 5.0).exp());
+    assert_close(left.metric("word_perplexity"), (-sum / (20.0 * 7.0)).exp());
     assert_close(left.metric("byte_perplexity"), (-sum / bytes as f64).exp());
     assert_close(left.metric("bits_per_byte"), -sum / bytes as f64 / 2_f64.ln());
 }

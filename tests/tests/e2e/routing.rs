@@ -77,20 +77,20 @@ fn weights_say_how_much_each_replica_gets() {
 #[test]
 fn the_same_context_goes_to_the_same_replica() {
     let mocks: [Mock; 3] = mocks(&[]);
-    // More places than samples, so that none is sent elsewhere because its own replica is full; one that has much more
-    // to do than the others still gives some away.
-    let text = backend(&mocks, "route = \"prefix\"\nconcurrency = 400", |_| String::new());
-    let task = format!("{ECHO}repeats = 4\n");
-    let left = run(&format!("{text}{task}"), &sums(100)).exits(0).left();
-    assert_eq!(left.journal.len(), 400);
+    // More places than samples, so that none is sent elsewhere because its own replica is full; and not many at once:
+    // a replica that has much more to do than the others, as one that is slow, gives some away.
+    let more = "route = \"prefix\"\nconcurrency = 400\nrpm = 3600";
+    let text = backend(&mocks, more, |_| String::new());
+    let left = run(&format!("{text}{ECHO}repeats = 3\n"), &sums(60)).exits(0).left();
+    assert_eq!(left.journal.len(), 180);
     let mut homes: BTreeMap<u64, BTreeSet<&str>> = BTreeMap::new();
     for line in &left.journal {
         let index = line["sample"]["index"].as_u64().unwrap();
         homes.entry(index).or_default().insert(line["replica"].as_str().unwrap());
     }
     let scattered = homes.values().filter(|replicas| replicas.len() > 1).count();
-    // By chance it would be 96.
-    assert!(scattered <= 30, "{scattered} of {} contexts are at several replicas", homes.len());
+    // By chance it would be 53.
+    assert!(scattered <= 35, "{scattered} of {} contexts are at several replicas", homes.len());
     assert_eq!(by_replica(&left).len(), 3);
 }
 
