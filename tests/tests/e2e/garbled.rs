@@ -82,7 +82,7 @@ fn run(text: &str, task: &str, records: usize, code: i32) -> Left {
 }
 
 /// No second attempt: it would be answered as the first one.
-const ONCE: &str = "max_retries = 0\nattempt_timeout = \"20s\"";
+const ONCE: &str = "max_retries = 0\nattempt_timeout = \"60s\"";
 
 /// All backends that generate, in one run at one mock.
 fn generated(mock: &Mock, stream: bool) -> Left {
