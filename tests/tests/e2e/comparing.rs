@@ -69,6 +69,18 @@ fn of_event<'a>(records: &'a [Value], event: &str) -> Vec<&'a Value> {
     records.iter().filter(|record| record["event"] == event).collect()
 }
 
+#[test]
+fn samples_with_a_perplexity_are_scored_and_said_not_to_be_compared() {
+    let sandbox = Sandbox::new();
+    sandbox.write("data.jsonl", data(5));
+    let fake = wrong_about(|_| false);
+    let task = "[[task]]\nid = \"t\"\nkind = \"perplexity\"\ndata.path = \"data.jsonl\"\nprompt.user = \"{{ says }}\"\n";
+    let text = format!("{}{task}", backend("m", &fake));
+    let [a, b] = ["a", "b"].map(|folder| run(&sandbox, folder, &text, &[]));
+    let outcome = compare(&sandbox, &[&a, &b]).exits(0).says(&["perplexities are not compared"]);
+    assert!(!format!("{}{}", outcome.stdout, outcome.stderr).contains("unscored"));
+}
+
 /// Two runs of 60 samples: the baseline has 30 wrong, the candidate 12 others.
 fn two_runs() -> (Sandbox, [String; 2]) {
     let sandbox = Sandbox::new();

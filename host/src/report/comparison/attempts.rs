@@ -95,6 +95,8 @@ pub(super) struct Attempt {
     repeat: u32,
     /// Position of its values in the columns.
     slot: u32,
+    /// Whether it has a score of any kind, wanted here or not.
+    is_scored: bool,
 }
 
 /// What is read of one task at one backend.
@@ -162,6 +164,7 @@ impl Attempts {
             line: number,
             repeat: sample.repeat,
             slot: u32::try_from(slot).unwrap_or(u32::MAX),
+            is_scored: line.scores.is_some(),
         });
         for (name, value) in line.scores.iter().flat_map(|parts| &parts.0) {
             let Some(metric) = Metric::from_name(name).filter(|metric| self.wants(*metric)) else {
@@ -223,7 +226,7 @@ impl<'a> Sample<'a> {
 
     /// Whether any attempt has a score.
     pub(super) fn is_scored(&self) -> bool {
-        self.unit.columns.iter().any(|(metric, _)| self.mean(*metric).is_some())
+        self.attempts.iter().any(|attempt| attempt.is_scored)
     }
 
     /// The attempts that have a value of a metric, with it.

@@ -362,6 +362,7 @@ fn no_rows(unit: &UnitComparison) -> String {
         return format!("task `{task}`, {a} / {b}: no sample is scored on both sides");
     }
     format!(
-        "task `{task}`, {a} / {b}: no metric is a mean that both sides have; perplexities are not compared"
+        "task `{task}`, {a} / {b}: no metric is a mean that both sides have; perplexities are not compared sample \
+         by sample, `host report` shows those of two runs side by side"
     )
 }
