@@ -29,10 +29,11 @@ pub(super) fn rules(
     })
 }
 
-/// How the answer is found; of a fallback always the label of an option.
+/// How the answer is found: where there are options, and of a fallback, by their labels unless the task says otherwise.
 pub(super) fn extract(raw: &RawTask, is_fallback: bool) -> Result<Extract, TaskProblem> {
     let Some(RawExtract { kind, pattern, group, take }) = &raw.extract else {
-        return Ok(if is_fallback { Extract::Choice } else { Extract::Whole });
+        let has_options = is_fallback || raw.choices.is_some();
+        return Ok(if has_options { Extract::Choice } else { Extract::Whole });
     };
     if *kind != ExtractKind::Regex && (pattern.is_some() || group.is_some()) {
         let hint = "it is used only with `extract.kind = \"regex\"`";

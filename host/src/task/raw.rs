@@ -26,12 +26,13 @@ pub struct RawTask {
     pub data: RawData,
     /// The prompt.
     pub prompt: RawPrompt,
-    /// The options of a sample. Needed by `multiple_choice`, and by `generate` when a letter is extracted.
+    /// The options of a sample. Needed by `multiple_choice`; a `generate` task that has them looks for the label of one
+    /// in the reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choices: Option<RawChoices>,
-    /// Jinja template of the right answer, for example `{{ label }}`. For choices: an index from 0, an
-    /// option's label, or an option's text. When the template is a single `{{ expression }}` that gives
-    /// a list, any of its elements is right.
+    /// Jinja template of the right answer, for example `{{ label }}`. Where an option is the answer: an index from 0, an
+    /// option's label, or an option's text; else the text, or number, that the answer is compared with. When the template
+    /// is a single `{{ expression }}` that gives a list, any of its elements is right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// How `target` names an option. `auto` (the default) tries label, index and text in this order and
@@ -44,7 +45,8 @@ pub struct RawTask {
     /// Parameters of generation, for `kind = "generate"` or `fallback = "generate"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generate: Option<RawGenerate>,
-    /// How the answer is found in a generated text.
+    /// How the answer is found in a generated text. By default the label of an option where there are `choices`, else the
+    /// whole text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extract: Option<RawExtract>,
     /// What is ignored when the answer is compared with the target. Nothing by default, not even spaces.

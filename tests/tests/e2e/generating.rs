@@ -31,12 +31,15 @@ fn graded(task: &str, says: &[&str], target: &str) -> Vec<(Option<String>, f64)>
 
 #[test]
 fn a_choice_is_read_from_what_the_model_says() {
-    let task = format!(
-        "{ECHO}choices.texts = [\"{{{{ a }}}}\", \"{{{{ b }}}}\"]\nextract.kind = \"choice\"\n"
-    );
+    let task = format!("{ECHO}choices.texts = [\"{{{{ a }}}}\", \"{{{{ b }}}}\"]\n");
     let said = ["The answer is B.", "(A)", "I cannot tell"];
     let expected = [(Some("B".to_owned()), 1.0), (Some("A".to_owned()), 0.0), (None, 0.0)];
-    assert_eq!(graded(&task, &said, "B"), expected);
+    // The right one by its index; a task that has options looks for one of them.
+    assert_eq!(graded(&task, &said, "1"), expected);
+    assert_eq!(graded(&format!("{task}extract.kind = \"choice\"\n"), &said, "B"), expected);
+    let whole = graded(&format!("{task}extract.kind = \"none\"\n"), &said, "(A)");
+    let scores: Vec<f64> = whole.into_iter().map(|(_, score)| score).collect();
+    assert_eq!(scores, [0.0, 1.0, 0.0]);
 }
 
 #[test]
