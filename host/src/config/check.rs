@@ -17,8 +17,16 @@ pub(crate) fn check(node: &Node, schema: &Value, prefix: &str) -> Result<Vec<Pro
     check_advised(node, schema, prefix, &|_| None)
 }
 
-/// Where an unknown key may belong, by its path below the node that is checked; a part of its hint.
-pub(crate) type Advice = dyn Fn(&[String]) -> Option<String>;
+/// What is said of an unknown key beside the names that are known where it stands.
+pub(crate) enum Advice {
+    /// Where it belongs; then nothing else need be said.
+    Home(String),
+    /// What it may also have been meant as.
+    Maybe(String),
+}
+
+/// Gives advice on an unknown key, by its path below the node that is checked.
+pub(crate) type Adviser<'a> = dyn Fn(&[String]) -> Option<Advice> + 'a;
 
 /// The same, with advice on unknown keys.
 ///
@@ -28,13 +36,13 @@ pub(crate) fn check_advised(
     node: &Node,
     schema: &Value,
     prefix: &str,
-    advice: &Advice,
+    adviser: &Adviser<'_>,
 ) -> Result<Vec<Problem>, String> {
     let validator = jsonschema::validator_for(schema).map_err(|error| error.to_string())?;
     let value = node.to_value();
     let mut problems = Vec::new();
     for error in validator.iter_errors(&value) {
-        explain(&error, node, schema, prefix, advice, &mut problems);
+        explain(&error, node, schema, prefix, adviser, &mut problems);
     }
     Ok(problems)
 }
@@ -44,7 +52,7 @@ fn explain(
     node: &Node,
     schema: &Value,
     prefix: &str,
-    advice: &Advice,
+    adviser: &Adviser<'_>,
     problems: &mut Vec<Problem>,
 ) {
     let path = segments(error.instance_path().as_str());
@@ -61,7 +69,7 @@ fn explain(
                     Problem::new(&place, join(prefix, &name), "unknown key").maybe_hint(hint(
                         unknown,
                         &known,
-                        advice(&below),
+                        adviser(&below),
                     )),
                 );
             }
@@ -80,7 +88,7 @@ fn explain(
                 .min_by_key(|branch| distance(branch))
             {
                 for error in branch {
-                    explain(error, node, schema, prefix, advice, problems);
+                    explain(error, node, schema, prefix, adviser, problems);
                 }
             } else {
                 problems.push(Problem::new(&place, key, error.to_string()));
@@ -136,7 +144,7 @@ fn one_of(problem: Problem, options: &[Value], found: &Value) -> Problem {
         .maybe_hint(hint)
 }
 
-fn hint(unknown: &str, known: &[String], advice: Option<String>) -> Option<String> {
+fn hint(unknown: &str, known: &[String], advice: Option<Advice>) -> Option<String> {
     let near = nearest(unknown, known.iter().map(String::as_str));
     let of_known = match near {
         Some(near) => Some(format!("did you mean `{near}`?")),
@@ -144,9 +152,13 @@ fn hint(unknown: &str, known: &[String], advice: Option<String>) -> Option<Strin
         None => Some(format!("known keys: {}", known.join(", "))),
     };
     match (of_known, advice) {
-        (Some(of_known), Some(advice)) if near.is_some() => Some(format!("{of_known} ({advice})")),
-        (Some(of_known), Some(advice)) => Some(format!("{advice}; {of_known}")),
-        (of_known, advice) => of_known.or(advice),
+        (_, Some(Advice::Home(home))) => Some(home),
+        (Some(of_known), Some(Advice::Maybe(advice))) if near.is_some() => {
+            Some(format!("{of_known} ({advice})"))
+        }
+        (Some(of_known), Some(Advice::Maybe(advice))) => Some(format!("{advice}; {of_known}")),
+        (None, Some(Advice::Maybe(advice))) => Some(advice),
+        (of_known, None) => of_known,
     }
 }
 

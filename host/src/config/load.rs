@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::check::{self, Advice};
+use super::check::{self, Advice, Adviser};
 use super::env::{self, Variables};
 use super::error::{ConfigError, Problem};
 use super::named::Named;
@@ -76,30 +76,30 @@ pub fn load_named(
     let mut problems = Vec::new();
     let sets = Named::adapt(parse_sets(changes, &mut problems));
     // Here a key of the plugin's own may also have been meant as one of every backend's.
-    let advice = |path: &[String]| match path {
+    let adviser = |path: &[String]| match path {
         [key] => Some(own_key(key)),
         _ => of_plugin(path),
     };
-    let tree = (named.tree(), &advice as &Advice);
+    let tree = (named.tree(), &adviser as &Adviser<'_>);
     read_tree(tree, &named.name(), Path::new(""), sets, problems, variables)
 }
 
 /// What an unknown key of a `[[backend]]` may be: the plugins' own keys are not known here.
-fn of_plugin(path: &[String]) -> Option<String> {
+fn of_plugin(path: &[String]) -> Option<Advice> {
     match path {
         [list, _, key] if list == "backend" => Some(own_key(key)),
         _ => None,
     }
 }
 
-fn own_key(key: &str) -> String {
-    format!("a key of the plugin's own is written `config.{key}`")
+fn own_key(key: &str) -> Advice {
+    Advice::Maybe(format!("a key of the plugin's own is written `config.{key}`"))
 }
 
 /// What a tree means whose paths are relative to `run_dir`, with advice on its unknown keys. `stem` names the run if
 /// nothing else does; `problems` are those that are known already.
 fn read_tree(
-    (mut root, advice): (Node, &Advice),
+    (mut root, adviser): (Node, &Adviser<'_>),
     stem: &str,
     run_dir: &Path,
     sets: Vec<Set>,
@@ -136,7 +136,13 @@ fn read_tree(
     let invalid_schema = |reason: String| {
         vec![Problem::new(&root.place, "", format!("the schema of run files is broken: {reason}"))]
     };
-    let problems = check::check_advised(&root, &schema, "", advice).unwrap_or_else(invalid_schema);
+    let homes_first =
+        |path: &[String]| match path.last().and_then(|key| schema::homes_of(&schema, key)) {
+            Some(homes) => Some(Advice::Home(format!("it is {homes}"))),
+            None => adviser(path),
+        };
+    let problems =
+        check::check_advised(&root, &schema, "", &homes_first).unwrap_or_else(invalid_schema);
     ConfigError::unless_empty(problems)?;
 
     let config = resolve::resolve(&root, stem, run_dir, base_dirs)?;

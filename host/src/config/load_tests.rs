@@ -135,6 +135,15 @@ fn mistakes_are_told_with_place_key_expectation_and_hint() {
             "demo.toml:14: backend.small.mode: unknown key\n  hint: did you mean `model`? (a key of the plugin's own is written `config.mode`)",
         ),
         (
+            "plugin = \"local\"",
+            "plugin = \"local\"\nmax_retries = 0",
+            &["run.max_usd=3", "run.max_samples=5", "task.piqa.max_tokens=8"],
+            "demo.toml:14: backend.small.max_retries: unknown key\n  hint: it is `run.max_retries`\n\
+             --set run.max_samples: run.max_samples: unknown key\n  hint: it is a key of the whole file, before its first table, or a key of a `[[task]]`\n\
+             --set run.max_usd: run.max_usd: unknown key\n  hint: it is `run.budget.max_usd`\n\
+             --set task.piqa.max_tokens: task.piqa.max_tokens: unknown key\n  hint: it is `run.budget.max_tokens`, or `generate.max_tokens` of a `[[task]]`",
+        ),
+        (
             "max_samples = 100",
             "max_samples = \"100\"",
             &[],

@@ -55,12 +55,49 @@ pub(crate) fn keys_of_run(schema: &Value) -> Vec<String> {
 
 /// The keys of a `[[backend]]`.
 pub(crate) fn keys_of_backends(schema: &Value) -> Vec<String> {
-    let item = schema.pointer("/properties/backend/items");
-    let reference = item.and_then(|item| item.get("$ref")).and_then(Value::as_str);
-    let target = reference
-        .and_then(|reference| reference.strip_prefix('#'))
-        .and_then(|pointer| schema.pointer(pointer));
-    keys(target.or(item).and_then(|item| item.get("properties")))
+    keys(properties_at(schema, &["backend"]))
+}
+
+/// Tables of a `[[task]]` of which keys are often typed beside them.
+const OF_TASKS: [&str; 6] = ["generate", "prompt", "data", "choices", "extract", "few_shot"];
+
+/// The places where a key of this name belongs, in words that end "it is …"; none if there is no such key.
+pub(crate) fn homes_of(schema: &Value, key: &str) -> Option<String> {
+    let has = |path: &[&str]| {
+        properties_at(schema, path).is_some_and(|properties| properties.get(key).is_some())
+    };
+    let mut homes = Vec::new();
+    if has(&[]) {
+        homes.push("a key of the whole file, before its first table".to_owned());
+    }
+    for table in ["run", "run.budget"] {
+        if has(&table.split('.').collect::<Vec<_>>()) {
+            homes.push(format!("`{table}.{key}`"));
+        }
+    }
+    for list in ["backend", "task"] {
+        if has(&[list]) {
+            homes.push(format!("a key of a `[[{list}]]`"));
+        }
+    }
+    let of_tasks = OF_TASKS.into_iter().filter(|table| has(&["task", table]));
+    homes.extend(of_tasks.map(|table| format!("`{table}.{key}` of a `[[task]]`")));
+    (!homes.is_empty()).then(|| homes.join(", or "))
+}
+
+/// What may stand in the table, or in each of the tables, that these keys lead to.
+fn properties_at<'a>(schema: &'a Value, path: &[&str]) -> Option<&'a Value> {
+    let mut table = schema;
+    for key in path {
+        table = table.get("properties")?.get(*key)?;
+        table = table.get("items").unwrap_or(table);
+        let of_kind = |one: &'a Value| one.get("$ref").and_then(Value::as_str);
+        let any = table.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+        if let Some(reference) = of_kind(table).or_else(|| any.filter_map(of_kind).next()) {
+            table = schema.pointer(reference.strip_prefix('#')?)?;
+        }
+    }
+    table.get("properties")
 }
 
 fn keys(properties: Option<&Value>) -> Vec<String> {
