@@ -37,6 +37,11 @@ pub enum RenderError {
     /// It has no target to compare with.
     #[error("`target` must give a text, a number or a list of them, here is {0}")]
     NoTarget(String),
+    /// Its target was a whole number of more digits than a number in a record keeps.
+    #[error(
+        "`target` is a number that is too long to be read exactly (as {0}); write it in quotes in the data file"
+    )]
+    InexactTarget(String),
     /// A number is extracted and its target is none.
     #[error("wrong label: a number is extracted, but `target` has none: {0}")]
     NotANumber(String),
@@ -273,10 +278,24 @@ fn ask_for_label(question: &str, choices: &Choices) -> String {
     )
 }
 
+/// Whether a number may have been a whole one with further digits: it is beyond the integers, and takes all the digits
+/// that a double has.
+fn is_cut_off(number: &serde_json::Number) -> bool {
+    const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
+    let is_large =
+        number.is_f64() && number.as_f64().is_some_and(|value| value.abs() > EXACT_INTEGERS);
+    let text = number.to_string();
+    let mantissa = text.split('e').next().unwrap_or_default();
+    is_large && mantissa.bytes().filter(u8::is_ascii_digit).count() > 15
+}
+
 /// The texts that a reply may equal. Booleans are written as templates write them.
 fn references(target: &Value) -> Result<Vec<String>, RenderError> {
     let text = |value: &Value| match value {
         Value::String(text) if !text.is_empty() => Ok(text.clone()),
+        Value::Number(number) if is_cut_off(number) => {
+            Err(RenderError::InexactTarget(number.to_string()))
+        }
         Value::Number(number) => Ok(number.to_string()),
         Value::Bool(true) => Ok("True".to_owned()),
         Value::Bool(false) => Ok("False".to_owned()),

@@ -428,6 +428,17 @@ mod tests {
         let items =
             run(&task("extract = { kind = 'number' }"), r#"{"question":"q","answer":"none"}"#, "");
         assert!(items[0].contains("wrong label: a number is extracted"), "{items:?}");
+        for (typed, read) in [
+            ("12345678901234567890", "12345678901234567890"),
+            ("6.02e23", "602000000000000000000000"),
+            ("0.30000000000000004", "0.30000000000000004"),
+        ] {
+            let data = format!("{{\"question\":\"q\",\"answer\":{typed}}}");
+            let items = run(&task("extract = { kind = 'number' }"), &data, "");
+            assert!(items[0].contains(&format!(r#""references":["{read}"]"#)), "{items:?}");
+        }
+        let long = r#"{"question":"q","answer":123456789012345678901234}"#;
+        assert!(run(&task(""), long, "")[0].contains("write it in quotes"));
     }
 
     #[test]
