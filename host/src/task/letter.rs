@@ -145,8 +145,8 @@ fn is_english_word(label: &str, after: &str) -> bool {
         return false;
     }
     match label {
-        "A" => !AFTER_A.contains(&word.as_str()),
-        "I" => true,
+        "A" | "a" => !AFTER_A.contains(&word.as_str()),
+        "I" | "i" => true,
         _ => false,
     }
 }
@@ -365,6 +365,24 @@ mod tests {
             let texts = ["gold", "a paint brush", "iron", "iron ore"];
             assert_eq!(find(reply, &["A", "B", "C", "D"], &texts).as_deref(), expected, "{reply}");
         }
+    }
+
+    #[test]
+    fn an_article_is_no_option_in_either_case() {
+        for (labels, right) in [(["A", "B", "C"], "B"), (["a", "b", "c"], "b")] {
+            for reply in [
+                "B is a metal, so it conducts.",
+                "B) is right, since it is a conductor",
+                "The capital is B, which is a city.",
+                "(B) because iron is a good conductor",
+                "**B** - it is a metal",
+            ] {
+                let reply = if right == "b" { reply.replace('B', "b") } else { reply.to_owned() };
+                let found = find(&reply, &labels, &["wood", "iron", "glass"]);
+                assert_eq!(found.as_deref(), Some(right), "{reply}");
+            }
+        }
+        assert_eq!(find("It is a.", &["a", "b"], &["x", "y"]).as_deref(), Some("a"));
     }
 
     #[test]

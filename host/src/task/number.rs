@@ -27,6 +27,15 @@ struct Number {
     point: i64,
 }
 
+/// What parts thousands: a comma, as LaTeX writes it too, and spaces that no line is broken at.
+const SEPARATORS: [&str; 7] = [",\\!", "{,}", "\\,", ",", "\u{202f}", "\u{2009}", "\u{a0}"];
+
+/// Where a group of thousands would begin if a separator stands here.
+fn after_separator(text: &str, at: usize) -> Option<usize> {
+    let rest = text.get(at..)?;
+    SEPARATORS.iter().find(|separator| rest.starts_with(**separator)).map(|one| at + one.len())
+}
+
 /// Larger exponents than this are no numbers anybody answers with.
 const EXPONENT_LIMIT: i64 = 400;
 
@@ -43,9 +52,12 @@ impl Number {
         let mut digits = text[start..at].to_owned();
         // A comma belongs to the number only where it parts thousands.
         if (1..=3).contains(&digits.len()) {
-            while bytes.get(at) == Some(&b',') && (1..=3).all(|i| digit(at + i)) && !digit(at + 4) {
-                digits.push_str(&text[at + 1..at + 4]);
-                at += 4;
+            while let Some(group) = after_separator(text, at)
+                && (0..3).all(|i| digit(group + i))
+                && !digit(group + 3)
+            {
+                digits.push_str(&text[group..group + 3]);
+                at = group + 3;
             }
         }
         let mut point = digits.len() as i64;
@@ -65,7 +77,9 @@ impl Number {
             }
         }
         // A minus after a digit, a letter or a bracket is a dash or a difference.
-        let mut before = text[..start].chars().rev();
+        let amount = text[..start].trim_end_matches(['$', '€', '£', '¥']);
+        let amount = if amount.len() < start { amount.trim_end_matches('\\') } else { amount };
+        let mut before = amount.chars().rev();
         let minus = matches!(before.next(), Some('-' | '\u{2212}'));
         let negative = minus && !before.next().is_some_and(|c| c.is_alphanumeric() || c == ')');
         Some((Self { negative, digits, point }, at))
@@ -106,6 +120,15 @@ mod tests {
             ("#### 1,234", Some("1234")),
             ("$ 12,345,678.50 in all", Some("12345678.5")),
             ("1,2", Some("2")),
+            (r"\boxed{1{,}250}", Some("1250")),
+            (r"$10\,000$", Some("10000")),
+            (r"10,\!000,\!500", Some("10000500")),
+            ("1\u{202f}234\u{a0}567", Some("1234567")),
+            ("in 2019\u{a0}100 people", Some("100")),
+            ("-$5", Some("-5")),
+            ("\u{2212}\\$1,050", Some("-1050")),
+            ("from $10-$5", Some("5")),
+            ("pay $-5", Some("-5")),
             ("1234,567", Some("567")),
             ("-5", Some("-5")),
             ("\u{2212}5.0", Some("-5")),

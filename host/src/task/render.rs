@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::boundary::is_space;
 use super::choices::{ChoiceError, Choices, list_of_texts};
 use super::number::last_number;
 use super::prompt::{Layout, Prompt, Turn};
@@ -126,6 +127,7 @@ pub(super) enum FormPlan {
     MultipleChoice { unconditional: bool },
     GenerateChoice { fallback: bool },
     GenerateNumber,
+    GenerateMatch,
     GenerateText,
     Rolling,
 }
@@ -191,6 +193,15 @@ impl Plan {
                 let references = references.into_iter().map(number).collect::<Result<_, _>>()?;
                 Form::Generate(Generate { references, choices })
             }
+            // What a pattern finds has no spaces around it either.
+            FormPlan::GenerateMatch => {
+                let bare = |text: String| match text.trim_matches(is_space) {
+                    "" => Err(RenderError::NoTarget(format!("{text:?}"))),
+                    bare => Ok(bare.to_owned()),
+                };
+                let references = references.into_iter().map(bare).collect::<Result<_, _>>()?;
+                Form::Generate(Generate { references, choices })
+            }
             _ => Form::Generate(Generate { references, choices }),
         };
         let prompt = self.layout.assemble(system, &examples, turn);
@@ -238,10 +249,41 @@ impl Plan {
                 let labels = gold.iter().map(|index| choices.labels[*index].clone()).collect();
                 (gold, labels)
             }
-            _ => (Vec::new(), references(&target)?),
+            _ => {
+                let named = self.of_options(&choices, &target)?;
+                (Vec::new(), named.map_or_else(|| references(&target), Ok)?)
+            }
         };
         let turn = Turn { question, generation_prefix, answer: String::new() };
         Ok(Question { turn, choices, gold, references })
+    }
+
+    /// What a reply may equal that is not read for a label, where the target names an option: its label and its text, as
+    /// numbers its text alone if that has one. None where it names none.
+    fn of_options(
+        &self,
+        choices: &Choices,
+        target: &Value,
+    ) -> Result<Option<Vec<String>>, RenderError> {
+        if choices.texts.is_empty() {
+            return Ok(None);
+        }
+        let gold = match choices.gold(target, self.target_is) {
+            Ok(gold) => gold,
+            Err(ChoiceError::WrongLabel { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let of = |all: &[String]| gold.iter().map(|index| all[*index].clone()).collect::<Vec<_>>();
+        let (mut named, mut texts) = (of(&choices.labels), of(&choices.texts));
+        if self.form == FormPlan::GenerateNumber
+            && texts.iter().all(|text| last_number(text).is_some())
+        {
+            named.clear();
+        }
+        // A text that is another option's label would make that one right, too.
+        texts.retain(|text| !choices.labels.contains(text) || named.is_empty());
+        named.append(&mut texts);
+        Ok(Some(named))
     }
 
     fn choices(&self, context: &Context<'_>) -> Result<Choices, RenderError> {

@@ -188,6 +188,7 @@ fn build(typed: &Arc<Typed>, is_fallback: bool) -> Result<Task, TaskProblem> {
             (Ability::Generate, FormPlan::GenerateChoice { fallback: is_fallback })
         }
         (_, Extract::Number) => (Ability::Generate, FormPlan::GenerateNumber),
+        (_, Extract::Regex { .. }) => (Ability::Generate, FormPlan::GenerateMatch),
         _ => (Ability::Generate, FormPlan::GenerateText),
     };
     let plan = plan(raw, form)?;

@@ -425,6 +425,13 @@ mod tests {
         assert!(items[0].contains(r#""references":["1018"]"#), "{items:?}");
         let items = run(&task(""), data, "");
         assert!(items[0].contains(r##""references":["so 2\n#### 1,018"]"##), "{items:?}");
+        // A pattern's match has no spaces around it.
+        let pattern = "extract = { kind = 'regex', pattern = '.+' }";
+        let items = run(&task(pattern), r#"{"question":"q","answer":" 18\n"}"#, "");
+        assert!(items[0].contains(r#""references":["18"]"#), "{items:?}");
+        assert!(
+            run(&task(pattern), r#"{"question":"q","answer":" "}"#, "")[0].contains("`target`")
+        );
         let items =
             run(&task("extract = { kind = 'number' }"), r#"{"question":"q","answer":"none"}"#, "");
         assert!(items[0].contains("wrong label: a number is extracted"), "{items:?}");
@@ -439,6 +446,35 @@ mod tests {
         }
         let long = r#"{"question":"q","answer":123456789012345678901234}"#;
         assert!(run(&task(""), long, "")[0].contains("write it in quotes"));
+    }
+
+    #[test]
+    fn a_target_that_names_an_option_is_its_label_and_its_text_however_it_is_found() {
+        let references = |extract: &str, texts: [&str; 2], answer: &str| {
+            let task = format!(
+                "id = 'g'\nkind = 'generate'\ntarget = '{{{{ answer }}}}'\nprompt = {{ user = '{{{{ question }}}}' }}\n\
+                 data = {{ path = 'd.jsonl' }}\nchoices = {{ texts = {texts:?} }}\n{extract}"
+            );
+            let data = format!(r#"{{"question":"q","answer":{answer}}}"#);
+            run(&task, &data, "").remove(0)
+        };
+        let pattern = "extract = { kind = 'regex', pattern = '[AB]' }";
+        let number = "extract = { kind = 'number' }";
+        for (extract, texts, answer, expected) in [
+            (pattern, ["wood", "iron"], "1", r#"["B","iron"]"#),
+            (pattern, ["wood", "iron"], r#""wood""#, r#"["A","wood"]"#),
+            (pattern, ["B", "A"], r#""B""#, r#"["B"]"#),
+            (pattern, ["wood", "iron"], r#""(A)""#, r#"["(A)"]"#),
+            ("extract = { kind = 'none' }", ["wood", "iron"], "0", r#"["A","wood"]"#),
+            (number, ["12 kg", "15 kg"], r#""B""#, r#"["15"]"#),
+            (number, ["12 kg", "15 kg"], "15", r#"["15"]"#),
+            ("", ["wood", "iron"], "1", r#"["B"]"#),
+        ] {
+            let item = references(extract, texts, answer);
+            assert!(item.contains(&format!(r#""references":{expected}"#)), "{answer}: {item}");
+        }
+        assert!(references(pattern, ["0", "1 of them"], "0").contains(r#"["A","0"]"#));
+        assert!(references(pattern, ["1", "0"], "0").contains("set `target_is`"));
     }
 
     #[test]
