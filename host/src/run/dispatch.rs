@@ -3,9 +3,12 @@
 //! A worker whose sample waits for its next attempt does not count as one: another takes its place meanwhile, up to
 //! a bound, so that a few samples in trouble do not hold up the others.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use plugin_api::Error;
@@ -28,7 +31,7 @@ use super::{
     source::{Last, Source},
     spending::Spending,
 };
-use crate::route::router::Router;
+use crate::{route::router::Router, task::resolve::TaskId};
 
 /// Workers for each request that may be in flight: as many samples may wait for their next attempt, less one share.
 const SHARES: usize = 4;
@@ -69,6 +72,8 @@ struct Crew {
     source: Source,
     shared: Shared,
     fatal: Mutex<Fatal>,
+    /// Tasks of which a sample is scored.
+    scored: Mutex<HashSet<TaskId>>,
     /// Why no sample can succeed.
     doomed: Mutex<Option<Ended>>,
     /// Told when another worker is wanted, and when there is no sense in going on.
@@ -97,6 +102,7 @@ pub async fn dispatch(
         source: Source::new(work),
         shared,
         fatal: Mutex::default(),
+        scored: Mutex::default(),
         doomed: Mutex::default(),
         attention: Notify::new(),
         router: Arc::clone(&backend.router),
@@ -215,20 +221,12 @@ impl Crew {
     fn watch(&self, finished: &Finished) -> Option<Event> {
         let Finished { result, failed_at_own, usage, cached, .. } = finished;
         // Another backend's answer says nothing of this one, and neither does the cache's.
-        let lacks = || match result {
-            Ok(graded) if finished.is_of_its_own() => {
-                lacks_metric(&finished.work.unit.task, graded)
-            }
-            _ => None,
+        let at_own = match failed_at_own {
+            Some(error) => Some(Err(error)),
+            None => (!cached).then(|| result.as_ref().map(drop)),
         };
-        let lacking = if *cached { None } else { lacks() };
-        let at_own = match (failed_at_own, &lacking) {
-            (Some(error), _) | (None, Some(error)) => Some(Err(error)),
-            (None, None) => (!cached).then(|| result.as_ref().map(drop)),
-        };
-        if let Some(at_own) = at_own
-            && let Some(why) = self.dooms(at_own)
-        {
+        let doomed = at_own.and_then(|at_own| self.dooms(at_own));
+        if let Some(why) = doomed.or_else(|| self.lacks(finished)) {
             lock(&self.doomed).get_or_insert(why);
             self.source.close();
             self.attention.notify_one();
@@ -243,6 +241,19 @@ impl Crew {
         }
         let message = lock(&self.blind).answered(usage)?;
         Some(Event::Warning { backend: Some(self.backend.id.clone()), message: message.to_owned() })
+    }
+
+    /// Whether a metric of a task cannot be had here, as its first sample that is scored shows.
+    fn lacks(&self, finished: &Finished) -> Option<Ended> {
+        let task = &finished.work.unit.task;
+        let graded = finished.result.as_ref().ok().filter(|_| finished.is_of_its_own())?;
+        let mut scored = lock(&self.scored);
+        if graded.outcome.is_err() || scored.contains(&task.id) {
+            return None;
+        }
+        scored.insert(task.id.clone());
+        let lacking = lacks_metric(task, graded)?;
+        Some(Ended::Fatal(format!("backend `{}`: {}", self.backend.id, lacking.message)))
     }
 
     /// Whether there is no sense in asking another sample, after this one.

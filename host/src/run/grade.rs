@@ -118,9 +118,12 @@ pub fn lacks_metric(task: &Task, graded: &Graded) -> Option<Error> {
     let absent = task.metrics.iter().find(|metric| !parts.allow(**metric))?;
     let possible = Metric::ALL.into_iter().filter(|metric| parts.allow(*metric));
     let possible: Vec<&str> = possible.map(Metric::name).collect();
+    let why = match absent {
+        Metric::AccMutualInfo => "the options were not asked about without a context, too",
+        _ => "this backend does not tell which option is the greedy continuation",
+    };
     let message = format!(
-        "task `{}`: `metrics`: {absent} cannot be had here, because this backend does not tell which option is the \
-         greedy continuation; it can have {}",
+        "task `{}`: `metrics`: {absent} cannot be had here, because {why}; it can have {}",
         task.id,
         possible.join(", ")
     );

@@ -57,8 +57,10 @@ fn generate<'a>(
         request.top_k = generation.top_k;
         request.logprobs = generation.logprobs;
         request.stop = generation.stop.iter().map(|stop| stop.as_str().into()).collect();
-        // Each repeat is a draw of its own.
-        request.seed = generation.seed.map(|seed| seed.wrapping_add(u64::from(repeat)));
+        // Each repeat is a draw of its own, and so is each of its choices: what is asked for one by one takes the seeds
+        // from this one on.
+        let before = u64::from(repeat) * u64::from(request.n);
+        request.seed = generation.seed.map(|seed| seed.wrapping_add(before));
         request.extra = generation.vendor.clone();
     }
     request

@@ -14,7 +14,7 @@ use super::{
     event::UnitName,
     finish::groups,
     from_journal::{CountError, Unit, Units, reopened},
-    grade::{Graded, grade},
+    grade::{Graded, grade, lacks_metric},
     tally::{Tally, counted_apart},
 };
 use crate::{
@@ -304,15 +304,24 @@ fn add(
     let (id, task) = (record.sample.id.clone(), record.task.clone());
     let failed = |reason: String| ScoreError::Sample { task: task.clone(), id: id.clone(), reason };
     let (index, repeat) = (record.sample.index, record.sample.repeat);
-    // What the infrastructure did is no answer.
-    if let (Some(response), None) = (record.response, &record.error) {
+    // What the infrastructure did is no answer, and has left none.
+    if let Some(response) = record.response {
         let Question::Full { document, prompt, .. } = &record.question else {
             return Err(ScoreError::Hashed { task, id });
         };
-        let form = unit.task.form_of(document).map_err(|error| failed(error.to_string()))?;
+        let mut form = unit.task.form_of(document).map_err(|error| failed(error.to_string()))?;
+        // What was asked for, whatever the metrics are now.
+        if let (Form::MultipleChoice(form), Response::Likelihoods { unconditional, .. }) =
+            (&mut form, &response)
+        {
+            form.unconditional = !unconditional.is_empty();
+        }
         let rendered = Rendered { prompt: prompt.clone(), form };
         let graded = grade(&unit.task, &rendered, answers(response));
         let graded = graded.map_err(|error| failed(error.to_string()))?;
+        if let Some(lacking) = lacks_metric(&unit.task, &graded) {
+            return Err(failed(lacking.message));
+        }
         if let (Some(repeats), Form::Generate(form)) = (repeats, &rendered.form) {
             let added = repeats.add(&unit.task, form, index, repeat, &graded.response);
             added.map_err(|error| failed(error.to_string()))?;
