@@ -303,7 +303,6 @@ fn add(
 ) -> Result<String, ScoreError> {
     let (id, task) = (record.sample.id.clone(), record.task.clone());
     let failed = |reason: String| ScoreError::Sample { task: task.clone(), id: id.clone(), reason };
-    let (index, repeat) = (record.sample.index, record.sample.repeat);
     // What the infrastructure did is no answer, and has left none.
     if let Some(response) = record.response {
         let Question::Full { document, prompt, .. } = &record.question else {
@@ -323,7 +322,7 @@ fn add(
             return Err(failed(lacking.message));
         }
         if let (Some(repeats), Form::Generate(form)) = (repeats, &rendered.form) {
-            let added = repeats.add(&unit.task, form, index, repeat, &graded.response);
+            let added = repeats.add(&unit.task, form, &record.sample, &graded.response);
             added.map_err(|error| failed(error.to_string()))?;
         }
         apply(graded, &mut outcome);

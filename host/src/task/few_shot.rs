@@ -104,17 +104,23 @@ enum Draw {
 }
 
 impl Drawer {
-    /// Reads the pool and seeds the generator.
+    /// Reads the pool and seeds the generator. Where bad records of its own data are left out, only what `is_usable` can
+    /// be an example.
     ///
     /// # Errors
     /// [`FewShotError`] when the pool cannot be read or held, or has too few examples.
-    pub fn open(few_shot: &FewShot) -> Result<Self, FewShotError> {
+    pub fn open(
+        few_shot: &FewShot,
+        is_usable: &dyn Fn(&Record) -> bool,
+    ) -> Result<Self, FewShotError> {
         let n = few_shot.n;
         let pool = few_shot.pool.name();
         let (examples, own_data) = match &few_shot.pool {
             Pool::Inline(records) => (records.iter().map(Example::new).collect(), false),
-            Pool::File(data) => (read_pool(data, few_shot, false)?, false),
-            Pool::OwnData(data, skip_bad) => (read_pool(data, few_shot, *skip_bad)?, true),
+            Pool::File(data) => (read_pool(data, few_shot, None)?, false),
+            Pool::OwnData(data, skip_bad) => {
+                (read_pool(data, few_shot, skip_bad.then_some(is_usable))?, true)
+            }
         };
         let needed = if own_data { n + 1 } else { n };
         if examples.len() < needed {
@@ -210,10 +216,11 @@ impl Example {
     }
 }
 
+/// The records that may be examples; with `or_skip` without those that are bad.
 fn read_pool(
     data: &DataSet,
     few_shot: &FewShot,
-    skip_bad: bool,
+    or_skip: Option<&dyn Fn(&Record) -> bool>,
 ) -> Result<Vec<Example>, FewShotError> {
     let mut examples = Vec::new();
     let mut bytes = 0u64;
@@ -222,9 +229,12 @@ fn read_pool(
     for item in data.open()? {
         let sample = match item {
             Ok((_, sample)) => sample,
-            Err(error) if skip_bad && error.spoils_one_record() => continue,
+            Err(error) if or_skip.is_some() && error.spoils_one_record() => continue,
             Err(error) => return Err(error.into()),
         };
+        if or_skip.is_some_and(|is_usable| !is_usable(&sample.record)) {
+            continue;
+        }
         if few_shot.sampler == Sampler::First {
             // However often a record stands in the file, no more than n of it can be taken.
             let count = equal.entry(sample.digest).or_default();
@@ -264,7 +274,7 @@ mod tests {
         pool: Pool,
         samples: &[usize],
     ) -> Vec<Vec<u64>> {
-        let mut drawer = Drawer::open(&FewShot { n, sampler, seed, pool }).unwrap();
+        let mut drawer = Drawer::open(&FewShot { n, sampler, seed, pool }, &|_| true).unwrap();
         let mut draw = |i: usize| -> Vec<u64> {
             let drawn = drawer.draw(&sample(i)).unwrap();
             drawn.iter().map(|r| r["i"].as_u64().unwrap()).collect()
@@ -363,14 +373,15 @@ mod tests {
         records.extend(0..50);
         let (_folder, pool) = own_of(&records);
         let few_shot = FewShot { n: 2, sampler: Sampler::First, seed: 0, pool };
-        assert_eq!(Drawer::open(&few_shot).unwrap().examples.len(), 4);
+        assert_eq!(Drawer::open(&few_shot, &|_| true).unwrap().examples.len(), 4);
     }
 
     #[test]
     fn a_sample_that_the_pool_holds_nothing_beside_is_named_with_it() {
         let (_folder, pool) = own_of(&[7, 7, 7, 1]);
         let mut drawer =
-            Drawer::open(&FewShot { n: 2, sampler: Sampler::First, seed: 0, pool }).unwrap();
+            Drawer::open(&FewShot { n: 2, sampler: Sampler::First, seed: 0, pool }, &|_| true)
+                .unwrap();
         let error = drawer.draw(&sample(7)).unwrap_err().to_string();
         assert!(error.contains("sample `s7`") && error.contains("d.jsonl"), "{error}");
     }
@@ -379,7 +390,9 @@ mod tests {
     fn too_small_a_pool_is_refused() {
         let (_folder, pool) = own(3);
         let error =
-            Drawer::open(&FewShot { n: 3, sampler: Sampler::First, seed: 0, pool }).err().unwrap();
+            Drawer::open(&FewShot { n: 3, sampler: Sampler::First, seed: 0, pool }, &|_| true)
+                .err()
+                .unwrap();
         assert!(matches!(error, FewShotError::TooFew { wanted: 3, available: 2, .. }));
     }
 }

@@ -208,6 +208,11 @@ impl Plan {
         Ok(Rendered { prompt, form })
     }
 
+    /// Whether a record can be a solved example.
+    pub(super) fn is_example(&self, record: &Record) -> bool {
+        self.example(record).is_ok()
+    }
+
     fn example(&self, record: &Record) -> Result<Turn, RenderError> {
         let Question { mut turn, choices, gold, references } =
             self.question(Context::new(record))?;

@@ -135,7 +135,11 @@ impl Task {
         Ok(SampleStream {
             plan: Arc::clone(&self.plan),
             samples: self.data.open()?,
-            drawer: self.few_shot.as_ref().map(Drawer::open).transpose()?,
+            drawer: self
+                .few_shot
+                .as_ref()
+                .map(|few_shot| Drawer::open(few_shot, &|record| self.plan.is_example(record)))
+                .transpose()?,
             wanted: None,
             on_bad_sample: self.on_bad_sample,
             path: self.data.path.clone(),
@@ -378,6 +382,13 @@ mod tests {
             items[0].starts_with("0: ") && items[1].starts_with("1 skipped: d.jsonl:2, sample `1`"),
             "{items:?}"
         );
+        // Nor is one an example for another.
+        for sampler in ["first", "random", "lm-eval"] {
+            let shots = format!("{skip}\nfew_shot = {{ n = 2, sampler = '{sampler}' }}");
+            let items = run(&shots, &DATA.repeat(3), "1\n7\n0\n1\n0\n1\n");
+            let skipped = items.iter().filter(|item| item.contains("skipped")).count();
+            assert_eq!((items.len(), skipped), (6, 1), "{items:?}");
+        }
         let items = run(&skip, DATA, "8\n7\n");
         assert!(
             items[2].starts_with("error: none of the 2 records of d.jsonl can be used"),

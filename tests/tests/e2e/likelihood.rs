@@ -1,6 +1,10 @@
 //! Scores that follow from log-likelihoods.
 
-use host_tests::{fake_tgi::FakeTgi, left::Left, sandbox::Sandbox};
+use host_tests::{
+    fake_tgi::FakeTgi,
+    left::{Left, counts},
+    sandbox::Sandbox,
+};
 
 use super::{CHOICE, CHOICE_DATA, QUESTIONS, assert_close, hostile, run, tgi};
 
@@ -64,6 +68,15 @@ fn a_metric_that_the_backend_does_not_tell_stops_the_run_and_is_not_left_out() {
     assert!(why.iter().all(|why| checked.stdout.contains(why)), "{}", checked.stdout);
     assert!(checked.stdout.contains("it cannot run"), "{}", checked.stdout);
     let _ = run(&tgi(&fake), &task, CHOICE_DATA).exits(2).says(&why);
+    // Its first sample shows it, whatever another task has been answered.
+    let first = CHOICE.replace("\"t\"", "\"first\"").replace("data.jsonl", "first.jsonl");
+    let sandbox = Sandbox::new();
+    let one = CHOICE_DATA.lines().next().unwrap();
+    sandbox.write("data.jsonl", one);
+    sandbox.write("first.jsonl", CHOICE_DATA);
+    let both = format!("{}concurrency = 1\n{first}{task}", tgi(&fake));
+    let outcome = sandbox.run(&both).exits(2).says(&why);
+    assert_eq!(counts(&outcome.left().summary["results"][0]), [3, 3, 0]);
 }
 
 #[test]

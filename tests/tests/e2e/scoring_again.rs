@@ -2,10 +2,14 @@
 
 use std::fs;
 
-use host_tests::sandbox::{Outcome, Sandbox};
+use host_tests::{
+    fake_tgi::FakeTgi,
+    left::counts,
+    sandbox::{Outcome, Sandbox},
+};
 use serde_json::Value;
 
-use super::{ECHO, echoes, hostile};
+use super::{CHOICE, CHOICE_DATA, ECHO, echoes, hostile, tgi};
 
 const NUMBERS: &str = r#"
 [[backend]]
@@ -93,6 +97,62 @@ fn another_way_to_read_answers_is_told_by_what_it_changes() {
     let _ = score(&sandbox, &folder, &["--set", "task.on_no_answer=unscored"]).exits(0);
     assert!(folder.join("summary.score-2.json").exists());
     assert_eq!(json(&folder.join("summary.json")), run.left().summary);
+}
+
+#[test]
+fn metrics_may_be_others_as_far_as_the_answers_go() {
+    let sandbox = Sandbox::new();
+    sandbox.write("data.jsonl", CHOICE_DATA);
+    let fake = FakeTgi::start_blocking().unwrap();
+    let run = |metrics: &str| {
+        let text = format!("{}{CHOICE}metrics = [{metrics}]\n", tgi(&fake));
+        sandbox.run(&text).exits(0).left().path.clone()
+    };
+    let both = run("\"acc\", \"acc_mutual_info\"");
+    let fewer = "task.t.metrics=[\"acc\"]";
+    let outcome = score(&sandbox, &both, &["--set", fewer]).exits(0);
+    assert!(outcome.stdout.contains("0 samples are worth something else"), "{}", outcome.stdout);
+    let metrics = &json(&both.join("summary.score-1.json"))["summary"]["results"][0]["metrics"];
+    assert_eq!(metrics.as_object().unwrap().keys().collect::<Vec<_>>(), ["acc"]);
+    let more = "task.t.metrics=[\"acc\", \"acc_mutual_info\"]";
+    let refused = score(&sandbox, &run("\"acc\""), &["--set", more]).exits(2);
+    let _ = refused.says(&["acc_mutual_info cannot be had", "without a context"]);
+}
+
+#[test]
+fn a_pattern_that_took_too_long_may_be_another_one() {
+    let sandbox = Sandbox::with_hostile();
+    let line = "{\"says\": \"the river ran along the quiet hills\", \"target\": \"the\"}\n";
+    sandbox.write("data.jsonl", line.repeat(2));
+    let endless = "extract = { kind = \"regex\", pattern = '((?:\\w|\\w\\w|\\s)+)+\\1QQQ' }\n";
+    let text = format!("run.max_unscored = 1.0\n{}{ECHO}{endless}", hostile("echo"));
+    let left = sandbox.run(&text).exits(0).left();
+    assert_eq!(left.counts(), [2, 0, 2]);
+    let better = "task.t.extract.pattern=(\\w+)";
+    let _ = score(&sandbox, &left.path, &["--set", better]).exits(0);
+    let scored = json(&left.path.join("summary.score-1.json"));
+    let result = &scored["summary"]["results"][0];
+    assert_eq!(counts(result), [2, 2, 0]);
+    assert_eq!(result["metrics"]["exact_match"]["value"], 1.0);
+}
+
+#[test]
+fn errors_over_repeats_are_by_clusters_as_those_of_the_run() {
+    let sandbox = Sandbox::with_hostile();
+    let one = |i: usize| {
+        let (cluster, target) = (i / 5, if i / 5 % 2 == 0 { "yes" } else { "no" });
+        format!("{{\"says\": \"yes\", \"target\": \"{target}\", \"about\": \"{cluster}\"}}\n")
+    };
+    sandbox.write("data.jsonl", (0..20).map(one).collect::<String>());
+    let text = format!("{}{ECHO}cluster = \"about\"\nrepeats = 2\n", hostile("echo"));
+    let left = sandbox.run(&text).exits(0).left();
+    let own = &left.result()["metrics"]["exact_match"];
+    assert_eq!((&own["value"], &own["stderr"]), (&0.5.into(), &0.25.into()));
+    let _ = score(&sandbox, &left.path, &[]).exits(0);
+    let scored = json(&left.path.join("summary.score-1.json"));
+    for name in ["mean@2", "pass@1", "majority@2"] {
+        assert_eq!(scored["over_repeats"][0]["values"][name]["stderr"], 0.25, "{name}");
+    }
 }
 
 #[test]

@@ -11,12 +11,13 @@ use crate::{
     run::{event::UnitName, grade::grade_choice},
     score::{exact_match::PatternError, metric::Metric},
     stats::{
-        exact::{ExactError, ExactMoments},
+        clustered,
+        exact::{ExactError, ExactMoments, ExactSum},
         moments::estimate,
         repeats::{majority, pass_at},
     },
-    store::record::Response,
-    task::{answer::Answer, render::Generate, resolve::Task},
+    store::record::{Response, SampleKey},
+    task::{answer::Answer, render::Generate, resolve::Task, sample::ClusterKey},
 };
 
 /// What the repeats of a task at a backend come to.
@@ -37,7 +38,7 @@ pub struct OverRepeats {
 pub struct OverRepeatsValue {
     /// The mean.
     pub value: f64,
-    /// Its standard error, over samples; none for fewer than two.
+    /// Its standard error, over samples, or over clusters where each sample is in one; none for fewer than two.
     pub stderr: Option<f64>,
     /// Samples that have enough graded attempts for it.
     pub samples: u64,
@@ -47,8 +48,44 @@ pub struct OverRepeatsValue {
 #[derive(Debug)]
 pub(super) struct Repeats {
     attempts: u32,
-    /// By record; in each the attempts by repeat and choice.
-    samples: BTreeMap<u64, BTreeMap<(u32, usize), Attempt>>,
+    /// By record.
+    samples: BTreeMap<u64, Attempts>,
+}
+
+/// The attempts at a sample.
+#[derive(Debug, Default)]
+struct Attempts {
+    cluster: Option<ClusterKey>,
+    /// By repeat and choice.
+    all: BTreeMap<(u32, usize), Attempt>,
+}
+
+/// A value of each sample, summed up.
+#[derive(Default)]
+struct Values {
+    moments: ExactMoments,
+    clusters: BTreeMap<ClusterKey, ExactSum>,
+}
+
+impl Values {
+    fn add(&mut self, cluster: Option<ClusterKey>, value: f64) -> Result<(), ExactError> {
+        self.moments.add(value)?;
+        if let Some(cluster) = cluster {
+            self.clusters.entry(cluster).or_default().add(value)?;
+        }
+        Ok(())
+    }
+
+    fn estimate(&self) -> Option<OverRepeatsValue> {
+        let found = estimate(&self.moments)?;
+        let clustered: u64 = self.clusters.values().map(ExactSum::count).sum();
+        let stderr = if clustered == found.count {
+            clustered::stderr(self.clusters.values(), self.moments.sum())
+        } else {
+            found.stderr
+        };
+        Some(OverRepeatsValue { value: found.mean, stderr, samples: found.count })
+    }
 }
 
 /// An attempt: its answer, as the first 64 bits of its digest, and whether it is right.
@@ -71,14 +108,14 @@ impl Repeats {
         &mut self,
         task: &Task,
         form: &Generate,
-        index: u64,
-        repeat: u32,
+        sample: &SampleKey,
         response: &Response,
     ) -> Result<(), PatternError> {
         let (Some(rules), Response::Completion { choices, .. }) = (&task.rules, response) else {
             return Ok(());
         };
-        let attempts = self.samples.entry(index).or_default();
+        let attempts = self.samples.entry(sample.index).or_default();
+        attempts.cluster = attempts.cluster.max(sample.cluster.as_deref().map(ClusterKey::of));
         for (number, record) in choices.iter().enumerate() {
             let choice: Choice = choice(record.clone());
             let grade = grade_choice(rules, form, &choice)?;
@@ -90,26 +127,29 @@ impl Repeats {
                 Answer::Found(answer) => Some(short(&rules.exact_match.normalise(answer)?)),
                 Answer::None => None,
             };
-            attempts.insert((repeat, number), Attempt { answer, is_right: worth > 0.5 });
+            attempts.all.insert((sample.repeat, number), Attempt { answer, is_right: worth > 0.5 });
         }
         Ok(())
     }
 
     pub(super) fn sum_up(self, unit: &UnitName) -> Result<OverRepeats, ExactError> {
         let all = self.attempts;
-        let mut sums: BTreeMap<String, ExactMoments> = BTreeMap::new();
+        let mut sums: BTreeMap<String, Values> = BTreeMap::new();
         let doubling = std::iter::successors(Some(1_u32), |drawn| drawn.checked_mul(2));
         let mut drawn: Vec<u32> = doubling.take_while(|drawn| *drawn < all).collect();
         drawn.push(all);
-        for attempts in self.samples.values().filter(|attempts| !attempts.is_empty()) {
+        for Attempts { cluster, all: attempts } in self.samples.into_values() {
+            if attempts.is_empty() {
+                continue;
+            }
             let count = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
             let right = attempts.values().filter(|attempt| attempt.is_right).count();
             let right = u32::try_from(right).unwrap_or(u32::MAX);
             let mean = f64::from(right) / f64::from(count);
-            sums.entry(format!("mean@{all}")).or_default().add(mean)?;
+            sums.entry(format!("mean@{all}")).or_default().add(cluster, mean)?;
             for drawn in &drawn {
                 if let Some(chance) = pass_at(*drawn, count, right) {
-                    sums.entry(format!("pass@{drawn}")).or_default().add(chance)?;
+                    sums.entry(format!("pass@{drawn}")).or_default().add(cluster, chance)?;
                 }
             }
             let votes = attempts.values().filter_map(|attempt| {
@@ -118,13 +158,9 @@ impl Repeats {
             // A sample of which no attempt has an answer is as wrong as each of them.
             let is_right = majority(votes).is_some_and(|(_, is_right)| is_right);
             let worth = if is_right { 1.0 } else { 0.0 };
-            sums.entry(format!("majority@{all}")).or_default().add(worth)?;
+            sums.entry(format!("majority@{all}")).or_default().add(cluster, worth)?;
         }
-        let values = sums.into_iter().filter_map(|(name, moments)| {
-            let found = estimate(&moments)?;
-            let (value, stderr, samples) = (found.mean, found.stderr, found.count);
-            Some((name, OverRepeatsValue { value, stderr, samples }))
-        });
+        let values = sums.into_iter().filter_map(|(name, values)| Some((name, values.estimate()?)));
         Ok(OverRepeats {
             task: unit.task.clone(),
             backend: unit.backend.clone(),
