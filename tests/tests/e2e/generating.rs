@@ -139,6 +139,19 @@ fn choices_and_repeats_count_as_one_sample_in_the_standard_error() {
 }
 
 #[test]
+fn no_two_choices_of_a_sample_are_drawn_with_one_seed() {
+    let fake = FakeTgi::builder().text(str::to_owned).start_blocking().unwrap();
+    let drawn = "repeats = 3\ngenerate.temperature = 0.8\ngenerate.seed = 7\ngenerate.n = 2\n";
+    let data = saying(&["a"], "1");
+    let _ = run(&tgi(&fake), &format!("{ECHO}{drawn}"), &data).exits(0);
+    let seeds =
+        fake.requests().into_iter().filter_map(|seen| seen.json()["parameters"]["seed"].as_u64());
+    let mut seeds: Vec<u64> = seeds.collect();
+    seeds.sort_unstable();
+    assert_eq!(seeds, [7, 8, 9, 10, 11, 12]);
+}
+
+#[test]
 fn a_task_that_the_backend_cannot_do_stops_before_the_first_request() {
     let server = Scripted::start(|_| {
         reply(200, "", "{\"text\": \"A\", \"ended_by\": \"end\", \"tokens\": [1, 1]}")

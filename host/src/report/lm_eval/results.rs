@@ -126,9 +126,11 @@ fn higher_is_better(result: &TaskResult) -> Value {
 }
 
 fn shots(task: &Value) -> Value {
-    match &task["few_shot"]["n"] {
-        Value::Null => 0.into(),
-        shots => shots.clone(),
+    let few_shot = &task["few_shot"];
+    match (&few_shot["n"], &few_shot["examples"]) {
+        (Value::Null, Value::Array(examples)) => examples.len().into(),
+        (Value::Null, _) => 0.into(),
+        (shots, _) => shots.clone(),
     }
 }
 
